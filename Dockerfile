@@ -1,0 +1,25 @@
+# Two images from one build. They hold a program and the C library it needs: no shell, no package manager, no user but
+# 65532. What is in them is decided in images/build, which also makes them without Docker (`make images`).
+#
+#   docker build --target agent      --tag plimsoll-agent:dev .
+#   docker build --target aggregator --tag plimsoll-aggregator:dev .
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+# The caches stay with the builder, not with the image; what is needed is copied out of them in the same step.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    cargo build --release --locked --package plimsoll-agent --package plimsoll-aggregator \
+    && images/build --root agent target/release /out/agent \
+    && images/build --root aggregator target/release /out/aggregator
+
+FROM scratch AS agent
+COPY --from=build /out/agent/ /
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/plimsoll-agent"]
+
+FROM scratch AS aggregator
+COPY --from=build /out/aggregator/ /
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/plimsoll-aggregator"]

@@ -1,0 +1,38 @@
+# Every recipe is a plain command that can be typed by hand. README's two: make demo, make test.
+CARGO ?= cargo
+CRATES := plimsoll-contract plimsoll-process plimsoll-sandbox plimsoll-agent plimsoll-aggregator plimsoll plimsoll-demo plimsoll-tests
+
+.PHONY: demo test lint fmt clippy doc deny alone bench images ci
+
+demo:      ## the whole loop on this machine: load, bands, labels, live (Ctrl-C ends it)
+	$(CARGO) run --quiet --package plimsoll-demo -- $(ARGS)
+
+test:      ## every test that needs no cluster; what needs root says so by name where there is none
+	$(CARGO) test --workspace
+
+lint: fmt clippy doc deny alone   ## everything that can be wrong without running anything
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+deny:      ## licenses, banned and duplicate crates, sources; advisories need a database from outside
+	@if command -v cargo-deny >/dev/null; then cargo-deny check licenses bans sources; else echo "deny: skipped, cargo-deny is not installed (cargo install cargo-deny)"; fi
+	@! $(CARGO) tree --workspace --edges normal,build --prefix none | grep -E '^(openssl|native-tls|aws-lc-rs|h2|chrono|serde_yaml) ' || { echo "deny: a banned crate is in the tree"; exit 1; }
+
+alone:     ## each crate by itself: a missing feature must not hide behind a sibling's
+	@set -e; for crate in $(CRATES); do echo "check $$crate alone"; $(CARGO) check --quiet --package $$crate; done
+
+bench:     ## costs as ratios against something else in the same run
+	$(CARGO) build --release --package plimsoll-agent
+	$(CARGO) bench --package plimsoll-tests --bench costs -- $(ARGS)
+
+images:    ## target/images/{agent,aggregator}.tar, made without Docker
+	images/build
+
+ci: lint test

@@ -1,0 +1,160 @@
+//! What the flags mean: built once, every problem reported at once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::utsname::uname;
+use plimsoll_contract::NodeName;
+use rustls::pki_types::ServerName;
+
+use crate::args::{Args, ProfileName};
+use crate::book::WithoutRoster;
+use crate::host::HostConfig;
+use crate::profile::Profile;
+
+/// What the agent does.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the cgroups are.
+    pub host: HostConfig,
+    /// The node's name.
+    pub node: NodeName,
+    /// Time constants of the bands and of the sweep.
+    pub profile: Profile,
+    /// Where reports are delivered to; absent for none.
+    pub delivery: Option<Delivery>,
+}
+
+/// Where reports are delivered to, and how the two sides know each other.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Name that is resolved; each of its addresses is one replica.
+    pub host: String,
+    /// Port of each replica.
+    pub port: u16,
+    /// Name that the certificate must carry.
+    pub server: ServerName<'static>,
+    /// File, or directory with `ca.crt`, of the certificates to trust.
+    pub ca: PathBuf,
+    /// File with our token.
+    pub token: PathBuf,
+}
+
+/// Flags that do not go together; every problem found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct BadConfig(Vec<String>);
+
+impl Config {
+    /// What `args` mean.
+    ///
+    /// # Errors
+    /// All problems, each naming its flag.
+    pub fn from_args(args: &Args) -> Result<Config, BadConfig> {
+        let mut problems = Vec::new();
+        let profile = profile(args);
+        if let Err(wrong) = profile.check() {
+            problems.extend(wrong);
+        }
+        let delivery = delivery(args, &mut problems);
+        if delivery.is_some() && args.node_name.is_none() && !args.once {
+            problems.push("--node-name (or NODE_NAME) is needed with --aggregator: the aggregator compares it with the node of the token".into());
+        }
+        match node_name(args) {
+            Some(node) if problems.is_empty() => Ok(Config {
+                host: HostConfig { root: args.host_root.clone(), kubepods: args.kubepods.clone() },
+                node,
+                profile,
+                delivery,
+            }),
+            Some(_) => Err(BadConfig(problems)),
+            None => {
+                problems
+                    .push("--node-name is needed: this host's own name is not a Kubernetes node name".into());
+                Err(BadConfig(problems))
+            }
+        }
+    }
+
+    /// What a container's CPU is of when it has no quota and the roster does not say its request.
+    pub fn without_roster(&self) -> WithoutRoster {
+        match self.delivery {
+            Some(_) => WithoutRoster::Unknown,
+            None => WithoutRoster::NodeBasis,
+        }
+    }
+}
+
+fn profile(args: &Args) -> Profile {
+    let mut profile = match args.profile {
+        ProfileName::Default => Profile::standard(),
+        ProfileName::Lab => Profile::lab(),
+    };
+    let set = |field: &mut Duration, typed: Option<crate::args::Span>| {
+        if let Some(span) = typed {
+            *field = span.0;
+        }
+    };
+    set(&mut profile.period, args.period);
+    set(&mut profile.half_life, args.half_life);
+    set(&mut profile.dwell_on, args.dwell_on);
+    set(&mut profile.dwell_off, args.dwell_off);
+    profile
+}
+
+fn delivery(args: &Args, problems: &mut Vec<String>) -> Option<Delivery> {
+    let target = args.aggregator.as_ref()?;
+    match ServerName::try_from(target.host.clone()) {
+        Ok(server) => Some(Delivery {
+            host: target.host.clone(),
+            port: target.port,
+            server,
+            ca: args.ca_file.clone(),
+            token: args.token_file.clone(),
+        }),
+        Err(_) => {
+            problems.push(format!("--aggregator: `{}` is neither a DNS name nor an address", target.host));
+            None
+        }
+    }
+}
+
+fn node_name(args: &Args) -> Option<NodeName> {
+    let own = || uname().ok()?.nodename().to_str()?.to_lowercase().parse().ok();
+    args.node_name.clone().or_else(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Result<Config, BadConfig> {
+        let typed = std::iter::once("plimsoll-agent").chain(arguments.iter().copied());
+        Config::from_args(&Args::try_parse_from(typed).unwrap())
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let text = config(&["--aggregator", "bad name:1", "--period", "30s", "--half-life", "1ms"])
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("--aggregator"), "{text}");
+        assert!(text.lines().count() >= 2, "{text}");
+    }
+
+    #[test]
+    fn delivery_needs_the_node_name() {
+        let text = config(&["--aggregator", "a.svc:1"]).unwrap_err().to_string();
+        assert!(text.contains("--node-name"), "{text}");
+        assert!(config(&["--aggregator", "a.svc:1", "--node-name", "n1"]).is_ok());
+    }
+
+    #[test]
+    fn flags_override_the_profile() {
+        let config = config(&["--profile", "lab", "--dwell-on", "7s"]).unwrap();
+        assert_eq!(config.profile.dwell_on, Duration::from_secs(7));
+        assert_eq!(config.profile.half_life, Profile::lab().half_life);
+    }
+}

@@ -1,0 +1,158 @@
+//! How the kubelet and the container runtimes name pod and container cgroups.
+//!
+//! Pure: names in, identities out. Every name is matched whole and only at the depth where its maker puts it, so
+//! directories that a tenant makes below its own container are never looked at, whatever they are called. Names are
+//! refused, not guessed. Proof: `layout/tests.rs` (a table of every shape, and a property: what parses is exactly a
+//! rendering of what it parsed to).
+//!
+//! | level | cgroupfs driver | systemd driver |
+//! |---|---|---|
+//! | root | `kubepods` | `kubepods.slice`, under kind `kubelet.slice/kubelet-kubepods.slice` |
+//! | class | `burstable`, `besteffort`; Guaranteed pods have none | `<root>-burstable.slice`, `<root>-besteffort.slice` |
+//! | pod | `pod<uid>` | `<root>[-<class>]-pod<uid with _>.slice` |
+//! | container | `<id>`, `crio-<id>` | `cri-containerd-<id>.scope`, also `crio-`, `docker-`, `pouch-` |
+//! | stray | | `<pod slice>:cri-containerd:<id>` below the runtime's own service |
+//!
+//! `crio-conmon-<id>` fits none of these, as its middle is not an id.
+
+use plimsoll_contract::{ContainerId, PodUid};
+
+/// Where the kubepods directory is looked for below each hierarchy, in this order.
+pub(super) const CANDIDATES: [&str; 4] =
+    ["kubepods.slice", "kubepods", "kubelet.slice/kubelet-kubepods.slice", "kubelet/kubepods"];
+
+/// Where a runtime with the cgroupfs driver puts the containers of a kubelet with the systemd driver.
+pub(super) const STRAYS: [&str; 2] = ["system.slice/containerd.service", "system.slice/crio.service"];
+
+const SCOPE_RUNTIMES: [&str; 4] = ["cri-containerd-", "crio-", "docker-", "pouch-"];
+const STRAY_RUNTIMES: [&str; 3] = ["cri-containerd", "crio", "docker"];
+
+/// Who makes the pod directories' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// The kubelet itself: `kubepods/burstable/pod<uid>`.
+    Cgroupfs,
+    /// systemd: `kubepods.slice/kubepods-burstable.slice/...`.
+    Systemd,
+}
+
+/// A quality-of-service class that has a directory of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// Some request or limit is set.
+    Burstable,
+    /// Nothing is set.
+    BestEffort,
+}
+
+/// What a directory directly below the kubepods directory is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RootChild {
+    /// The directory of a class.
+    Class(Class),
+    /// A Guaranteed pod.
+    Pod(PodUid),
+}
+
+/// The naming scheme in force below one kubepods directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layout {
+    driver: Driver,
+    /// The kubepods directory's name without `.slice`: each slice's name begins with its parent's.
+    stem: String,
+}
+
+impl Class {
+    const ALL: [Class; 2] = [Class::Burstable, Class::BestEffort];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Class::Burstable => "burstable",
+            Class::BestEffort => "besteffort",
+        }
+    }
+}
+
+impl Layout {
+    /// The scheme that the kubepods directory's own name tells.
+    pub(super) fn of(kubepods: &str) -> Layout {
+        let name = kubepods.rsplit('/').next().unwrap_or(kubepods);
+        match name.strip_suffix(".slice") {
+            Some(stem) => Layout { driver: Driver::Systemd, stem: stem.to_owned() },
+            None => Layout { driver: Driver::Cgroupfs, stem: name.to_owned() },
+        }
+    }
+
+    /// Who makes the names.
+    pub(super) fn driver(&self) -> Driver {
+        self.driver
+    }
+
+    /// What a directory directly below the kubepods directory is.
+    pub(super) fn root_child(&self, name: &str) -> Option<RootChild> {
+        let class = Class::ALL.into_iter().find(|class| self.is_class(*class, name));
+        class.map(RootChild::Class).or_else(|| self.pod(None, name).map(RootChild::Pod))
+    }
+
+    /// The pod whose directory is called `name`, in the directory of `class` or, for `None`, directly below kubepods.
+    pub(super) fn pod(&self, class: Option<Class>, name: &str) -> Option<PodUid> {
+        if self.driver == Driver::Cgroupfs {
+            return pod_uid(name.strip_prefix("pod")?, '-');
+        }
+        let mut rest = name.strip_suffix(".slice")?.strip_prefix(self.stem.as_str())?;
+        if let Some(class) = class {
+            rest = rest.strip_prefix('-')?.strip_prefix(class.as_str())?;
+        }
+        pod_uid(rest.strip_prefix("-pod")?, '_')
+    }
+
+    /// The container whose directory in a pod's directory is called `name`.
+    pub(super) fn container(&self, name: &str) -> Option<ContainerId> {
+        match self.driver {
+            Driver::Cgroupfs => ContainerId::new(name.strip_prefix("crio-").unwrap_or(name)).ok(),
+            Driver::Systemd => {
+                let name = name.strip_suffix(".scope")?;
+                let id = SCOPE_RUNTIMES.iter().find_map(|runtime| name.strip_prefix(runtime))?;
+                ContainerId::new(id).ok()
+            }
+        }
+    }
+
+    /// The container whose directory below a runtime's own service is called `name`.
+    pub(super) fn stray(&self, name: &str) -> Option<(PodUid, ContainerId)> {
+        if self.driver == Driver::Cgroupfs {
+            return None;
+        }
+        let (slice, rest) = name.split_once(':')?;
+        let (runtime, id) = rest.split_once(':')?;
+        if !STRAY_RUNTIMES.contains(&runtime) {
+            return None;
+        }
+        let classes = [None, Some(Class::Burstable), Some(Class::BestEffort)];
+        let pod = classes.into_iter().find_map(|class| self.pod(class, slice))?;
+        Some((pod, ContainerId::new(id).ok()?))
+    }
+
+    fn is_class(&self, class: Class, name: &str) -> bool {
+        match self.driver {
+            Driver::Cgroupfs => name == class.as_str(),
+            Driver::Systemd => name
+                .strip_suffix(".slice")
+                .and_then(|name| name.strip_prefix(self.stem.as_str()))
+                .and_then(|name| name.strip_prefix('-'))
+                .is_some_and(|name| name == class.as_str()),
+        }
+    }
+}
+
+/// A uid whose parts are joined by `separator`; a static pod's has only one part.
+fn pod_uid(text: &str, separator: char) -> Option<PodUid> {
+    match separator {
+        '-' => PodUid::new(text).ok(),
+        _ if text.contains('-') => None,
+        _ => PodUid::new(&text.replace(separator, "-")).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! What the kernel's cgroup files say, from their bytes.
+//!
+//! Pure, without allocation and without panic on any input. `None` means that the text is not what the file should
+//! hold: a number too large, a line cut short, a key missing. Nothing is ever taken for zero. Every line must end in a
+//! newline, as all of the kernel's do: a line caught half-written would otherwise be a smaller number.
+//! Proof: `parse/tests.rs` (round trips, arbitrary bytes, every cut).
+
+use std::time::Duration;
+
+use plimsoll_contract::report::MemoryEvents;
+use plimsoll_contract::{Bytes, Cores, Limit};
+
+use crate::sample::{CpuCounters, MemoryDetail, Throttling};
+
+/// From here on a v1 memory limit is the kernel's way to say "none": the largest page-aligned `long`, which depends on
+/// the page size. No machine has 4 EiB.
+const V1_UNLIMITED: u64 = 1 << 62;
+
+/// `cpu.stat` of v2: usage, and the quota's counters where the controller is on.
+pub(super) fn cpu_stat(text: &[u8]) -> Option<CpuCounters> {
+    let (mut usage, mut periods, mut throttled) = (None, None, None);
+    for (key, value) in pairs(text) {
+        match key {
+            b"usage_usec" => usage = Some(number(value)?),
+            b"nr_periods" => periods = Some(number(value)?),
+            b"nr_throttled" => {
+                throttled = Some(number(value)?);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let throttling = match (periods, throttled) {
+        (Some(periods), Some(throttled)) => Some(Throttling { periods, throttled }),
+        (None, None) => None,
+        _ => return None,
+    };
+    Some(CpuCounters { usage: Duration::from_micros(usage?), throttling })
+}
+
+/// `cpu.stat` of v1: the quota's counters only.
+pub(super) fn throttling(text: &[u8]) -> Option<Throttling> {
+    let [periods, throttled] = fields(text, [b"nr_periods", b"nr_throttled"])?;
+    Some(Throttling { periods, throttled })
+}
+
+/// `cpuacct.usage`, in nanoseconds.
+pub(super) fn nanoseconds(text: &[u8]) -> Option<Duration> {
+    line_number(text).map(Duration::from_nanos)
+}
+
+/// `cpu.max`: quota and period in microseconds, or `max` and the period.
+pub(super) fn cpu_max(text: &[u8]) -> Option<Limit<Cores>> {
+    let line = only_line(text)?;
+    let space = line.iter().position(|byte| *byte == b' ')?;
+    let period = number(&line[space + 1..])?;
+    match &line[..space] {
+        b"max" if period > 0 => Some(Limit::Unlimited),
+        quota => cores(number(quota)?, period),
+    }
+}
+
+/// `cpu.cfs_quota_us` of v1, in microseconds; `-1` is unlimited.
+pub(super) fn cfs_quota(text: &[u8]) -> Option<Limit<u64>> {
+    match only_line(text)? {
+        b"-1" => Some(Limit::Unlimited),
+        line => number(line).map(Limit::Of),
+    }
+}
+
+/// A quota and its period make a limit; neither can be nothing.
+pub(super) fn cores(quota: u64, period: u64) -> Option<Limit<Cores>> {
+    (quota > 0 && period > 0).then(|| Limit::Of(Cores(quota as f64 / period as f64)))
+}
+
+/// A file that holds one number of bytes.
+pub(super) fn bytes(text: &[u8]) -> Option<Bytes> {
+    line_number(text).map(Bytes)
+}
+
+/// `memory.max`: a number of bytes, or `max`.
+pub(super) fn memory_max(text: &[u8]) -> Option<Limit<Bytes>> {
+    match only_line(text)? {
+        b"max" => Some(Limit::Unlimited),
+        line => number(line).map(|limit| Limit::Of(Bytes(limit))),
+    }
+}
+
+/// `memory.limit_in_bytes` of v1, which has no word for unlimited.
+pub(super) fn memory_limit(text: &[u8]) -> Option<Limit<Bytes>> {
+    let limit = line_number(text)?;
+    Some(if limit >= V1_UNLIMITED { Limit::Unlimited } else { Limit::Of(Bytes(limit)) })
+}
+
+/// `memory.stat` of v2.
+pub(super) fn memory_stat(text: &[u8]) -> Option<MemoryDetail> {
+    let [anon, shmem, inactive_file, slab] =
+        fields(text, [b"anon", b"shmem", b"inactive_file", b"slab_unreclaimable"])?;
+    let unreclaimable = Bytes(anon.saturating_add(shmem).saturating_add(slab));
+    Some(MemoryDetail { inactive_file: Bytes(inactive_file), unreclaimable })
+}
+
+/// `memory.stat` of v1: the `total_` lines, which count children too. Kernel memory is not told apart there.
+pub(super) fn memory_stat_v1(text: &[u8]) -> Option<MemoryDetail> {
+    let [rss, shmem, inactive_file] = fields(text, [b"total_rss", b"total_shmem", b"total_inactive_file"])?;
+    Some(MemoryDetail {
+        inactive_file: Bytes(inactive_file),
+        unreclaimable: Bytes(rss.saturating_add(shmem)),
+    })
+}
+
+/// `memory.events`.
+pub(super) fn memory_events(text: &[u8]) -> Option<MemoryEvents> {
+    let [high, max, oom_kill] = fields(text, [b"high", b"max", b"oom_kill"])?;
+    Some(MemoryEvents { high, max, oom_kill })
+}
+
+/// `memory.oom_control` of v1: processes killed for memory.
+pub(super) fn oom_kills(text: &[u8]) -> Option<u64> {
+    fields(text, [b"oom_kill"]).map(|[kills]| kills)
+}
+
+/// A pressure file: the `some avg10` in percent. Kernels before 5.13 have no `full` line for the CPU.
+pub(super) fn pressure(text: &[u8]) -> Option<f64> {
+    let line = lines(text).find_map(|line| line.strip_prefix(b"some avg10="))?;
+    let value = &line[..line.iter().position(|byte| *byte == b' ')?];
+    let dot = value.iter().position(|byte| *byte == b'.')?;
+    let (whole, hundredths) = (number(&value[..dot])?, number(&value[dot + 1..])?);
+    let two_digits = value.len() - dot == 3;
+    let percent = whole as f64 + hundredths as f64 / 100.0;
+    (two_digits && percent <= 100.0).then_some(percent)
+}
+
+/// A file that holds one number.
+pub(super) fn line_number(text: &[u8]) -> Option<u64> {
+    number(only_line(text)?)
+}
+
+/// The values of `keys`, each of which must be there.
+fn fields<const N: usize>(text: &[u8], keys: [&[u8]; N]) -> Option<[u64; N]> {
+    let mut values = [None; N];
+    let mut missing = N;
+    for (key, value) in pairs(text) {
+        let Some(place) = keys.iter().position(|wanted| *wanted == key) else {
+            continue;
+        };
+        if values[place].is_none() {
+            values[place] = Some(number(value)?);
+            missing -= 1;
+            if missing == 0 {
+                break;
+            }
+        }
+    }
+    let mut all = [0; N];
+    for (place, value) in all.iter_mut().zip(values) {
+        *place = value?;
+    }
+    Some(all)
+}
+
+/// The lines `key value`; others are passed over.
+fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    lines(text).filter_map(|line| {
+        let space = line.iter().position(|byte| *byte == b' ')?;
+        Some((&line[..space], &line[space + 1..]))
+    })
+}
+
+/// The complete lines, without their newlines.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"))
+}
+
+/// The line of a file that has exactly one.
+fn only_line(text: &[u8]) -> Option<&[u8]> {
+    let line = text.strip_suffix(b"\n")?;
+    (!line.contains(&b'\n')).then_some(line)
+}
+
+/// Decimal digits and nothing else; `None` above `u64::MAX`.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Whole trees through the whole of `host`: what the modules prove together.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plimsoll_contract::{ContainerId, PodUid};
+use tempfile::TempDir;
+
+use super::*;
+
+mod damage;
+mod discovery;
+mod plan;
+mod trees;
+
+/// A captured host in a temporary directory, removed with it.
+struct Tree {
+    dir: TempDir,
+    case: PathBuf,
+}
+
+impl Tree {
+    /// A copy of `tests/fixtures/<case>/tree`.
+    fn of(case: &str) -> Tree {
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(case);
+        let dir = tempfile::tempdir().unwrap();
+        copy(&case.join("tree"), dir.path());
+        Tree { dir, case }
+    }
+
+    /// A node of v2 without pods.
+    fn bare() -> Tree {
+        let tree = Tree { dir: tempfile::tempdir().unwrap(), case: PathBuf::new() };
+        tree.write("cgroup.controllers", "cpu memory\n");
+        tree
+    }
+
+    /// What happened in the next second.
+    fn later(&self) {
+        copy(&self.case.join("later"), self.dir.path());
+    }
+
+    /// A path below `sys/fs/cgroup`.
+    fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join("sys/fs/cgroup").join(below)
+    }
+
+    fn write(&self, below: &str, text: &str) {
+        let path = self.path(below);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A v2 container in a pod of the cgroupfs driver; returns its directory.
+    fn container(&self, pod: u8, container: u8) -> String {
+        let dir = format!("kubepods/burstable/pod{}/{}", uid(pod), id(container));
+        self.write(&format!("{dir}/cpu.stat"), "usage_usec 1000\nnr_periods 0\nnr_throttled 0\n");
+        self.write(&format!("{dir}/cpu.max"), "50000 100000\n");
+        self.write(&format!("{dir}/cpu.pressure"), "some avg10=1.00 avg60=0.00 avg300=0.00 total=0\n");
+        self.write(&format!("{dir}/memory.current"), "104857600\n");
+        self.write(&format!("{dir}/memory.max"), "max\n");
+        self.write(
+            &format!("{dir}/memory.stat"),
+            "anon 1\nshmem 0\ninactive_file 4096\nslab_unreclaimable 0\n",
+        );
+        self.write(&format!("{dir}/memory.events"), "high 0\nmax 0\noom_kill 0\n");
+        self.write(&format!("{dir}/memory.pressure"), "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+        dir
+    }
+
+    fn config(&self) -> HostConfig {
+        HostConfig { root: self.dir.path().to_owned(), kubepods: None }
+    }
+
+    /// Opened, with the first discovery done.
+    fn host(&self) -> Host {
+        let mut host = Host::open(&self.config()).unwrap();
+        host.discover(at(0));
+        host
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment(Duration::from_secs(seconds))
+}
+
+fn uid(number: u8) -> PodUid {
+    PodUid::new(&format!("00000000-5f2a-4c3b-9d8e-0000000000{number:02x}")).unwrap()
+}
+
+fn id(number: u8) -> ContainerId {
+    ContainerId::new(&format!("c{number:063x}")).unwrap()
+}
+
+fn container(pod: u8, container: u8) -> Target {
+    Target { pod: uid(pod), container: Some(id(container)) }
+}
+
+fn sweep(host: &mut Host) -> BTreeMap<Target, Reading> {
+    let mut readings = BTreeMap::new();
+    host.sweep(
+        || at(1),
+        |target, reading| {
+            assert!(readings.insert(target.clone(), reading.clone()).is_none(), "{target:?} was read twice");
+        },
+    );
+    readings
+}
+
+/// The reading of the only container whose id begins so.
+fn of<'a>(readings: &'a BTreeMap<Target, Reading>, prefix: &str) -> &'a Reading {
+    let mut found = readings
+        .iter()
+        .filter(|(target, _)| target.container.as_ref().is_some_and(|id| id.as_str().starts_with(prefix)))
+        .map(|(_, reading)| reading);
+    let reading = found.next().unwrap_or_else(|| panic!("no container {prefix}"));
+    assert!(found.next().is_none(), "more than one container {prefix}");
+    reading
+}

@@ -1,0 +1,216 @@
+//! The captured hosts of `tests/fixtures`: what is found where, and what it says.
+
+use plimsoll_contract::report::{MemoryEvents, UnknownReason};
+use plimsoll_contract::{Bytes, Cores, Limit};
+
+use super::*;
+use crate::sample::{Read, Throttling};
+
+const MI: u64 = 1 << 20;
+
+/// The cases with the pods web, api and batch, each with one container and its sandbox.
+const USUAL: [&str; 9] = [
+    "v2-systemd-containerd",
+    "v2-cgroupfs-containerd",
+    "v1-systemd",
+    "v1-cgroupfs",
+    "hybrid",
+    "kind",
+    "crio",
+    "docker",
+    "look-alike",
+];
+
+fn describe(case: &str) -> String {
+    Tree::of(case).host().describe().to_string()
+}
+
+#[test]
+fn each_case_is_recognized_for_what_it_is() {
+    let v2 = "cpu usage v2, cpu quota v2, memory v2";
+    let v1 = "cpu usage v1, cpu quota v1, memory v1";
+    let table = [
+        ("v2-systemd-containerd", format!("{v2}, driver systemd, kubepods at kubepods.slice, captured tree")),
+        ("v2-cgroupfs-containerd", format!("{v2}, driver cgroupfs, kubepods at kubepods, captured tree")),
+        ("v1-systemd", format!("{v1}, driver systemd, kubepods at kubepods.slice, captured tree")),
+        ("v1-cgroupfs", format!("{v1}, driver cgroupfs, kubepods at kubepods, captured tree")),
+        ("hybrid", format!("{v1}, driver systemd, kubepods at kubepods.slice, captured tree")),
+        (
+            "kind",
+            format!("{v2}, driver systemd, kubepods at kubelet.slice/kubelet-kubepods.slice, captured tree"),
+        ),
+        (
+            "no-memory-controller",
+            "cpu usage v2, cpu quota v2, memory none, driver cgroupfs, kubepods at kubepods, captured tree"
+                .into(),
+        ),
+    ];
+    for (case, expected) in table {
+        assert_eq!(describe(case), expected, "{case}");
+    }
+}
+
+#[test]
+fn every_layout_gives_the_same_pods_and_nothing_that_looks_like_them() {
+    for case in USUAL {
+        let tree = Tree::of(case);
+        let mut host = Host::open(&tree.config()).unwrap();
+        let changes = host.discover(at(0));
+        let containers: Vec<&str> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Appeared(target) => target.container.as_ref().map(ContainerId::as_str),
+                Change::Gone(target) => panic!("{case}: {target:?} gone at first sight"),
+            })
+            .collect();
+        assert_eq!(containers.len(), 6, "{case}: {containers:?}");
+        assert_eq!(changes.len(), 9, "{case}: three pods besides");
+        for prefix in ["3eb", "a91", "ba7c4", "9a05e3eb", "9a05ea91", "9a05eba7c4"] {
+            assert_eq!(containers.iter().filter(|id| id.starts_with(prefix)).count(), 1, "{case}: {prefix}");
+        }
+    }
+}
+
+#[test]
+fn every_layout_gives_the_same_numbers() {
+    for case in USUAL {
+        let tree = Tree::of(case);
+        let mut host = tree.host();
+        let first = sweep(&mut host);
+        tree.later();
+        let second = sweep(&mut host);
+        let (before, after) = (of(&first, "3eb"), of(&second, "3eb"));
+        let (cpu, cpu_after) = (before.cpu.value().unwrap(), after.cpu.value().unwrap());
+        assert_eq!(cpu.usage, Duration::from_secs(90), "{case}");
+        assert_eq!(cpu.throttling, Some(Throttling { periods: 1100, throttled: 290 }), "{case}");
+        assert_eq!(cpu_after.usage - cpu.usage, Duration::from_millis(400), "{case}");
+        assert_eq!(before.cpu_limit, Read::Value(Limit::Of(Cores(0.5))), "{case}");
+        assert_eq!(before.memory, Read::Value(Bytes(149 * MI)), "{case}");
+        assert_eq!(after.memory, Read::Value(Bytes(169 * MI)), "{case}");
+        assert_eq!(before.memory_limit, Read::Value(Limit::Of(Bytes(256 * MI))), "{case}");
+        assert_eq!(before.memory_detail.value().unwrap().inactive_file, Bytes(40 * MI), "{case}");
+        assert_eq!(
+            before.memory_events,
+            Read::Value(MemoryEvents { high: 0, max: 3, oom_kill: 1 }),
+            "{case}"
+        );
+        let pressure =
+            if case.starts_with("v1") { Read::Unknown(UnknownReason::Absent) } else { Read::Value(12.5) };
+        assert_eq!(before.cpu_pressure, pressure, "{case}");
+        assert_eq!(of(&first, "ba7c4").cpu_limit, Read::Value(Limit::Unlimited), "{case}");
+        assert_eq!(of(&first, "ba7c4").memory_limit, Read::Value(Limit::Unlimited), "{case}");
+        assert_eq!(host.read_errors().total(), 0, "{case}: {:?}", host.read_errors());
+    }
+}
+
+#[test]
+fn a_pod_is_read_only_while_it_has_a_limit_of_its_own() {
+    let tree = Tree::of("pod-level-limit");
+    let mut host = tree.host();
+    let readings = sweep(&mut host);
+    let pods: Vec<&Reading> =
+        readings.iter().filter(|(t, _)| t.container.is_none()).map(|(_, r)| r).collect();
+    assert_eq!(pods.len(), 1);
+    assert_eq!(pods[0].cpu_limit, Read::Value(Limit::Of(Cores(1.0))));
+    assert_eq!(pods[0].memory_limit, Read::Value(Limit::Of(Bytes(1024 * MI))));
+    assert_eq!(pods[0].memory, Read::Value(Bytes(700 * MI)));
+    assert_eq!(readings.len(), 4);
+
+    let unlimited = Tree::of("static-pod");
+    assert!(sweep(&mut unlimited.host()).keys().all(|target| target.container.is_some()));
+}
+
+#[test]
+fn a_static_pod_goes_by_its_hash() {
+    let targets = sweep(&mut Tree::of("static-pod").host());
+    assert_eq!(targets.len(), 2);
+    assert!(targets.keys().all(|target| target.pod.as_str() == "5eed0000c0f1900000000000000000aa"));
+}
+
+#[test]
+fn containers_outside_their_pod_are_found_where_a_mismatched_runtime_puts_them() {
+    let readings = sweep(&mut Tree::of("driver-mismatch").host());
+    assert_eq!(of(&readings, "3135").cpu.value().unwrap().usage, Duration::from_secs(5));
+    assert_eq!(readings.len(), 3, "two containers, and the pod, which has a limit");
+}
+
+#[test]
+fn without_the_memory_controller_memory_is_unknown_and_cpu_is_as_ever() {
+    let tree = Tree::of("no-memory-controller");
+    let mut host = tree.host();
+    let readings = sweep(&mut host);
+    let web = of(&readings, "3eb");
+    assert_eq!(web.cpu.value().unwrap().usage, Duration::from_secs(90));
+    let no = UnknownReason::NoController;
+    assert_eq!((web.memory, web.memory_limit), (Read::Unknown(no), Read::Unknown(no)));
+    assert_eq!((web.memory_detail, web.memory_events), (Read::Unknown(no), Read::Unknown(no)));
+    let absent = host.read_errors().get(File::MemoryPressure, UnknownReason::Absent);
+    assert_eq!(absent, 6 + 2, "of every container, and of the two pods with a limit");
+    assert_eq!(host.read_errors().total(), absent, "no controller is no error");
+}
+
+#[test]
+fn the_node_s_facts_are_those_of_the_tree() {
+    let facts = Tree::of("kind").host().node().unwrap();
+    assert_eq!(facts.cpus, Cores(4.0));
+    assert_eq!(facts.memory, Bytes(8 << 30));
+    assert_eq!(facts.boot, "b0070000-0000-4000-8000-000000000006");
+}
+
+#[test]
+fn facts_that_make_no_sense_are_refused_by_file() {
+    for (file, text) in
+        [("stat", "cpu  1 2 3\n"), ("meminfo", "MemTotal: x kB\n"), ("sys/kernel/random/boot_id", "\n")]
+    {
+        let tree = Tree::of("kind");
+        let host = tree.host();
+        fs::write(tree.dir.path().join("proc").join(file), text).unwrap();
+        let error = host.node().unwrap_err().to_string();
+        assert!(error.contains(file), "{error}");
+    }
+}
+
+#[test]
+fn a_tree_without_proc_is_asked_of_the_machine_itself() {
+    let facts = Tree::bare().host().node().unwrap();
+    assert!(facts.cpus.0 >= 1.0 && facts.memory.0 > 0 && facts.boot.len() == 36, "{facts:?}");
+}
+
+#[test]
+fn a_root_without_cgroups_is_refused_with_the_path_and_the_cure() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = HostConfig { root: dir.path().to_owned(), kubepods: None };
+    let error = Host::open(&config).unwrap_err().to_string();
+    assert!(error.contains(dir.path().to_str().unwrap()) && error.contains("--host-root"), "{error}");
+}
+
+#[test]
+fn a_kubepods_path_that_leads_elsewhere_is_refused() {
+    for given in ["../kubepods", "", "/", "a//b", "./kubepods"] {
+        let config = HostConfig { kubepods: Some(given.into()), ..Tree::bare().config() };
+        let error = Host::open(&config).unwrap_err().to_string();
+        assert!(error.contains("--kubepods"), "{error}");
+    }
+}
+
+#[test]
+fn the_flag_overrides_where_pods_are_looked_for() {
+    let tree = Tree::bare();
+    tree.container(1, 1);
+    fs::create_dir_all(tree.path("plimsoll-demo-7")).unwrap();
+    fs::rename(tree.path("kubepods"), tree.path("plimsoll-demo-7/kubepods")).unwrap();
+    assert_eq!(tree.host().describe().kubepods, None);
+    let config = HostConfig { kubepods: Some("/plimsoll-demo-7/kubepods/".into()), ..tree.config() };
+    let mut host = Host::open(&config).unwrap();
+    host.discover(at(0));
+    assert_eq!(host.describe().kubepods.as_deref(), Some("plimsoll-demo-7/kubepods"));
+    assert_eq!(sweep(&mut host).len(), 1);
+}
+
+#[test]
+fn of_two_kubepods_directories_the_one_with_pods_counts() {
+    let tree = Tree::bare();
+    fs::create_dir_all(tree.path("kubepods.slice/kubepods-burstable.slice")).unwrap();
+    tree.container(1, 1);
+    assert_eq!(tree.host().describe().kubepods.as_deref(), Some("kubepods"));
+}

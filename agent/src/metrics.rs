@@ -1,0 +1,126 @@
+//! The agent's metrics about itself. Per-pod series are not here: `series` writes them from the book at each scrape.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use crate::host::ReadErrors;
+use crate::series::PodCounts;
+
+/// How a delivery ended. A closed list: it is a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// Taken in, with a roster.
+    Accepted,
+    /// The CA or the token is not there yet.
+    NotReady,
+    /// No connection, or it broke.
+    Unreachable,
+    /// The peer's certificate is not one we trust.
+    Untrusted,
+    /// No answer in time.
+    Timeout,
+    /// Asked to wait.
+    Throttled,
+    /// Refused.
+    Refused,
+    /// The answer cannot be read.
+    BadAnswer,
+}
+
+impl Delivered {
+    const ALL: [Delivered; 8] = [
+        Delivered::Accepted,
+        Delivered::NotReady,
+        Delivered::Unreachable,
+        Delivered::Untrusted,
+        Delivered::Timeout,
+        Delivered::Throttled,
+        Delivered::Refused,
+        Delivered::BadAnswer,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Delivered::Accepted => "accepted",
+            Delivered::NotReady => "not_ready",
+            Delivered::Unreachable => "unreachable",
+            Delivered::Untrusted => "untrusted",
+            Delivered::Timeout => "timeout",
+            Delivered::Throttled => "throttled",
+            Delivered::Refused => "refused",
+            Delivered::BadAnswer => "bad_answer",
+        }
+    }
+}
+
+/// Handles to the metrics; cheap clones.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    sweep_seconds: Histogram,
+    read_errors: IntCounterVec,
+    pods: IntGaugeVec,
+    reports: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    ///
+    /// # Errors
+    /// If the registry has one of the names already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Metrics> {
+        let buckets = prometheus::exponential_buckets(0.0005, 2.0, 14)?;
+        let sweep =
+            HistogramOpts::new("plimsoll_agent_sweep_seconds", "Duration of one sweep over all cgroups.");
+        let metrics = Metrics {
+            sweep_seconds: Histogram::with_opts(sweep.buckets(buckets))?,
+            read_errors: IntCounterVec::new(
+                Opts::new(
+                    "plimsoll_agent_read_errors_total",
+                    "Cgroup files that did not yield a value, by file and reason.",
+                ),
+                &["file", "reason"],
+            )?,
+            pods: IntGaugeVec::new(
+                Opts::new(
+                    "plimsoll_agent_pods",
+                    "Pods on the node: classified, warming up, or not in the roster.",
+                ),
+                &["state"],
+            )?,
+            reports: IntCounterVec::new(
+                Opts::new("plimsoll_agent_reports_total", "Reports, by how their delivery ended."),
+                &["result"],
+            )?,
+        };
+        registry.register(Box::new(metrics.sweep_seconds.clone()))?;
+        registry.register(Box::new(metrics.read_errors.clone()))?;
+        registry.register(Box::new(metrics.pods.clone()))?;
+        registry.register(Box::new(metrics.reports.clone()))?;
+        for delivered in Delivered::ALL {
+            metrics.reports.with_label_values(&[delivered.as_str()]);
+        }
+        Ok(metrics)
+    }
+
+    /// A sweep ended; `errors` are counts since the start.
+    pub fn swept(&self, took: Duration, errors: &ReadErrors) {
+        self.sweep_seconds.observe(took.as_secs_f64());
+        for (file, reason, count) in errors.iter() {
+            let counter = self.read_errors.with_label_values(&[file.as_str(), reason.as_str()]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+
+    /// A delivery ended.
+    pub fn delivered(&self, result: Delivered) {
+        self.reports.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// How many pods there are in each state.
+    pub fn count(&self, counts: &PodCounts) {
+        for (state, count) in counts.by_state() {
+            self.pods.with_label_values(&[state]).set(count);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+use plimsoll_contract::roster::{ContainerKind, RosterContainer};
+use plimsoll_contract::{Band, Basis, Limit};
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
+use proptest::{collection, sample};
+
+use super::*;
+use crate::book::WithoutRoster;
+use crate::book::tests::sim::{Cgroup, GIB, Sim, at, container, head, id, listed, pod, uid, wall};
+use crate::profile::Profile;
+use crate::sample::{CpuCounters, Inode, MemoryDetail, NodeCapacity, Read, Reading, Target, Throttling};
+
+#[test]
+fn a_report_says_the_hottest_container_of_what_since_when_and_every_container_with_its_numbers() {
+    let busy = Cgroup { throttled: 3, pressure: 4.5, ..Cgroup::using(|_| 0.45).cpu_limit(0.5) };
+    let mut sim = Sim::one(Profile::standard(), busy);
+    sim.run(120.0);
+    let report = sim.book.full_report(&head(), at(120.0));
+    assert_eq!(report.check(), Ok(()));
+    assert!(report.full);
+    let pod = &report.pods[0];
+    let cpu = &pod.cpu;
+    assert_eq!((cpu.band, cpu.basis, cpu.of), (Band::High, Some(Basis::Limit), Some(Cores(0.5))));
+    assert_eq!((cpu.container.clone(), cpu.since, cpu.reason), (Some(id(1)), Some(wall(10.0)), None));
+    let cores = |cores: Option<Cores>| cores.map(|cores| (cores.0 * 1000.0).round());
+    assert_eq!((cores(cpu.cores), cpu.utilization.map(|u| (u * 1000.0).round())), (Some(450.0), Some(900.0)));
+    let container = &pod.containers[0];
+    assert_eq!(
+        (cores(container.cpu.cores), cores(container.cpu.p95), cores(container.cpu.peak)),
+        (Some(450.0), Some(450.0), Some(450.0))
+    );
+    assert_eq!((container.cpu.throttled, container.cpu.pressure), (Some(0.3), Some(4.5)));
+    assert_eq!(container.cpu.limit_cores, Some(Limit::Of(Cores(0.5))));
+    assert_eq!(container.memory.working_set, Some(Bytes(GIB / 10)));
+    assert_eq!(container.memory.limit, Some(Limit::Of(Bytes(GIB))));
+    assert_eq!((container.limits_age, container.window), (Some(0.0), Some(120.0)));
+}
+
+#[test]
+fn a_partial_report_names_the_pods_asked_for_and_does_not_call_itself_full() {
+    let sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.1));
+    let asked = BTreeSet::from([pod(), uid(77)]);
+    let report = sim.book.partial_report(&head(), &asked, at(0.0));
+    assert_eq!((report.full, report.pods.len()), (false, 1));
+    assert_eq!(sim.book.partial_report(&head(), &BTreeSet::new(), at(0.0)).pods, []);
+}
+
+#[test]
+fn more_pods_than_a_report_may_name_are_cut_and_it_does_not_call_itself_full() {
+    let mut book = Book::new(Profile::standard(), WithoutRoster::NodeBasis);
+    for number in 0..1001 {
+        book.appeared(&Target { pod: uid(number), container: None }, at(0.0));
+    }
+    let report = book.full_report(&head(), at(0.0));
+    assert_eq!((report.check(), report.full, report.pods.len()), (Ok(()), false, MAX_PODS));
+}
+
+#[test]
+fn bound_by_tells_the_limit_from_the_node_from_nothing_from_not_known() {
+    use plimsoll_contract::report::BoundBy;
+    let table = [
+        (1.0, Some(1), Some(50.0), Some(BoundBy::Limit)),
+        (1.0, Some(0), Some(50.0), Some(BoundBy::Node)),
+        (1.0, Some(0), Some(9.0), Some(BoundBy::None)),
+        (1.0, Some(0), None, Some(BoundBy::None)),
+        (0.0, Some(1), Some(50.0), Some(BoundBy::Node)),
+        (0.0, None, None, None),
+    ];
+    for (limit, throttled, pressure, expected) in table {
+        let cgroup = Cgroup { throttled: throttled.unwrap_or(0), ..Cgroup::using(|_| 0.1) };
+        let cgroup = if limit > 0.0 { cgroup } else { cgroup.unlimited() };
+        let mut sim = Sim::one(Profile::standard(), cgroup);
+        sim.fault = Box::new(move |_, _, reading| {
+            reading.cpu_pressure = pressure.map_or(Read::Unknown(UnknownReason::Absent), Read::Value);
+        });
+        sim.run(5.0);
+        let bound_by = sim.book.full_report(&head(), at(5.0)).pods[0].containers[0].cpu.bound_by;
+        assert_eq!(bound_by, expected, "limit {limit}, throttled {throttled:?}, pressure {pressure:?}");
+    }
+}
+
+#[test]
+fn throttling_needs_a_quota_and_a_quota_without_a_period_is_not_throttled() {
+    let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.0));
+    sim.fault = Box::new(|_, _, reading| {
+        if let Read::Value(counters) = &mut reading.cpu {
+            counters.throttling = Some(Throttling { periods: 7, throttled: 7 });
+        }
+    });
+    sim.run(5.0);
+    assert_eq!(sim.book.full_report(&head(), at(5.0)).pods[0].containers[0].cpu.throttled, Some(0.0));
+    sim.get(&container(1)).cpu_limit = Limit::Unlimited;
+    sim.run(10.0);
+    assert_eq!(sim.book.full_report(&head(), at(10.0)).pods[0].containers[0].cpu.throttled, None);
+}
+
+fn read<T: std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Read<T>> {
+    prop_oneof![
+        4 => value.prop_map(Read::Value),
+        1 => Just(Read::NotDue),
+        1 => sample::select(UnknownReason::ALL.to_vec()).prop_map(Read::Unknown),
+    ]
+}
+
+fn limit<T: std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Limit<T>> {
+    prop_oneof![Just(Limit::Unlimited), value.prop_map(Limit::Of)]
+}
+
+fn counters() -> impl Strategy<Value = CpuCounters> {
+    let usage = prop_oneof![0_u64..10_000_000_000, any::<u64>()];
+    let throttling = prop_oneof![Just(None), any::<(u8, u8)>().prop_map(Some)];
+    (usage, throttling).prop_map(|(nanos, throttling)| CpuCounters {
+        usage: std::time::Duration::from_nanos(nanos),
+        throttling: throttling
+            .map(|(periods, throttled)| Throttling { periods: periods.into(), throttled: throttled.into() }),
+    })
+}
+
+fn any_reading() -> impl Strategy<Value = Reading> {
+    let amount = || prop_oneof![0_u64..10 * GIB, any::<u64>()];
+    let detail = (amount(), amount()).prop_map(|(inactive_file, unreclaimable)| MemoryDetail {
+        inactive_file: Bytes(inactive_file),
+        unreclaimable: Bytes(unreclaimable),
+    });
+    let cpu = (read(counters()), read(limit(any::<f64>().prop_map(Cores))), read(any::<f64>()));
+    let memory = (
+        read(amount().prop_map(Bytes)),
+        read(detail),
+        read(limit(amount().prop_map(Bytes))),
+        read(any::<f64>()),
+    );
+    (cpu, memory, 0_u64..2).prop_map(
+        |((cpu, cpu_limit, cpu_pressure), (memory, memory_detail, memory_limit, memory_pressure), number)| {
+            Reading {
+                at: at(0.0),
+                inode: Inode { device: 1, number },
+                cpu,
+                cpu_limit,
+                cpu_pressure,
+                memory,
+                memory_detail,
+                memory_limit,
+                memory_pressure,
+                memory_events: Read::NotDue,
+            }
+        },
+    )
+}
+
+/// One thing that may happen to a book.
+#[derive(Debug, Clone)]
+enum Event {
+    Reading(u32, Box<Reading>),
+    Gone(u32),
+    Roster(u32, f64),
+    Settle(f64),
+    Node(f64, u64),
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => (0_u32..4, any_reading()).prop_map(|(number, reading)| Event::Reading(number, Box::new(reading))),
+        1 => (0_u32..4).prop_map(Event::Gone),
+        1 => (1_u32..4, any::<f64>()).prop_map(|(number, request)| Event::Roster(number, request)),
+        3 => prop_oneof![Just(1.0), 0.0..100.0_f64].prop_map(Event::Settle),
+        1 => (0.0..64.0_f64, 0..16 * GIB).prop_map(|(cpus, memory)| Event::Node(cpus, memory)),
+    ]
+}
+
+fn target(number: u32) -> Target {
+    Target { pod: pod(), container: (number > 0).then(|| id(number)) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_report_passes_the_receivers_check_and_reads_back(
+        events in collection::vec(any_event(), 1..80), alone in any::<bool>(),
+    ) {
+        let mode = if alone { WithoutRoster::NodeBasis } else { WithoutRoster::Unknown };
+        let mut book = Book::new(Profile::standard(), mode);
+        let (mut now, mut head) = (0.0, head());
+        for event in events {
+            match event {
+                Event::Reading(number, reading) => book.observe(&target(number), &Reading { at: at(now), ..*reading }),
+                Event::Gone(number) => book.gone(&target(number), at(now)),
+                Event::Roster(number, request) => {
+                    let kind = ContainerKind::App;
+                    let cpu_request = Some(Cores(request));
+                    let listed = RosterContainer { kind, cpu_request, ..listed(number, "app") };
+                    let roster = vec![crate::book::tests::sim::entry(&[listed])];
+                    let answer = plimsoll_contract::roster::Answer { roster, ..Default::default() };
+                    book.apply_roster(&answer, at(now), wall(now));
+                }
+                Event::Node(cpus, memory) => {
+                    book.set_node(&NodeCapacity { cpus: Cores(cpus), memory: Bytes(memory) });
+                    head.capacity = Capacity { cores: Cores(cpus), bytes: Bytes(memory) };
+                }
+                Event::Settle(seconds) => {
+                    book.settle(at(now), wall(now));
+                    now += seconds;
+                }
+            }
+            let report = book.full_report(&head, at(now));
+            prop_assert_eq!(report.check(), Ok(()));
+            for pod in &report.pods {
+                prop_assert!(pod.cpu.band.is_known() || pod.cpu.reason.is_some());
+                prop_assert!(pod.memory.band.is_known() || pod.memory.reason.is_some());
+                prop_assert!(pod.cpu.utilization.is_some() || pod.cpu.reason.is_some());
+            }
+        }
+        let report = book.full_report(&head, at(now));
+        let text = serde_json::to_string(&report).unwrap();
+        let again: Report = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(again.pods.len(), report.pods.len());
+    }
+}

@@ -1,0 +1,259 @@
+//! The sweep: one dedicated thread that reads every cgroup once a period and tells the book.
+//!
+//! File reads are synchronous and short, so they have a thread of their own and no task waits for them. The book is
+//! locked per cgroup, never while a file is read: a slow `memory.stat` delays nobody who serves or delivers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use plimsoll_contract::report::{Capacity, Report};
+use plimsoll_contract::roster::Answer;
+use plimsoll_contract::{Basis, NodeName, PodUid};
+use plimsoll_process::probe::{Beat, Latch};
+use plimsoll_process::shutdown::Shutdown;
+use tokio::sync::{oneshot, watch};
+
+use crate::book::{Book, ReportHead, Transition};
+use crate::clock::{self, Ticks};
+use crate::config::Config;
+use crate::host::{Change, Host, NodeFacts};
+use crate::metrics::Metrics;
+use crate::sample::Moment;
+
+/// The node's CPUs, memory and boot id are read again after so many sweeps: CPUs come and go.
+const NODE_EVERY: u64 = 10;
+/// How long a pod stays urgent: by then a full report has named it.
+const URGENT_FOR: Duration = Duration::from_secs(15);
+
+/// What the sweep shares with the tasks that serve and deliver.
+#[derive(Debug)]
+pub struct Shared {
+    node: NodeName,
+    book: Mutex<Book>,
+    facts: Mutex<NodeFacts>,
+    /// Pods that the next sweep reads more closely; set by the roster.
+    managed: Mutex<Option<BTreeSet<PodUid>>>,
+    urgent: Mutex<Urgent>,
+    /// Rises whenever a pod becomes urgent.
+    pub urgency: watch::Sender<u64>,
+    /// Touched by each sweep.
+    pub beat: Beat,
+    /// Set once every pod that was there at the start has been classified.
+    pub ready: Latch,
+    sequence: AtomicU64,
+    sweeps: AtomicU64,
+}
+
+/// Pods to report at once, with the generation in which they became urgent. Newest wins; nothing queues.
+#[derive(Debug, Default)]
+struct Urgent {
+    generation: u64,
+    pods: BTreeMap<PodUid, (u64, Moment)>,
+}
+
+impl Shared {
+    /// Nothing read yet. `started` is where sequence numbers begin.
+    pub fn new(config: &Config, facts: NodeFacts, started: Timestamp) -> Shared {
+        let mut book = Book::new(config.profile.clone(), config.without_roster());
+        book.set_node(&facts.capacity());
+        Shared {
+            node: config.node.clone(),
+            book: Mutex::new(book),
+            facts: Mutex::new(facts),
+            managed: Mutex::new(None),
+            urgent: Mutex::new(Urgent::default()),
+            urgency: watch::Sender::new(0),
+            beat: Beat::new(Instant::now()),
+            ready: Latch::new(),
+            sequence: AtomicU64::new(u64::try_from(started.as_millisecond()).unwrap_or(0)),
+            sweeps: AtomicU64::new(0),
+        }
+    }
+
+    /// The book, for as long as the guard lives: keep it short.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        lock(&self.book)
+    }
+
+    /// Takes in what the aggregator said of our pods.
+    pub fn apply_roster(&self, answer: &Answer) {
+        let managed = self.book().apply_roster(answer, clock::now(), Timestamp::now());
+        *lock(&self.managed) = Some(managed);
+    }
+
+    /// A report of every pod, with the next sequence number.
+    pub fn full_report(&self, roster_version: u64) -> Report {
+        let head = self.head(self.next_sequence(), roster_version);
+        self.book().full_report(&head, clock::now())
+    }
+
+    /// A report of every pod for somebody to look at: it takes no sequence number of its own.
+    pub fn peek_report(&self) -> Report {
+        let head = self.head(self.sequence.load(Ordering::Relaxed), 0);
+        self.book().full_report(&head, clock::now())
+    }
+
+    /// How many sweeps were made.
+    pub fn sweeps(&self) -> u64 {
+        self.sweeps.load(Ordering::Relaxed)
+    }
+
+    /// A report of these pods, with the next sequence number.
+    pub fn partial_report(&self, pods: &BTreeSet<PodUid>, roster_version: u64) -> Report {
+        let head = self.head(self.next_sequence(), roster_version);
+        self.book().partial_report(&head, pods, clock::now())
+    }
+
+    /// The pods that became urgent after `generation`, and the generation now.
+    pub fn urgent_since(&self, generation: u64) -> (u64, BTreeSet<PodUid>) {
+        let urgent = lock(&self.urgent);
+        let newer = urgent.pods.iter().filter(|(_, (since, _))| *since > generation);
+        (urgent.generation, newer.map(|(pod, _)| pod.clone()).collect())
+    }
+
+    /// Boot id and number of CPUs of the node.
+    pub fn facts(&self) -> NodeFacts {
+        lock(&self.facts).clone()
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn head(&self, seq: u64, roster_version: u64) -> ReportHead {
+        let facts = self.facts();
+        ReportHead {
+            node: self.node.clone(),
+            boot: facts.boot,
+            seq,
+            roster_version,
+            capacity: Capacity { cores: facts.cpus, bytes: facts.memory },
+        }
+    }
+
+    fn press(&self, pods: BTreeSet<PodUid>, now: Moment) {
+        if pods.is_empty() {
+            return;
+        }
+        let mut urgent = lock(&self.urgent);
+        urgent.generation += 1;
+        let generation = urgent.generation;
+        urgent.pods.retain(|_, (_, at)| now.since(*at) < URGENT_FOR);
+        urgent.pods.extend(pods.into_iter().map(|pod| (pod, (generation, now))));
+        self.urgency.send_replace(generation);
+    }
+}
+
+/// One who sweeps.
+#[derive(Debug)]
+pub struct Sweeper {
+    host: Host,
+    shared: Arc<Shared>,
+    metrics: Metrics,
+    warm_up: Duration,
+    started: Moment,
+}
+
+impl Sweeper {
+    /// Ready for the first sweep.
+    pub fn new(host: Host, shared: Arc<Shared>, metrics: Metrics, warm_up: Duration) -> Sweeper {
+        Sweeper { host, shared, metrics, warm_up, started: clock::now() }
+    }
+
+    /// One sweep: what came and went, every cgroup read, the bands brought up to date.
+    pub fn sweep(&mut self, now: Moment, wall: Timestamp) {
+        let began = Instant::now();
+        if let Some(managed) = lock(&self.shared.managed).take() {
+            self.host.set_managed(managed);
+        }
+        if self.shared.sweeps().is_multiple_of(NODE_EVERY) {
+            self.read_node();
+        }
+        self.discover(now);
+        let shared = &self.shared;
+        self.host.sweep(clock::now, |target, reading| shared.book().observe(target, reading));
+        self.settle(wall);
+        let sweeps = self.shared.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
+        self.metrics.swept(began.elapsed(), self.host.read_errors());
+        self.shared.beat.touch(Instant::now());
+        if now.since(self.started) >= self.warm_up && self.shared.ready.set() {
+            tracing::info!(sweeps, "first classification done");
+        }
+    }
+
+    fn read_node(&self) {
+        match self.host.node() {
+            Ok(facts) => {
+                self.shared.book().set_node(&facts.capacity());
+                *lock(&self.shared.facts) = facts;
+            }
+            Err(error) => tracing::warn!(%error, "node facts not read; the last ones stand"),
+        }
+    }
+
+    fn discover(&mut self, now: Moment) {
+        let changes = self.host.discover(now);
+        let mut born = BTreeSet::new();
+        let mut book = self.shared.book();
+        for change in &changes {
+            match change {
+                Change::Appeared(target) => {
+                    book.appeared(target, now);
+                    born.insert(target.pod.clone());
+                }
+                Change::Gone(target) => book.gone(target, now),
+            }
+        }
+        drop(book);
+        self.shared.press(born, now);
+    }
+
+    fn settle(&self, wall: Timestamp) {
+        let now = clock::now();
+        let mut book = self.shared.book();
+        let transitions = book.settle(now, wall);
+        let urgent = book.urgent(now);
+        drop(book);
+        transitions.iter().for_each(log);
+        self.shared.press(urgent, now);
+    }
+}
+
+/// Sweeps on a thread of its own until the shutdown.
+///
+/// # Errors
+/// If the thread cannot be started, or ends by a panic.
+pub async fn run(mut sweeper: Sweeper, period: Duration, shutdown: Shutdown) -> anyhow::Result<()> {
+    let (ended, end) = oneshot::channel::<()>();
+    thread::Builder::new()
+        .name("sweep".into())
+        .spawn(move || {
+            let mut ticks = Ticks::every(period);
+            while !shutdown.is_triggered() {
+                sweeper.sweep(clock::now(), Timestamp::now());
+                ticks.wait();
+            }
+            // Dropped without a word if the thread panics: then the receiver sees an error.
+            let _ = ended.send(());
+        })
+        .context("cannot start the sweep thread")?;
+    end.await.context("the sweep thread panicked; the log has its message")
+}
+
+fn log(transition: &Transition) {
+    let Transition { pod, name, resource, from, to, basis, utilization } = transition;
+    let uid = pod;
+    let pod = name.as_ref().map(tracing::field::display);
+    let basis = basis.map(Basis::as_str);
+    tracing::info!(pod, %uid, %resource, %from, %to, basis, utilization, "band changed");
+}
+
+/// Locks; a panic elsewhere does not make the data wrong: every field is written whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,179 @@
+//! The numbers the core decides with. `Default` is what DESIGN 5 says; nothing here is read from anywhere.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use plimsoll_contract::keys;
+use serde::{Deserialize, Serialize};
+
+/// Where the bands are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// As labels.
+    #[default]
+    Labels,
+    /// As annotations under the same keys, for clusters in which label sets are expensive.
+    Annotations,
+    /// Nowhere: nothing is ever written on a pod.
+    Metrics,
+}
+
+impl Output {
+    /// Every mode.
+    pub const ALL: [Output; 3] = [Output::Labels, Output::Annotations, Output::Metrics];
+
+    /// The word on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Output::Labels => "labels",
+            Output::Annotations => "annotations",
+            Output::Metrics => "metrics",
+        }
+    }
+}
+
+/// A word that is no output mode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an output mode: use one of labels, annotations, metrics")]
+pub struct UnknownOutput(String);
+
+impl FromStr for Output {
+    type Err = UnknownOutput;
+    fn from_str(word: &str) -> Result<Self, UnknownOutput> {
+        Self::ALL.into_iter().find(|o| o.as_str() == word).ok_or_else(|| UnknownOutput(word.into()))
+    }
+}
+
+/// Everything the core can be told to do differently.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Where the bands are written.
+    pub output: Output,
+    /// A node without a report for this long is late.
+    pub late_after: Duration,
+    /// A node without a report, or a load that was unknown, for this long makes the band unknown.
+    pub silent_after: Duration,
+    /// How long a reason that will not go away by itself must last beside a known band before it is labeled `unknown`.
+    pub settle_after: Duration,
+    /// How long another basis under the same band must last before it is written.
+    pub basis_after: Duration,
+    /// How often at most what somebody else took off a pod is put back.
+    pub repair_every: Duration,
+    /// How long an own write is believed although the watch does not show it.
+    pub barrier: Duration,
+    /// A write without an outcome for this long is forgotten.
+    pub forget_after: Duration,
+    /// The write budget.
+    pub budget: BudgetSettings,
+    /// The breaker.
+    pub breaker: BreakerSettings,
+    /// Namespaces in which no pod is touched.
+    pub left_alone: BTreeSet<String>,
+    /// The first roster version. Pass the start time in milliseconds, so that versions rise across restarts.
+    pub roster_base: u64,
+    /// Reports with foreign pods, within `foreign_within`, that quarantine a node for `quarantine`.
+    pub foreign_reports: usize,
+    /// See `foreign_reports`.
+    pub foreign_within: Duration,
+    /// See `foreign_reports`.
+    pub quarantine: Duration,
+}
+
+/// The write budget: a token bucket for the whole cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BudgetSettings {
+    /// Writes per second, in thousandths, for a cluster without nodes.
+    pub base_milli: u64,
+    /// Writes per second and node, in thousandths.
+    pub per_node_milli: u64,
+    /// Writes per second at most, in thousandths.
+    pub most_milli: u64,
+    /// Writes that may be saved up.
+    pub burst: u64,
+    /// Writes without an answer at one time.
+    pub in_flight: usize,
+    /// From the last throttling to the full rate.
+    pub recovery: Duration,
+    /// First wait after a write that failed; it doubles up to `back_off_most`.
+    pub back_off: Duration,
+    /// Longest wait after a write that failed.
+    pub back_off_most: Duration,
+}
+
+/// The breaker: what is too much at once to be true.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BreakerSettings {
+    /// Share of the nodes, in percent, above which silence is taken for a fault of ours.
+    pub silent_percent: usize,
+    /// Once a node is silent, nodes that will be within this time count too: reports come at intervals, so what silences
+    /// many shows one by one, and the first must not be written before the last is counted.
+    pub foresight: Duration,
+    /// Fewer silent nodes than this never open it.
+    pub silent_least: usize,
+    /// Share of the pods, in percent, that may change band within `window`.
+    pub changing_percent: usize,
+    /// Fewer changing pods than this never open it.
+    pub changing_least: usize,
+    /// Over which changes are counted.
+    pub window: Duration,
+    /// How long nothing of this must be true before it closes.
+    pub quiet: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            output: Output::Labels,
+            late_after: Duration::from_secs(30),
+            silent_after: Duration::from_secs(120),
+            settle_after: Duration::from_secs(15),
+            basis_after: Duration::from_secs(10),
+            repair_every: Duration::from_secs(60),
+            barrier: Duration::from_secs(90),
+            forget_after: Duration::from_secs(30),
+            budget: BudgetSettings::default(),
+            breaker: BreakerSettings::default(),
+            left_alone: ["kube-system", keys::SYSTEM_NAMESPACE, keys::AGENT_NAMESPACE]
+                .map(String::from)
+                .into(),
+            roster_base: 1,
+            foreign_reports: 3,
+            foreign_within: Duration::from_secs(5 * 60),
+            quarantine: Duration::from_secs(10 * 60),
+        }
+    }
+}
+
+impl Default for BudgetSettings {
+    fn default() -> Self {
+        BudgetSettings {
+            base_milli: 5_000,
+            per_node_milli: 10,
+            most_milli: 50_000,
+            burst: 20,
+            in_flight: 4,
+            recovery: Duration::from_secs(60),
+            back_off: Duration::from_secs(1),
+            back_off_most: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        BreakerSettings {
+            silent_percent: 20,
+            foresight: Duration::from_secs(15),
+            silent_least: 3,
+            changing_percent: 5,
+            changing_least: 50,
+            window: Duration::from_secs(60),
+            quiet: Duration::from_secs(120),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! What the core decides, shown through its only door. [`Rig`] is a cluster in miniature: it keeps the pods, reports their
+//! loads, and answers the core's actions as an API server would.
+
+mod alone;
+mod breaker;
+mod freshness;
+mod joining;
+mod pace;
+mod properties;
+mod scale;
+mod trouble;
+mod writing;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plimsoll_contract::report::{
+    BoundBy, Capacity, ContainerCpu, ContainerReport, CpuLoad, MemoryLoad, PodReport,
+};
+use plimsoll_contract::report::{UnknownReason, VERSION};
+use plimsoll_contract::roster::ContainerKind;
+use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Cores, NodeName, PodName, PodUid, Report, keys};
+
+use super::{Core, Output, Settings};
+use crate::action::{Action, Announcement, LabelWrite, Reason};
+use crate::input::{ContainerFacts, Input, NamespaceFacts, Now, Outcome, PodFacts, WriteResult};
+
+/// A cluster in miniature.
+pub(super) struct Rig {
+    pub(super) core: Core,
+    pub(super) at: Duration,
+    pub(super) seq: u64,
+    /// What the API server holds.
+    pub(super) pods: BTreeMap<PodName, PodFacts>,
+    /// What the nodes' agents see.
+    pub(super) loads: BTreeMap<NodeName, BTreeMap<PodUid, PodReport>>,
+    /// Everything that went in and came out, as a recording has it: input and actions, in JSON.
+    pub(super) tape: Option<Vec<(String, String)>>,
+}
+
+pub(super) fn node(n: usize) -> NodeName {
+    NodeName::new(&format!("n{n}")).unwrap()
+}
+
+pub(super) fn name(n: usize) -> PodName {
+    PodName::new("shop", &format!("p{n}"))
+}
+
+pub(super) fn uid(n: usize) -> PodUid {
+    PodUid::new(&format!("{n:08x}-0000-4000-8000-000000000000")).unwrap()
+}
+
+pub(super) fn container(n: usize) -> ContainerId {
+    ContainerId::new(&format!("{n:064x}")).unwrap()
+}
+
+/// Pod `n` on node `on`, with one container, `app`.
+pub(super) fn facts(n: usize, on: usize) -> PodFacts {
+    PodFacts {
+        pod: name(n),
+        uid: uid(n).as_str().into(),
+        cgroup_uid: Some(uid(n)),
+        node: Some(node(on)),
+        finished: false,
+        terminating: false,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        containers: vec![ContainerFacts {
+            name: "app".into(),
+            kind: ContainerKind::App,
+            id: Some(container(n)),
+            restarts: 0,
+            cpu_request: Some(Cores(0.25)),
+            memory_request: None,
+        }],
+        controller: Some("ReplicaSet/p".into()),
+        service_account: "default".into(),
+    }
+}
+
+/// Pod `n` as it is after these bands were written.
+pub(super) fn labeled(n: usize, on: usize, cpu: &str, memory: &str) -> PodFacts {
+    let mut facts = facts(n, on);
+    for (band, basis, value) in
+        [(keys::CPU_BAND, keys::CPU_BASIS, cpu), (keys::MEMORY_BAND, keys::MEMORY_BASIS, memory)]
+    {
+        facts.labels.insert(band.into(), value.into());
+        if value != "unknown" {
+            facts.labels.insert(basis.into(), "limit".into());
+        }
+    }
+    facts
+}
+
+pub(super) fn cpu(band: Band) -> CpuLoad {
+    CpuLoad {
+        band,
+        basis: Some(Basis::Limit),
+        utilization: Some(0.82),
+        cores: Some(Cores(0.412)),
+        of: Some(Cores(0.5)),
+        ..CpuLoad::default()
+    }
+}
+
+pub(super) fn memory(band: Band) -> MemoryLoad {
+    MemoryLoad {
+        band,
+        basis: Some(Basis::Limit),
+        utilization: Some(0.23),
+        bytes: Some(Bytes(120 << 20)),
+        of: Some(Bytes(512 << 20)),
+        ..MemoryLoad::default()
+    }
+}
+
+/// What an agent says of pod `n`: known bands, of its limits, of its container.
+pub(super) fn load(n: usize, cpu_band: Band, memory_band: Band) -> PodReport {
+    let cpu = CpuLoad { container: Some(container(n)), ..cpu(cpu_band) };
+    let memory = MemoryLoad { container: Some(container(n)), ..memory(memory_band) };
+    let watched = ContainerCpu { bound_by: Some(BoundBy::Limit), ..ContainerCpu::default() };
+    let containers = vec![ContainerReport {
+        id: container(n),
+        cpu: watched,
+        memory: Default::default(),
+        limits_age: None,
+        window: None,
+    }];
+    PodReport { uid: uid(n), cpu, memory, containers }
+}
+
+pub(super) fn no_cpu(reason: UnknownReason) -> CpuLoad {
+    CpuLoad { reason: Some(reason), ..CpuLoad::default() }
+}
+
+pub(super) fn no_memory(reason: UnknownReason) -> MemoryLoad {
+    MemoryLoad { reason: Some(reason), ..MemoryLoad::default() }
+}
+
+pub(super) fn namespace(name: &str) -> NamespaceFacts {
+    NamespaceFacts { name: name.into(), ignored: false, class: None }
+}
+
+pub(super) fn writes(actions: &[Action]) -> Vec<LabelWrite> {
+    let write = |action: &Action| match action {
+        Action::Label(write) => Some(write.clone()),
+        Action::Announce(_) => None,
+    };
+    actions.iter().filter_map(write).collect()
+}
+
+pub(super) fn announcements(actions: &[Action]) -> Vec<Announcement> {
+    let said = |action: &Action| match action {
+        Action::Label(_) => None,
+        Action::Announce(said) => Some(said.clone()),
+    };
+    actions.iter().filter_map(said).collect()
+}
+
+/// The only write there is.
+pub(super) fn only(actions: &[Action]) -> LabelWrite {
+    assert_eq!(actions.len(), 1, "{actions:#?}");
+    writes(actions).remove(0)
+}
+
+/// A write in short: `transition cpu=low memory=low -> cpu=high memory=low`.
+pub(super) fn short(write: &LabelWrite) -> String {
+    let reason = serde_json::to_value(write.reason).unwrap();
+    format!("{} {} -> {}", reason.as_str().unwrap(), write.from, write.to)
+}
+
+impl Rig {
+    /// A synced leader that knows these pods and the nodes n0 and n1: too few for the breaker.
+    pub(super) fn new(pods: Vec<PodFacts>) -> Rig {
+        Rig::with(Settings { roster_base: 1000, ..Settings::default() }, pods, 2)
+    }
+
+    pub(super) fn with(settings: Settings, pods: Vec<PodFacts>, nodes: usize) -> Rig {
+        let mut rig = Rig::unsynced(settings, pods.clone());
+        let inputs = [
+            Input::PodsListed(pods),
+            Input::NodesListed((0..nodes).map(node).collect()),
+            Input::NamespacesListed(vec![namespace("shop")]),
+            Input::Leading(Some(7)),
+        ];
+        for input in inputs {
+            assert_eq!(rig.step(input), []);
+        }
+        rig
+    }
+
+    pub(super) fn unsynced(settings: Settings, pods: Vec<PodFacts>) -> Rig {
+        Rig {
+            core: Core::new(settings),
+            at: Duration::from_secs(5),
+            seq: 0,
+            pods: pods.into_iter().map(|p| (p.pod.clone(), p)).collect(),
+            loads: BTreeMap::new(),
+            tape: None,
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let start: Timestamp = "2026-01-01T10:00:00Z".parse().unwrap();
+        Now { elapsed: self.at, wall: start + self.at }
+    }
+
+    pub(super) fn step(&mut self, input: Input) -> Vec<Action> {
+        let line = self.tape.is_some().then(|| serde_json::to_string(&(self.now(), &input)).unwrap());
+        let actions = self.core.step(self.now(), input);
+        if let (Some(tape), Some(line)) = (&mut self.tape, line) {
+            tape.push((line, serde_json::to_string(&actions).unwrap()));
+        }
+        actions
+    }
+
+    /// Lets time pass with nothing but ticks.
+    pub(super) fn wait(&mut self, seconds: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for _ in 0..seconds {
+            self.at += Duration::from_secs(1);
+            actions.extend(self.step(Input::Tick));
+        }
+        actions
+    }
+
+    /// Lets time pass while the agents report every ten seconds, and every write is answered.
+    pub(super) fn live(&mut self, seconds: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for _ in 0..seconds {
+            let mut fresh = self.wait(1);
+            if self.at.as_secs().is_multiple_of(10) {
+                let nodes: Vec<NodeName> = self.loads.keys().cloned().collect();
+                for node in nodes {
+                    fresh.extend(self.report_all(&node));
+                }
+            }
+            actions.extend(self.land_all(fresh));
+        }
+        actions
+    }
+
+    /// Has every write done and seen, and those that follow from it; all of them.
+    pub(super) fn land_all(&mut self, actions: Vec<Action>) -> Vec<Action> {
+        let mut open: std::collections::VecDeque<_> = writes(&actions).into();
+        let mut all = actions;
+        while let Some(write) = open.pop_front() {
+            let next = self.land(&write);
+            open.extend(writes(&next));
+            all.extend(next);
+        }
+        all
+    }
+
+    /// One report of these pods of node `on`.
+    pub(super) fn report(&mut self, on: usize, full: bool, pods: Vec<PodReport>) -> Vec<Action> {
+        let report = self.next_report(on, full, pods);
+        self.step(Input::Reported(Box::new(report)))
+    }
+
+    pub(super) fn next_report(&mut self, on: usize, full: bool, pods: Vec<PodReport>) -> Report {
+        self.seq += 1;
+        Report {
+            version: VERSION,
+            node: node(on),
+            boot: format!("boot-{on}"),
+            seq: self.seq,
+            full,
+            roster_version: 0,
+            capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 << 30) },
+            pods,
+        }
+    }
+
+    fn report_all(&mut self, on: &NodeName) -> Vec<Action> {
+        let pods = self.loads[on].values().cloned().collect();
+        let on = on.as_str()[1..].parse().unwrap();
+        self.report(on, true, pods)
+    }
+
+    /// What the agent of node `on` sees from now on; nothing is reported yet.
+    pub(super) fn see(&mut self, on: usize, pod: PodReport) {
+        self.loads.entry(node(on)).or_default().insert(pod.uid.clone(), pod);
+    }
+
+    pub(super) fn outcome(&mut self, write: &LabelWrite, result: WriteResult) -> Vec<Action> {
+        let took = Duration::from_millis(12);
+        self.step(Input::Outcome(Outcome { action: write.action, result, took }))
+    }
+
+    /// The write is done, answered, and shown by the watch.
+    pub(super) fn land(&mut self, write: &LabelWrite) -> Vec<Action> {
+        self.apply(write);
+        let mut actions = self.outcome(write, WriteResult::Written);
+        actions.extend(self.show(&write.pod));
+        actions
+    }
+
+    /// What the API server does with a write.
+    pub(super) fn apply(&mut self, write: &LabelWrite) {
+        let Some(pod) = self.pods.get_mut(&write.pod).filter(|pod| pod.uid == write.uid) else {
+            return;
+        };
+        pod.labels.retain(|key, _| !keys::WRITTEN_LABELS.contains(&key.as_str()));
+        pod.labels.extend(write.labels.clone());
+        pod.annotations.clear();
+        pod.annotations.extend(write.annotations.clone());
+    }
+
+    /// The watch shows a pod as it is.
+    pub(super) fn show(&mut self, pod: &PodName) -> Vec<Action> {
+        match self.pods.get(pod).cloned() {
+            Some(facts) => self.step(Input::PodChanged(Box::new(facts))),
+            None => Vec::new(),
+        }
+    }
+
+    /// Somebody changes a pod, and the watch shows it.
+    pub(super) fn edit(&mut self, n: usize, edit: impl FnOnce(&mut PodFacts)) -> Vec<Action> {
+        edit(self.pods.get_mut(&name(n)).unwrap());
+        self.show(&name(n))
+    }
+}
+
+/// Pod 1 on node 0, labeled low and low by reports of ours.
+pub(super) fn settled() -> Rig {
+    let mut rig = Rig::new(vec![facts(1, 0)]);
+    let write = only(&rig.report(0, true, vec![load(1, Band::Low, Band::Low)]));
+    assert_eq!(write.reason, Reason::First);
+    assert_eq!(rig.land(&write), []);
+    rig
+}

@@ -1,0 +1,375 @@
+//! Random histories of a cluster that fails in every way we can think of, against what must always hold: writes only where
+//! they may be and only what is known, no effect of repetition, never above the budget, everything right in the end, and
+//! the same again from a recording.
+
+use std::collections::BTreeSet;
+
+use plimsoll_contract::{Resource, roster::RefusedReason};
+use proptest::prelude::*;
+
+use super::*;
+use event::{Edit, Event, Fate, event};
+
+mod event;
+
+const NODES: usize = 3;
+const PODS: usize = 7;
+/// The pod in `kube-system`.
+const SYSTEM: usize = 6;
+
+struct World {
+    rig: Rig,
+    /// What the watch showed last.
+    shown: BTreeMap<PodName, PodFacts>,
+    lag: bool,
+    behind: BTreeSet<PodName>,
+    fate: Fate,
+    /// Pods whose `cpu-band` is somebody else's.
+    owned: BTreeSet<PodName>,
+    ignored: bool,
+    /// What was last truthfully said of a pod's CPU and memory, and when.
+    said: BTreeMap<String, [Option<(Band, Duration)>; 2]>,
+    sent: Vec<Duration>,
+    unanswered: BTreeMap<u64, Duration>,
+    born: usize,
+}
+
+fn pod_name(n: usize) -> PodName {
+    if n == SYSTEM { PodName::new("kube-system", "p6") } else { name(n) }
+}
+
+/// Pod `n` with the identity `id`.
+fn born(n: usize, id: usize) -> PodFacts {
+    PodFacts { pod: pod_name(n), ..facts(id, n % NODES) }
+}
+
+/// One pod's load: 0 warming up, 1 to 3 bands, 4 no controller, 5 impossible, 6 without basis.
+fn said(id: usize, cpu_kind: u8, memory_kind: u8) -> PodReport {
+    let band = |kind: u8| Band::ALL[usize::from(kind.min(3))];
+    let mut pod = load(id, band(cpu_kind), band(memory_kind));
+    match cpu_kind {
+        0 => pod.cpu = no_cpu(UnknownReason::WarmingUp),
+        4 => pod.cpu = no_cpu(UnknownReason::NoController),
+        5 => pod.cpu.cores = Some(Cores(1e308)),
+        6 => pod.cpu.basis = None,
+        _ => {}
+    }
+    match memory_kind {
+        0 => pod.memory = no_memory(UnknownReason::Failed),
+        4 => pod.memory = no_memory(UnknownReason::NoController),
+        5 => pod.memory.utilization = Some(-1.0),
+        6 => pod.memory.basis = None,
+        _ => {}
+    }
+    pod
+}
+
+impl World {
+    fn new() -> World {
+        let pods: Vec<PodFacts> = (0..PODS).map(|n| born(n, n)).collect();
+        let mut rig = Rig::unsynced(Settings::default(), pods.clone());
+        rig.tape = Some(Vec::new());
+        let mut world = World {
+            rig,
+            shown: pods.iter().map(|p| (p.pod.clone(), p.clone())).collect(),
+            lag: false,
+            behind: BTreeSet::new(),
+            fate: Fate::Done,
+            owned: BTreeSet::new(),
+            ignored: false,
+            said: BTreeMap::new(),
+            sent: Vec::new(),
+            unanswered: BTreeMap::new(),
+            born: 100,
+        };
+        world.feed(Input::PodsListed(pods));
+        world.feed(Input::NodesListed((0..NODES).map(node).collect()));
+        world.feed(Input::NamespacesListed(vec![namespace("shop")]));
+        world.feed(Input::Leading(Some(3)));
+        world
+    }
+
+    /// One input, twice: the second time it must do nothing.
+    fn feed(&mut self, input: Input) {
+        let actions = self.rig.step(input.clone());
+        assert_eq!(self.rig.step(input), [], "a repetition has an effect");
+        for write in writes(&actions) {
+            self.check(&write);
+        }
+        for write in writes(&actions) {
+            self.answer(&write);
+        }
+    }
+
+    /// A write only where it may be, and only what is known or already there.
+    fn check(&mut self, write: &LabelWrite) {
+        assert_eq!(self.rig.core.withheld(), None);
+        let shown = &self.shown[&write.pod];
+        assert_eq!(shown.uid, write.uid);
+        assert!(!shown.terminating, "{write:?}");
+        assert_eq!(write.pod.namespace.as_ref(), "shop", "{write:?}");
+        let alone = self.ignored || shown.finished || shown.labels.contains_key(keys::IGNORE);
+        assert_eq!(write.reason == Reason::Withdrawn, alone, "{write:?}");
+        let truth = self.said.get(&write.uid).copied().unwrap_or_default();
+        for (resource, truth) in Resource::ALL.into_iter().zip(truth) {
+            let key = keys::band_label(resource);
+            let Some(band) = write.labels.get(key).map(|word| word.parse::<Band>().unwrap()) else {
+                continue;
+            };
+            let there = [Some(shown), self.rig.pods.get(&write.pod)].into_iter().flatten();
+            let carried = there.filter_map(|p| p.labels.get(key)).any(|value| value == band.as_str());
+            let fresh =
+                truth.is_some_and(|(said, at)| said == band && self.rig.at - at <= Duration::from_secs(150));
+            assert!(!band.is_known() || fresh || carried, "{write:?} but {truth:?}");
+            assert!(
+                band.is_known()
+                    || truth.is_none_or(
+                        |(said, at)| !said.is_known() || self.rig.at - at >= Duration::from_secs(119)
+                    ),
+                "{write:?} but {truth:?}"
+            );
+        }
+        self.sent.push(self.rig.at);
+        self.unanswered.insert(write.action, self.rig.at);
+        let end = self.rig.at;
+        self.unanswered.retain(|_, at| *at + Duration::from_secs(30) > end);
+        assert!(self.unanswered.len() <= 4, "more than four in flight");
+    }
+
+    fn answer(&mut self, write: &LabelWrite) {
+        let conflict = self.owned.contains(&write.pod) && write.labels.contains_key(keys::CPU_BAND);
+        let gone = self.rig.pods.get(&write.pod).is_none_or(|pod| pod.uid != write.uid);
+        let done = matches!(self.fate, Fate::Done | Fate::DoneUnanswered) && !conflict && !gone;
+        if done {
+            self.apply(write);
+        }
+        let result = match self.fate {
+            Fate::Done | Fate::DoneUnanswered if gone => WriteResult::Gone,
+            Fate::Done | Fate::DoneUnanswered if conflict => {
+                WriteResult::Conflict(vec![keys::CPU_BAND.into()])
+            }
+            Fate::Done => WriteResult::Written,
+            Fate::DoneUnanswered | Fate::Lost => WriteResult::NoAnswer,
+            Fate::Failed => WriteResult::Failed(500, "no".into()),
+            Fate::Throttled => WriteResult::Throttled(Some(Duration::from_secs(3))),
+            Fate::NeverAnswered => return,
+        };
+        self.unanswered.remove(&write.action);
+        let took = Duration::from_millis(5);
+        self.feed(Input::Outcome(Outcome { action: write.action, result, took }));
+        if done {
+            self.show(&write.pod);
+        }
+    }
+
+    fn apply(&mut self, write: &LabelWrite) {
+        let others = self.owned.contains(&write.pod);
+        let pod = self.rig.pods.get_mut(&write.pod).unwrap();
+        pod.labels.retain(|key, _| match key.as_str() {
+            keys::CPU_BAND => others,
+            key => !keys::WRITTEN_LABELS.contains(&key),
+        });
+        pod.labels.extend(write.labels.clone());
+        pod.annotations = write.annotations.clone();
+    }
+
+    fn show(&mut self, pod: &PodName) {
+        if self.lag {
+            self.behind.insert(pod.clone());
+            return;
+        }
+        match self.rig.pods.get(pod).cloned() {
+            Some(facts) => {
+                self.shown.insert(pod.clone(), facts.clone());
+                self.feed(Input::PodChanged(Box::new(facts)));
+            }
+            None => {
+                if let Some(old) = self.shown.remove(pod) {
+                    self.feed(Input::PodGone { pod: pod.clone(), uid: old.uid });
+                }
+            }
+        }
+    }
+
+    fn catch_up(&mut self) {
+        self.lag = false;
+        for pod in std::mem::take(&mut self.behind) {
+            self.show(&pod);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Report { on, full, loads } => self.report(on, full, &loads),
+            Event::Wait(seconds) => self.wait(seconds),
+            Event::Edit(n, edit) => self.edit(n, edit),
+            Event::Relist => self.relist(),
+            Event::Lag(true) => self.lag = true,
+            Event::Lag(false) => self.catch_up(),
+            Event::Pause(paused) => self.feed(Input::Paused(paused)),
+            Event::Lead(lead) => self.feed(Input::Leading(lead.then_some(4))),
+            Event::IgnoreNamespace(ignored) => {
+                self.ignored = ignored;
+                self.feed(Input::NamespaceChanged(NamespaceFacts { ignored, ..namespace("shop") }));
+            }
+            Event::Node(n, true) => self.feed(Input::NodeChanged(node(n))),
+            Event::Node(n, false) => self.feed(Input::NodeGone(node(n))),
+            Event::Fate(fate) => self.fate = fate,
+        }
+    }
+
+    fn relist(&mut self) {
+        (self.shown, self.behind) = (self.rig.pods.clone(), BTreeSet::new());
+        self.feed(Input::PodsListed(self.rig.pods.values().cloned().collect()));
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.rig.at += Duration::from_secs(1);
+            self.feed(Input::Tick);
+        }
+    }
+
+    fn report(&mut self, on: usize, full: bool, loads: &[(usize, u8, u8)]) {
+        let shown: Vec<_> =
+            loads.iter().filter_map(|l| Some((self.shown.get(&pod_name(l.0))?.clone(), l.1, l.2))).collect();
+        let id = |facts: &PodFacts| usize::from_str_radix(&facts.uid[..8], 16).unwrap();
+        let mut named = BTreeSet::new();
+        let pods =
+            shown.iter().filter(|(f, ..)| named.insert(f.uid.clone())).map(|(f, c, m)| said(id(f), *c, *m));
+        let report = self.rig.next_report(on, full, pods.collect());
+        let admitted = self.rig.core.admit(&report).is_ok();
+        if admitted {
+            self.learn(&report);
+        }
+        self.feed(Input::Reported(Box::new(report.clone())));
+        let refused = self.rig.core.answer(&node(on), 0).refused;
+        let foreign = refused.iter().filter(|r| r.reason == RefusedReason::ForeignPod).count();
+        let expected = shown
+            .iter()
+            .filter(|(f, ..)| f.node != Some(node(on)))
+            .map(|(f, ..)| &f.uid)
+            .collect::<BTreeSet<_>>();
+        assert!(!admitted || foreign == expected.len());
+    }
+
+    /// What the report may make us believe.
+    fn learn(&mut self, report: &Report) {
+        let here = self.shown.values().filter(|f| f.node.as_ref() == Some(&report.node));
+        for facts in here {
+            let pod = report.pods.iter().find(|p| p.uid.as_str() == facts.uid);
+            let known = pod.filter(|pod| pod.check(&report.capacity).is_ok());
+            if known.is_none() && !report.full && pod.is_none() {
+                continue;
+            }
+            let claim = |band: Band, basis: Option<Basis>| basis.map(|_| (band, self.rig.at));
+            let truth = known.map(|p| [claim(p.cpu.band, p.cpu.basis), claim(p.memory.band, p.memory.basis)]);
+            self.said.insert(facts.uid.clone(), truth.unwrap_or_default());
+        }
+    }
+
+    fn edit(&mut self, n: usize, edit: Edit) {
+        let pod = pod_name(n);
+        if matches!(edit, Edit::Create) && !self.rig.pods.contains_key(&pod) {
+            self.born += 1;
+            self.rig.pods.insert(pod.clone(), born(n, self.born));
+        }
+        let Some(facts) = self.rig.pods.get_mut(&pod) else {
+            return;
+        };
+        match edit {
+            Edit::Ignore(true) => drop(facts.labels.insert(keys::IGNORE.into(), "true".into())),
+            Edit::Ignore(false) => drop(facts.labels.remove(keys::IGNORE)),
+            Edit::Finish => facts.finished = true,
+            Edit::Terminate => facts.terminating = true,
+            Edit::Strip => {
+                facts.labels.retain(|key, _| !keys::WRITTEN_LABELS.contains(&key.as_str()));
+                self.owned.remove(&pod);
+            }
+            Edit::Own => {
+                facts.labels.insert(keys::CPU_BAND.into(), "mine".into());
+                self.owned.insert(pod.clone());
+            }
+            Edit::Delete => {
+                self.rig.pods.remove(&pod);
+                self.owned.remove(&pod);
+            }
+            Edit::Create => {}
+        }
+        self.show(&pod);
+    }
+
+    /// Everything works again, for long enough.
+    fn heal(&mut self) {
+        self.fate = Fate::Done;
+        self.catch_up();
+        self.relist();
+        self.feed(Input::NodesListed((0..NODES).map(node).collect()));
+        self.feed(Input::Leading(Some(5)));
+        self.feed(Input::Paused(false));
+        for second in 0..1000 {
+            self.wait(1);
+            for on in (0..NODES).filter(|_| second % 10 == 0) {
+                let here = (0..PODS).filter(|n| n % NODES == on);
+                let loads: Vec<_> = here.map(|n| (n, 1 + (n % 3) as u8, 1 + (n % 2) as u8)).collect();
+                self.report(on, true, &loads);
+            }
+        }
+    }
+
+    /// Every pod carries what it shall.
+    fn check_end(&self) {
+        for n in 0..PODS {
+            let Some(pod) = self.rig.pods.get(&pod_name(n)).filter(|pod| !pod.terminating) else {
+                continue;
+            };
+            let alone = n == SYSTEM || self.ignored || pod.finished || pod.labels.contains_key(keys::IGNORE);
+            let owned = self.owned.contains(&pod.pod);
+            let has = |key: &str| pod.labels.get(key).map(String::as_str);
+            let cpu = Band::ALL[1 + n % 3].as_str();
+            let memory = Band::ALL[1 + n % 2].as_str();
+            let ours = |word| (!alone).then_some(word);
+            let expected_cpu = if owned { Some("mine") } else { ours(cpu) };
+            assert_eq!(has(keys::CPU_BAND), expected_cpu, "{pod:?}");
+            assert_eq!(has(keys::CPU_BASIS), ours("limit").filter(|_| !owned), "{pod:?}");
+            assert_eq!(has(keys::MEMORY_BAND), ours(memory), "{pod:?}");
+            assert_eq!(has(keys::MEMORY_BASIS), ours("limit"), "{pod:?}");
+        }
+    }
+
+    /// In no window more than the burst and the rate.
+    fn check_budget(&self) {
+        for (i, from) in self.sent.iter().enumerate() {
+            for (count, to) in self.sent[i..].iter().enumerate() {
+                let most = 20.0 + 5.03 * (*to - *from).as_secs_f64();
+                assert!((count + 1) as f64 <= most, "{} writes in {:?}", count + 1, *to - *from);
+            }
+        }
+    }
+
+    fn check_replay(&self) {
+        let mut core = Core::new(Settings::default());
+        for (line, actions) in self.rig.tape.as_ref().unwrap() {
+            let (now, input): (Now, Input) = serde_json::from_str(line).unwrap();
+            assert_eq!(&serde_json::to_string(&core.step(now, input)).unwrap(), actions);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_writes_are_lawful_and_everything_is_right_in_the_end(
+        events in prop::collection::vec(event(), 1..60)
+    ) {
+        let mut world = World::new();
+        for event in events {
+            world.happen(event);
+        }
+        world.heal();
+        world.check_end();
+        world.check_budget();
+        world.check_replay();
+    }
+}

@@ -1,0 +1,159 @@
+//! Making a CA and a leaf, and judging those that were stored. Pure, but for the randomness of the keys.
+//!
+//! The CA signs exactly one leaf, and its key is dropped before this module returns: nothing that could sign another
+//! one exists anywhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// How long a CA and its leaf are valid.
+pub const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Clocks of nodes may be behind ours by as much.
+const BACKDATED: Duration = Duration::from_secs(3600);
+
+/// A leaf, its key and the CA that signed it, all PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The leaf.
+    pub leaf: String,
+    /// The leaf's private key.
+    pub key: String,
+    /// The CA's certificate. Its key is nowhere.
+    pub ca: String,
+}
+
+/// The key is not for logs.
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").field("leaf", &self.leaf).finish_non_exhaustive()
+    }
+}
+
+/// What a certificate that is in order says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// When leaf or CA stops being valid, whichever is first.
+    pub not_after: Timestamp,
+    /// The DNS names of the leaf.
+    pub names: Vec<String>,
+}
+
+impl Certificate {
+    /// A new CA, a leaf for `names`, valid from an hour before `now` for [`LIFETIME`] from `now`.
+    ///
+    /// # Errors
+    /// If a name cannot be in a certificate, or the provider cannot make a key.
+    pub fn make(names: &[String], now: Timestamp) -> anyhow::Result<Certificate> {
+        let ca_key = KeyPair::generate().context("cannot make the CA's key")?;
+        let mut ca = params(Vec::new(), "Plimsoll aggregator CA", now)?;
+        ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let ca_certificate = ca.self_signed(&ca_key).context("cannot sign the CA")?;
+
+        let key = KeyPair::generate().context("cannot make the leaf's key")?;
+        let mut leaf = params(names.to_vec(), "plimsoll-aggregator", now)?;
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        leaf.use_authority_key_identifier_extension = true;
+        let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).context("cannot sign the leaf")?;
+        Ok(Certificate { leaf: leaf.pem(), key: key.serialize_pem(), ca: ca_certificate.pem() })
+    }
+
+    /// Whether the parts are what they should be, belong together and are valid at `now`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self, now: Timestamp) -> anyhow::Result<Facts> {
+        crate::tls::server_config(self)?;
+        let (leaf, ca) = (der(&self.leaf, "leaf")?, der(&self.ca, "CA")?);
+        let facts = facts(&leaf, &ca)?;
+        let name = facts.names.first().context("the leaf has no DNS name")?;
+        verify(&leaf, ca, name, now)?;
+        Ok(facts)
+    }
+
+    /// The leaf, for rustls.
+    ///
+    /// # Errors
+    /// If it is not PEM.
+    pub fn chain(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+        Ok(vec![der(&self.leaf, "leaf")?])
+    }
+
+    /// The key, for rustls.
+    ///
+    /// # Errors
+    /// If it is not PEM.
+    pub fn private_key(&self) -> anyhow::Result<PrivateKeyDer<'static>> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes())
+            .map_err(|error| anyhow!("the key is not PEM: {error}"))
+    }
+}
+
+/// Whether this is a certificate in PEM.
+pub fn is_one(pem: &str) -> bool {
+    der(pem, "text").is_ok_and(|der| X509Certificate::from_der(&der).is_ok())
+}
+
+fn params(names: Vec<String>, common_name: &str, now: Timestamp) -> anyhow::Result<CertificateParams> {
+    let mut params = CertificateParams::new(names).context("a DNS name cannot be in a certificate")?;
+    let seconds = u64::try_from(now.as_second()).context("the clock stands before 1970")?;
+    let now = Duration::from_secs(seconds);
+    let epoch = date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now.saturating_sub(BACKDATED);
+    params.not_after = epoch + (now + LIFETIME);
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    Ok(params)
+}
+
+fn der(pem: &str, what: &str) -> anyhow::Result<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| anyhow!("the {what} is not PEM: {error}"))
+}
+
+fn facts(leaf: &CertificateDer<'_>, ca: &CertificateDer<'_>) -> anyhow::Result<Facts> {
+    let (_, leaf) = X509Certificate::from_der(leaf).context("the leaf is no certificate")?;
+    let (_, ca) = X509Certificate::from_der(ca).context("the CA is no certificate")?;
+    let until = leaf.validity().not_after.timestamp().min(ca.validity().not_after.timestamp());
+    let names = match leaf.subject_alternative_name().context("the leaf's names")? {
+        Some(names) => names.value.general_names.iter().filter_map(dns_name).collect(),
+        None => Vec::new(),
+    };
+    Ok(Facts { not_after: Timestamp::from_second(until)?, names })
+}
+
+fn dns_name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    }
+}
+
+/// What an agent will do.
+fn verify(
+    leaf: &CertificateDer<'_>,
+    ca: CertificateDer<'static>,
+    name: &str,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca).context("the CA cannot be a root")?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+    let name = ServerName::try_from(name.to_owned()).context("the leaf's name is not a DNS name")?;
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_second())?));
+    verifier.verify_server_cert(leaf, &[], &name, &[], now).context("an agent would not accept the leaf")?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! How fast pods are written to: one token bucket for the cluster, halved when the API server asks to slow down.
+//!
+//! Whole numbers only, so that a replay adds up to the last digit.
+
+use std::time::Duration;
+
+use crate::core::BudgetSettings;
+
+/// One token, in billionths: what a rate in thousandths a second gives in microseconds.
+const TOKEN: u64 = 1_000_000_000;
+/// The whole, in millionths.
+const WHOLE: u64 = 1_000_000;
+/// Within this, several throttled writes halve the rate once.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// Longest wait that a server may ask for.
+const LONGEST_HOLD: Duration = Duration::from_secs(5 * 60);
+
+/// The write budget.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    settings: BudgetSettings,
+    saved: u64,
+    at: Duration,
+    throttled: Option<(Duration, u64)>,
+    hold_until: Duration,
+}
+
+impl Budget {
+    /// With a full bucket.
+    pub(crate) fn new(settings: BudgetSettings) -> Budget {
+        let saved = settings.burst * TOKEN;
+        Budget { settings, saved, at: Duration::ZERO, throttled: None, hold_until: Duration::ZERO }
+    }
+
+    /// Writes per second allowed now, in thousandths.
+    pub(crate) fn rate_milli(&self, now: Duration, nodes: usize) -> u64 {
+        let s = &self.settings;
+        let full =
+            s.base_milli.saturating_add(s.per_node_milli.saturating_mul(nodes as u64)).min(s.most_milli);
+        (full * self.share(now) / WHOLE).max(1)
+    }
+
+    /// Takes one write out of the bucket, if there is one.
+    pub(crate) fn take(&mut self, now: Duration, nodes: usize, in_flight: usize) -> bool {
+        self.refill(now, nodes);
+        let allowed = in_flight < self.settings.in_flight && now >= self.hold_until && self.saved >= TOKEN;
+        if allowed {
+            self.saved -= TOKEN;
+        }
+        allowed
+    }
+
+    /// The server asked to slow down: half the rate, an empty bucket, and nothing before `wait` is over.
+    pub(crate) fn throttle(&mut self, now: Duration, wait: Option<Duration>) {
+        let wait = wait.unwrap_or(self.settings.back_off).clamp(self.settings.back_off / 2, LONGEST_HOLD);
+        // What was in flight together is refused together: that is one request to slow down.
+        if self.throttled.is_none_or(|(at, _)| now >= at + TOGETHER) {
+            self.throttled = Some((now, (self.share(now) / 2).max(WHOLE / 64)));
+        }
+        self.hold_until = self.hold_until.max(now + wait);
+        self.saved = 0;
+    }
+
+    /// How long a pod waits after so many failures in a row.
+    pub(crate) fn back_off(&self, failures: u32) -> Duration {
+        let doubled = self.settings.back_off.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        doubled.min(self.settings.back_off_most)
+    }
+
+    fn refill(&mut self, now: Duration, nodes: usize) {
+        let micros = u64::try_from(now.saturating_sub(self.at).as_micros()).unwrap_or(u64::MAX);
+        // While it recovers the rate only rises, so the rate at the start is never too much.
+        let rate = self.rate_milli(self.at, nodes);
+        self.saved = self.saved.saturating_add(rate.saturating_mul(micros)).min(self.settings.burst * TOKEN);
+        self.at = self.at.max(now);
+    }
+
+    /// The share of the full rate, in millionths: from half, or less, back to the whole.
+    fn share(&self, now: Duration) -> u64 {
+        let Some((since, from)) = self.throttled else {
+            return WHOLE;
+        };
+        let passed = u64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(u64::MAX);
+        let whole = u64::try_from(self.settings.recovery.as_millis()).unwrap_or(u64::MAX).max(1);
+        from + (WHOLE - from) * passed.min(whole) / whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    #[test]
+    fn the_rate_grows_with_the_nodes_up_to_its_limit() {
+        let budget = Budget::new(BudgetSettings::default());
+        let rates = [0, 100, 1_000, 4_500, 50_000].map(|nodes| budget.rate_milli(secs(0), nodes));
+        assert_eq!(rates, [5_000, 6_000, 15_000, 50_000, 50_000]);
+    }
+
+    #[test]
+    fn a_burst_then_the_rate_and_never_more_than_four_unanswered() {
+        let mut budget = Budget::new(BudgetSettings::default());
+        assert_eq!((0..100).filter(|_| budget.take(secs(0), 0, 0)).count(), 20);
+        assert_eq!((0..100).filter(|_| budget.take(secs(2), 0, 0)).count(), 10);
+        assert!(!budget.take(secs(9), 0, 4));
+        assert!(budget.take(secs(9), 0, 3));
+    }
+
+    #[test]
+    fn throttling_halves_waits_and_is_over_a_minute_later() {
+        let mut budget = Budget::new(BudgetSettings::default());
+        budget.throttle(secs(10), Some(secs(7)));
+        assert_eq!(budget.rate_milli(secs(10), 0), 2_500);
+        assert!(!budget.take(secs(16), 0, 0));
+        assert!(budget.take(secs(17), 0, 0));
+        budget.throttle(secs(17), None);
+        let once = budget.rate_milli(secs(17), 0);
+        budget.throttle(secs(17), None);
+        assert_eq!(budget.rate_milli(secs(17), 0), once, "refused together");
+        assert!(budget.rate_milli(secs(17), 0) < 2_500);
+        assert_eq!(budget.rate_milli(secs(77), 0), 5_000);
+    }
+
+    #[test]
+    fn back_off_doubles_to_a_minute() {
+        let budget = Budget::new(BudgetSettings::default());
+        assert_eq!([1, 2, 3, 6, 7, 90].map(|n| budget.back_off(n).as_secs()), [1, 2, 4, 32, 60, 60]);
+    }
+}

@@ -1,0 +1,162 @@
+//! What is written on pods, and what becomes of it when the API server says something else than yes.
+
+use std::time::Duration;
+
+use plimsoll_sandbox::api::{Fault, FaultId, Matching, Patch, Resource, Verb, Write};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::world::{SYSTEM, World, is_apply, pod};
+
+fn go_wrong(world: &World, fault: Fault) -> FaultId {
+    world.api.faults().next(1, Matching::writes().verb(Verb::Apply).resource("pods"), fault)
+}
+
+#[tokio::test]
+async fn a_report_becomes_labels_by_one_apply_with_the_pods_uid_and_no_more_comes() {
+    let world = World::start().await;
+    world.say("high").await;
+    world.labeled("high").await;
+    for _ in 0..3 {
+        world.say("high").await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    let writes = world.pod_writes();
+    assert_eq!(writes.len(), 1, "{writes:?}");
+    assert!(is_apply(&writes[0]), "{writes:?}");
+    let body = &writes[0].body;
+    assert_eq!(body["metadata"]["uid"], json!(world.uid("shop", "web")));
+    assert!(body.get("spec").is_none() && body.get("status").is_none(), "{body}");
+    let labels = world.labels("shop", "web");
+    assert_eq!(labels["plimsoll.dev/cpu-band"], "high");
+    assert_eq!(labels["plimsoll.dev/cpu-basis"], "limit");
+    assert_eq!(labels["plimsoll.dev/memory-band"], "low");
+    assert_eq!(labels["app"], "web", "the labels of others stay");
+    let pod = world.api.store().get(&Resource::PODS, "shop", "web").unwrap();
+    let epoch: u64 = pod["metadata"]["annotations"]["plimsoll.dev/epoch"].as_str().unwrap().parse().unwrap();
+    assert!(epoch > 0);
+    assert_eq!(world.metric("plimsoll_aggregator_writes_total{outcome=\"written\"}").await, 1.0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_band_is_a_second_write_and_the_decisions_tell_both() {
+    let world = World::start().await;
+    world.say("high").await;
+    world.labeled("high").await;
+    world.say("low").await;
+    world.labeled("low").await;
+    world.decided("written").await;
+    let decisions = world.get("/v1/decisions").await.json();
+    assert_eq!(decisions.as_array().unwrap().len(), 2, "{decisions}");
+    assert_eq!(decisions[0]["reason"], "transition", "{decisions}");
+    assert_eq!(decisions[1]["reason"], "first", "{decisions}");
+    assert!(decisions[0]["tookMs"].is_u64(), "{decisions}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_somebody_else_owns_is_left_to_them_and_the_rest_is_written() {
+    let world = World::start().await;
+    let theirs =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"plimsoll.dev/cpu-band": "mine"}}});
+    let apply = Patch::of("application/apply-patch+yaml", theirs).unwrap();
+    world.api.store().patch(&Resource::PODS, "shop", "web", &apply, &Write::by("helm")).unwrap();
+    world.say("high").await;
+    world
+        .until("the other keys", async || world.labels("shop", "web")["plimsoll.dev/memory-band"] == "low")
+        .await;
+    assert_eq!(world.cpu_band(), "mine");
+    let status = world.get("/v1/pods/shop/web").await.json();
+    assert_eq!(status["conflicts"], json!(["plimsoll.dev/cpu-band"]), "{status}");
+    assert!(world.pod_writes().iter().all(is_apply), "never forced, never another verb");
+    world
+        .until("an Event", async || {
+            world.api.journal().find(|entry| entry.resource == "events" && entry.succeeded()).len() == 1
+        })
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_no_or_nothing_is_tried_again_and_the_label_is_right_in_the_end() {
+    let faults = [
+        (Fault::Answer { code: 429, retry_after: Some(1) }, "throttled"),
+        (Fault::Answer { code: 500, retry_after: None }, "failed"),
+        (Fault::Drop, "failed"),
+        (Fault::Hang(Duration::from_secs(8)), "timeout"),
+        (Fault::LoseAnswer, "failed"),
+    ];
+    for (fault, outcome) in faults {
+        let world = World::start().await;
+        let id = go_wrong(&world, fault.clone());
+        world.say("high").await;
+        let series = format!("plimsoll_aggregator_writes_total{{outcome=\"{outcome}\"}}");
+        world.until(&format!("outcome {outcome}"), async || world.metric(&series).await == 1.0).await;
+        assert_eq!(world.api.faults().fired(id), 1, "{fault:?}");
+        world.labeled("high").await;
+        // No hidden layer repeats a write: the applies are those that the core decided on.
+        assert!(world.pod_writes().len() <= 2, "{fault:?}: {:?}", world.pod_writes());
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pod_made_again_under_the_same_name_is_not_touched_by_what_was_meant_for_the_old_one() {
+    let world = World::start().await;
+    // The apply waits until the pod is another one.
+    go_wrong(&world, Fault::Delay(Duration::from_millis(600)));
+    world.say("high").await;
+    sleep(Duration::from_millis(150)).await;
+    world.api.store().delete(&Resource::PODS, "shop", "web").unwrap();
+    world.api.store().create(&Resource::PODS, pod("shop", "web", "n1")).unwrap();
+    world.decided("gone").await;
+    assert_eq!(world.cpu_band(), "");
+    world.say("low").await;
+    world.labeled("low").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_is_gone_is_not_made() {
+    let world = World::start().await;
+    go_wrong(&world, Fault::Delay(Duration::from_millis(600)));
+    world.say("high").await;
+    sleep(Duration::from_millis(150)).await;
+    world.api.store().delete(&Resource::PODS, "shop", "web").unwrap();
+    world.decided("gone").await;
+    assert!(world.api.store().get(&Resource::PODS, "shop", "web").is_err());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn while_paused_nothing_is_written_and_afterwards_it_is() {
+    let world = World::start().await;
+    let pause = |paused: &str| {
+        let map = json!({"data": {"paused": paused}});
+        let patch = Patch::of("application/merge-patch+json", map).unwrap();
+        let store = world.api.store();
+        store
+            .patch(&Resource::CONFIG_MAPS, SYSTEM, "plimsoll-control", &patch, &Write::by("kubectl"))
+            .unwrap();
+    };
+    pause("true");
+    world.until("the pause", async || world.get("/readyz").await.text.contains("withheld (paused)")).await;
+    assert_eq!(world.metric("plimsoll_aggregator_withheld{reason=\"paused\"}").await, 1.0);
+    world.say("high").await;
+    world.assert_silent().await;
+    pause("false");
+    world.labeled("high").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_lets_the_write_in_flight_end() {
+    let world = World::start().await;
+    go_wrong(&world, Fault::Delay(Duration::from_millis(500)));
+    world.say("high").await;
+    sleep(Duration::from_millis(100)).await;
+    let api = world.stop().await;
+    let pod = api.store().get(&Resource::PODS, "shop", "web").unwrap();
+    assert_eq!(pod["metadata"]["labels"]["plimsoll.dev/cpu-band"], "high");
+}

@@ -1,0 +1,197 @@
+//! Pages, formats and changes, against an API server of a few lines that counts what it is asked.
+
+use std::sync::{Arc, Mutex};
+
+use http::{Request, Response, StatusCode};
+use kube::client::Body;
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+
+use super::render::all;
+use super::watch::Printer;
+use super::*;
+use crate::args::Output;
+
+/// A list of `count` pods in pages; the token of page n is `n`. Every `forget`th page is answered 410.
+fn server(count: usize, forget: Option<usize>) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let journal = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&journal);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let accept = request.headers()["accept"].to_str().unwrap().to_owned();
+        assert!(accept.contains("PartialObjectMetadataList"), "specs must not cross the wire: {accept}");
+        let mut seen = seen.lock().unwrap();
+        seen.push(format!("{} {}?{query}", request.method(), request.uri().path()));
+        let gone = forget == Some(seen.len());
+        let page: usize =
+            query.split('&').find_map(|p| p.strip_prefix("continue=")).map_or(0, |t| t.parse().unwrap());
+        async move {
+            let (status, body) =
+                if gone { (StatusCode::GONE, expired()) } else { (StatusCode::OK, answer(count, page)) };
+            Response::builder().status(status).body(Body::from(body.to_string().into_bytes()))
+        }
+    });
+    (Client::new(service, "default"), journal)
+}
+
+fn expired() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "message": "too old", "code": 410})
+}
+
+fn answer(count: usize, page: usize) -> Value {
+    let here = (page * 500)..((page + 1) * 500).min(count);
+    let items: Vec<_> =
+        here.clone().map(|n| meta(&format!("p{n:05}"), &json!({"n": n.to_string()}))).collect();
+    let token = if here.end < count { (page + 1).to_string() } else { String::new() };
+    json!({
+        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": "1", "continue": token}, "items": items,
+    })
+}
+
+fn meta(name: &str, labels: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"namespace": "shop", "name": name, "labels": labels},
+    })
+}
+
+async fn printed(client: &Client, args: &LabelsArgs) -> anyhow::Result<String> {
+    let mut out = Vec::new();
+    run(client, args, &mut out).await?;
+    Ok(String::from_utf8(out)?)
+}
+
+#[tokio::test]
+async fn every_pod_is_listed_with_one_request_a_page_and_none_a_pod() {
+    let (client, journal) = server(1201, None);
+    let text = printed(&client, &LabelsArgs::default()).await.unwrap();
+    assert_eq!(text.lines().count(), 1202);
+    assert!(text.lines().skip(1).is_sorted());
+    let requests = journal.lock().unwrap().clone();
+    assert_eq!(requests.len(), 3, "{requests:?}");
+    assert!(
+        requests.iter().all(|r| r.starts_with("GET /api/v1/pods?") && r.contains("limit=500")),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_the_server_forgot_is_begun_again() {
+    let (client, journal) = server(700, Some(2));
+    assert_eq!(printed(&client, &LabelsArgs::default()).await.unwrap().lines().count(), 701);
+    assert_eq!(journal.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn namespace_and_selector_are_the_servers_business() {
+    let (client, journal) = server(1, None);
+    let args =
+        LabelsArgs { namespace: Some("shop".into()), selector: Some("a=b".into()), ..LabelsArgs::default() };
+    printed(&client, &args).await.unwrap();
+    let request = journal.lock().unwrap()[0].clone();
+    assert!(
+        request.starts_with("GET /api/v1/namespaces/shop/pods?") && request.contains("labelSelector=a%3Db"),
+        "{request}"
+    );
+}
+
+#[tokio::test]
+async fn without_the_right_to_list_both_ways_end_with_the_cure() {
+    let forbidden = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+        "message": "pods is forbidden: User \"u\" cannot list resource \"pods\"",
+    });
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let body = Body::from(forbidden.to_string().into_bytes());
+        async move { Response::builder().status(StatusCode::FORBIDDEN).body(body) }
+    });
+    let client = Client::new(service, "default");
+    for watch in [false, true] {
+        let failure =
+            printed(&client, &LabelsArgs { watch, ..LabelsArgs::default() }).await.unwrap_err().to_string();
+        assert!(failure.contains("cannot list") && failure.contains("`list pods`"), "{failure}");
+    }
+}
+
+fn pods() -> Labels {
+    let labels =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Labels::from([
+        (("shop".into(), "web".into()), labels(&[("app", "web"), ("plimsoll.dev/cpu-band", "high")])),
+        (("lab".into(), "bare".into()), labels(&[])),
+        (("lab".into(), "odd\u{1b}[2J".into()), labels(&[("a,\"b\"", "x\ny")])),
+    ])
+}
+
+fn rendered(output: Output) -> String {
+    let mut out = Vec::new();
+    all(&pods(), output, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_table_is_sorted_aligned_and_harmless() {
+    let expected = "\
+NAMESPACE  POD           LABELS
+lab        bare          <none>
+lab        odd\\u{1b}[2J  a,\"b\"=x\\ny
+shop       web           app=web,plimsoll.dev/cpu-band=high
+";
+    assert_eq!(rendered(Output::Table), expected);
+}
+
+#[test]
+fn csv_is_quoted_and_a_pod_without_labels_is_not_lost() {
+    let expected = "\
+namespace,pod,label,value\r
+lab,bare,,\r
+lab,odd\\u{1b}[2J,\"a,\"\"b\"\"\",x\\ny\r
+shop,web,app,web\r
+shop,web,plimsoll.dev/cpu-band,high\r
+";
+    assert_eq!(rendered(Output::Csv), expected);
+}
+
+#[test]
+fn json_is_one_array_that_reads_back() {
+    let read: Value = serde_json::from_str(&rendered(Output::Json)).unwrap();
+    assert_eq!(read.as_array().unwrap().len(), 3);
+    assert_eq!(read[1]["name"], "odd\u{1b}[2J");
+    assert_eq!(
+        read[2],
+        json!({"namespace": "shop", "name": "web", "labels": {"app": "web", "plimsoll.dev/cpu-band": "high"}})
+    );
+}
+
+#[test]
+fn a_watch_prints_changes_and_is_silent_when_nothing_changed() {
+    let pod = |name: &str, value: &str| {
+        serde_json::from_value::<PartialObjectMeta<Pod>>(meta(name, &json!({"band": value}))).unwrap()
+    };
+    let mut printer = Printer::new(Output::Table);
+    let mut take = |event| {
+        let mut out = Vec::new();
+        printer.take(event, &mut out).unwrap();
+        String::from_utf8(out)
+            .unwrap()
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    assert!(take(Event::Init).is_empty());
+    assert!(take(Event::InitApply(pod("web", "low"))).is_empty());
+    assert!(take(Event::InitApply(pod("old", "low"))).is_empty());
+    assert_eq!(
+        take(Event::InitDone),
+        ["EVENT NAMESPACE POD LABELS", "added shop old band=low", "added shop web band=low"]
+    );
+    assert!(take(Event::Apply(pod("web", "low"))).is_empty());
+    assert_eq!(take(Event::Apply(pod("web", "high"))), ["changed shop web band=high"]);
+    assert_eq!(take(Event::Apply(pod("new", "low"))), ["added shop new band=low"]);
+    assert_eq!(take(Event::Delete(pod("new", "low"))), ["deleted shop new band=low"]);
+    // the watch broke and is begun again: only the difference is news
+    assert!(take(Event::Init).is_empty());
+    assert!(take(Event::InitApply(pod("web", "moderate"))).is_empty());
+    assert_eq!(take(Event::InitDone), ["deleted shop old band=low", "changed shop web band=moderate"]);
+}

@@ -1,0 +1,7 @@
+//! The door of `plimsoll`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plimsoll::main()
+}

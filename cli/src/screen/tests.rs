@@ -1,0 +1,68 @@
+//! The screen, drawn into memory.
+
+use plimsoll_contract::Band;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::style::Color;
+
+use super::*;
+use crate::table;
+
+fn row(pod: &str, band: Band) -> Row {
+    let cell = |band| table::Cell {
+        amount: "1m".into(),
+        utilization: Some(0.5),
+        basis: "limit".into(),
+        band,
+        age: "3s".into(),
+    };
+    Row { pod: pod.into(), cpu: cell(band), memory: cell(Band::Low), class: "-".into(), last: "-".into() }
+}
+
+fn drawn_on(width: u16, rows: &[Row], first: usize, height: u16) -> (Vec<String>, ratatui::buffer::Buffer) {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, "Plimsoll", rows, first, "q: quit")).unwrap();
+    let buffer = terminal.backend().buffer().clone();
+    let width = usize::from(buffer.area.width);
+    let symbols: Vec<_> = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
+    (symbols.chunks(width).map(|line| line.concat().trim_end().to_owned()).collect(), buffer)
+}
+
+fn drawn(rows: &[Row], first: usize, height: u16) -> (Vec<String>, ratatui::buffer::Buffer) {
+    drawn_on(110, rows, first, height)
+}
+
+#[test]
+fn on_a_narrow_terminal_the_numbers_stay_whole() {
+    let mut wordy = row("a/b", Band::High);
+    wordy.last = "left alone: ignored by its namespace's label".into();
+    let (lines, _) = drawn_on(95, &[wordy.clone()], 0, 4);
+    assert_eq!(lines[2], table::lines(&[wordy])[1][..95].trim_end());
+}
+
+#[test]
+fn the_screen_has_the_same_columns_as_the_plain_lines() {
+    let rows = [row("a/b", Band::High), row("a/c", Band::Low)];
+    let (lines, _) = drawn(&rows, 0, 6);
+    assert_eq!(lines[0], "Plimsoll");
+    assert_eq!(lines[1..4], table::lines(&rows));
+    assert_eq!(lines[5], "q: quit");
+}
+
+#[test]
+fn a_high_band_is_red_and_its_word_is_there() {
+    let (lines, buffer) = drawn(&[row("a/b", Band::High)], 0, 4);
+    let column = u16::try_from(lines[2].find("high").unwrap()).unwrap();
+    assert_eq!(buffer[(column, 2)].fg, Color::Red);
+}
+
+#[test]
+fn rows_that_do_not_fit_are_counted_and_can_be_reached() {
+    let rows: Vec<_> = (0..10).map(|n| row(&format!("a/{n}"), Band::Low)).collect();
+    let (lines, _) = drawn(&rows, 0, 6);
+    assert!(lines[2].starts_with("a/0") && lines[5].starts_with("7 more"), "{lines:?}");
+    let (lines, _) = drawn(&rows, 99, 6);
+    assert!(lines[4].starts_with("a/9"), "{lines:?}");
+    let (lines, _) = drawn(&rows, 0, 1);
+    assert_eq!(lines.len(), 1, "a tiny terminal does not crash it");
+}

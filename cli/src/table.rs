@@ -1,0 +1,208 @@
+//! Pods as rows: what `plimsoll top` and the demo show. Pure; the time is an argument.
+//!
+//! ```text
+//! POD            CPU              OF       BAND      MEMORY         OF     BAND  CLASS  LAST
+//! shop/web-7d9c  412m ####   82%  limit    high 12s  120Mi #   23%  limit  low   gold   written 3s ago
+//! lab/new        -                -        unknown   -              -      -     -      too little data yet
+//! ```
+//!
+//! What is not known is `-`, never 0.
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use plimsoll_contract::report::UnknownReason;
+use plimsoll_contract::status::{Decision, LeftAlone, PodStatus, ResourceStatus};
+use plimsoll_contract::{Band, Bytes, Cores, Resource};
+
+use crate::connect::escaped;
+
+/// Columns of a row.
+pub const COLUMNS: usize = 9;
+/// Their headings.
+pub const HEADER: [&str; COLUMNS] = ["POD", "CPU", "OF", "BAND", "MEMORY", "OF", "BAND", "CLASS", "LAST"];
+/// Characters of a whole bar.
+const BAR: usize = 5;
+/// Widest text of a column that a pod's owner chooses.
+const WIDEST: usize = 60;
+
+/// One pod, ready to be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// `namespace/name`.
+    pub pod: String,
+    /// CPU.
+    pub cpu: Cell,
+    /// Memory.
+    pub memory: Cell,
+    /// The SLA class, or `-`.
+    pub class: String,
+    /// The last thing done to the pod, or why nothing is, or `-`.
+    pub last: String,
+}
+
+/// One resource of a pod, ready to be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// Usage: `412m`, `120Mi`, or `-`.
+    pub amount: String,
+    /// Share of the basis; absent when it is not known.
+    pub utilization: Option<f64>,
+    /// What the share is of: `limit`, `request`, `node`, or `-`.
+    pub basis: String,
+    /// The band.
+    pub band: Band,
+    /// How long the band has held: `12s`; empty when it is not known.
+    pub age: String,
+}
+
+impl Row {
+    /// The row of a pod, as of `now`.
+    pub fn new(pod: &PodStatus, now: Timestamp) -> Row {
+        Row {
+            pod: shortened(&format!("{}/{}", pod.namespace, pod.name)),
+            cpu: Cell::new(&pod.cpu, Resource::Cpu, now),
+            memory: Cell::new(&pod.memory, Resource::Memory, now),
+            class: pod.class.as_deref().map_or_else(unknown, shortened),
+            last: last(pod, now),
+        }
+    }
+
+    /// The texts of the columns, in the order of [`HEADER`].
+    pub fn columns(&self) -> [String; COLUMNS] {
+        let [cpu, cpu_of, cpu_band] = self.cpu.columns();
+        let [memory, memory_of, memory_band] = self.memory.columns();
+        [
+            self.pod.clone(),
+            cpu,
+            cpu_of,
+            cpu_band,
+            memory,
+            memory_of,
+            memory_band,
+            self.class.clone(),
+            self.last.clone(),
+        ]
+    }
+}
+
+impl Cell {
+    fn new(status: &ResourceStatus, resource: Resource, now: Timestamp) -> Cell {
+        let usage = status.usage.filter(|usage| usage.is_finite() && *usage >= 0.0);
+        Cell {
+            amount: usage.map_or_else(unknown, |usage| match resource {
+                Resource::Cpu => Cores(usage).to_string(),
+                Resource::Memory => Bytes(usage as u64).to_string(),
+            }),
+            utilization: status.utilization.filter(|u| u.is_finite() && *u >= 0.0),
+            basis: status.basis.map_or_else(unknown, |basis| basis.to_string()),
+            band: status.band,
+            age: status
+                .since
+                .filter(|_| status.band.is_known())
+                .map_or_else(String::new, |since| age(since, now)),
+        }
+    }
+
+    /// Amount with its bar and share, basis, band with its age.
+    fn columns(&self) -> [String; 3] {
+        let amount = match self.utilization {
+            Some(u) => format!("{:>6} {:BAR$} {:>4}", self.amount, bar(u), format!("{:.0}%", u * 100.0)),
+            None => format!("{:>6}", self.amount),
+        };
+        [amount, self.basis.clone(), format!("{} {:>3}", self.band, self.age).trim_end().to_owned()]
+    }
+}
+
+/// A share as up to five `#`; `>` at the end of a whole one says that it is more than the basis.
+pub fn bar(utilization: f64) -> String {
+    let whole = BAR as f64;
+    let filled = (utilization * whole).round().clamp(0.0, whole) as usize;
+    if utilization > 1.05 { format!("{:#<1$}>", "", BAR - 1) } else { "#".repeat(filled) }
+}
+
+/// How long ago: `12s`, `4m`, `3h`, `2d`. What lies ahead (clocks differ) is `0s`.
+pub fn age(since: Timestamp, now: Timestamp) -> String {
+    match now.duration_since(since).as_secs().max(0) {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m", seconds / 60),
+        seconds @ 3600..86400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86400),
+    }
+}
+
+/// The rows as lines of text below their headings, each column as wide as it needs.
+pub fn lines(rows: &[Row]) -> Vec<String> {
+    let header = HEADER.map(str::to_owned);
+    let cells: Vec<_> = std::iter::once(header).chain(rows.iter().map(Row::columns)).collect();
+    let widths = widths(&cells);
+    let line = |row: &[String; COLUMNS]| {
+        let padded = row.iter().zip(widths).map(|(text, width)| format!("{text:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    cells.iter().map(line).collect()
+}
+
+/// The widest text of each column, in characters.
+pub fn widths(cells: &[[String; COLUMNS]]) -> [usize; COLUMNS] {
+    std::array::from_fn(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+}
+
+fn last(pod: &PodStatus, now: Timestamp) -> String {
+    if let Some(why) = pod.left_alone {
+        return format!("left alone: {}", left_alone(why));
+    }
+    if !pod.conflicts.is_empty() {
+        return shortened(&format!("owned by others: {}", pod.conflicts.join(", ")));
+    }
+    match (&pod.last, missing(&pod.cpu).or_else(|| missing(&pod.memory))) {
+        (_, Some(reason)) => words(reason).to_owned(),
+        (Some(decision), None) => shortened(&done(decision, now)),
+        (None, None) => unknown(),
+    }
+}
+
+fn missing(status: &ResourceStatus) -> Option<UnknownReason> {
+    status.reason.filter(|_| !status.band.is_known())
+}
+
+fn done(decision: &Decision, now: Timestamp) -> String {
+    format!("{} {} {} ago", decision.action, decision.outcome, age(decision.at, now))
+}
+
+fn left_alone(why: LeftAlone) -> &'static str {
+    match why {
+        LeftAlone::PodIgnored => "ignored by its label",
+        LeftAlone::NamespaceIgnored => "ignored by its namespace's label",
+        LeftAlone::SystemNamespace => "system namespace",
+        LeftAlone::Finished => "finished",
+    }
+}
+
+fn words(reason: UnknownReason) -> &'static str {
+    match reason {
+        UnknownReason::WarmingUp => "too little data yet",
+        UnknownReason::NotInRoster => "its containers are not known yet",
+        UnknownReason::RequestUnknown => "its request is not known yet",
+        UnknownReason::NoController => "the node does not account it",
+        UnknownReason::Absent => "a cgroup file is missing",
+        UnknownReason::Denied => "reading its cgroup is denied",
+        UnknownReason::Malformed => "a cgroup file is malformed",
+        UnknownReason::Failed => "reading its cgroup fails",
+        UnknownReason::CounterReset => "a counter was reset",
+    }
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+/// Safe for a terminal, and not wider than the table can bear.
+fn shortened(text: &str) -> String {
+    let safe = escaped(text);
+    if safe.chars().count() <= WIDEST {
+        return safe;
+    }
+    safe.chars().take(WIDEST - 3).chain("...".chars()).collect()
+}

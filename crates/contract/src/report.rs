@@ -1,0 +1,394 @@
+//! What an agent says of its node.
+//!
+//! Absent means unknown. Times are RFC 3339 (UTC), ages and durations seconds, CPU cores, memory bytes, pressure the
+//! kernel's PSI `some avg10` in percent. A *full* report names every pod of the node; a partial one only those that
+//! changed, and says nothing about the others.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Band, Basis, Bytes, ContainerId, Cores, Limit, NodeName, PodUid};
+
+#[cfg(test)]
+mod tests;
+
+/// The schema version that this code writes. It reads this one and the one before.
+pub const VERSION: u32 = 1;
+/// Most pods that one report may name.
+pub const MAX_PODS: usize = 1000;
+/// Most containers that one pod may name.
+pub const MAX_CONTAINERS: usize = 200;
+/// Largest report body accepted, in bytes.
+pub const MAX_BODY: usize = 2 << 20;
+/// How far a usage may exceed what the node has before it is taken for a lie or a fault: measuring noise at full load.
+pub const CAPACITY_SLACK: f64 = 1.2;
+
+/// One report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Schema version, [`VERSION`].
+    pub version: u32,
+    /// The node reported on; must be the node of the token that delivers it.
+    pub node: NodeName,
+    /// The node's boot id; nodes that share one share a kernel.
+    pub boot: String,
+    /// Rises with each report of one agent process. It starts at the agent's start time in milliseconds since the
+    /// epoch, so that a restarted agent goes on above.
+    pub seq: u64,
+    /// Whether every pod of the node is named.
+    pub full: bool,
+    /// The newest roster version the agent has; 0 for none.
+    pub roster_version: u64,
+    /// What the node has.
+    pub capacity: Capacity,
+    /// The pods.
+    pub pods: Vec<PodReport>,
+}
+
+/// What a node has to give.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// CPUs online.
+    pub cores: Cores,
+    /// Memory in total.
+    pub bytes: Bytes,
+}
+
+/// One pod's load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PodReport {
+    /// As the cgroup carries it.
+    pub uid: PodUid,
+    /// CPU load of the hottest candidate.
+    pub cpu: CpuLoad,
+    /// Memory load of the hottest candidate.
+    pub memory: MemoryLoad,
+    /// The containers that count (app and sidecar), or all while the roster is not known.
+    #[serde(default)]
+    pub containers: Vec<ContainerReport>,
+}
+
+/// A pod's CPU load: the hottest of its containers, and of the pod itself where it has a limit of its own.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CpuLoad {
+    /// The band.
+    pub band: Band,
+    /// What the utilization is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
+    /// Smoothed usage over basis; may exceed 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilization: Option<f64>,
+    /// Smoothed usage of the hottest candidate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<Cores>,
+    /// The amount that the basis stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Cores>,
+    /// The hottest candidate; absent when it is the pod's own cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerId>,
+    /// Since when the band holds (while unknown: since when there is data).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Why the band or the utilization is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<UnknownReason>,
+}
+
+/// A pod's memory load; as [`CpuLoad`], in bytes of working set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MemoryLoad {
+    /// The band.
+    pub band: Band,
+    /// What the utilization is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
+    /// Smoothed usage over basis; may exceed 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilization: Option<f64>,
+    /// Smoothed working set of the hottest candidate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
+    /// The amount that the basis stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Bytes>,
+    /// The hottest candidate; absent when it is the pod's own cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerId>,
+    /// Since when the band holds (while unknown: since when there is data).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Why the band or the utilization is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<UnknownReason>,
+}
+
+/// Why something is not known. A closed list: it is also a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownReason {
+    /// Too little data yet.
+    WarmingUp,
+    /// No container that counts is known: the roster has not named one.
+    NotInRoster,
+    /// No quota, and the request is not known yet.
+    RequestUnknown,
+    /// The kernel does not account this resource here (no controller).
+    NoController,
+    /// The file is not there.
+    Absent,
+    /// Reading was refused.
+    Denied,
+    /// The file does not say what it should.
+    Malformed,
+    /// Reading failed otherwise.
+    Failed,
+    /// The counter moved backwards, or faster than the node can.
+    CounterReset,
+}
+
+impl UnknownReason {
+    /// Every reason.
+    pub const ALL: [UnknownReason; 9] = [
+        UnknownReason::WarmingUp,
+        UnknownReason::NotInRoster,
+        UnknownReason::RequestUnknown,
+        UnknownReason::NoController,
+        UnknownReason::Absent,
+        UnknownReason::Denied,
+        UnknownReason::Malformed,
+        UnknownReason::Failed,
+        UnknownReason::CounterReset,
+    ];
+
+    /// The word in JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnknownReason::WarmingUp => "warming_up",
+            UnknownReason::NotInRoster => "not_in_roster",
+            UnknownReason::RequestUnknown => "request_unknown",
+            UnknownReason::NoController => "no_controller",
+            UnknownReason::Absent => "absent",
+            UnknownReason::Denied => "denied",
+            UnknownReason::Malformed => "malformed",
+            UnknownReason::Failed => "failed",
+            UnknownReason::CounterReset => "counter_reset",
+        }
+    }
+}
+
+/// One container's numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerReport {
+    /// Its id.
+    pub id: ContainerId,
+    /// CPU.
+    #[serde(default)]
+    pub cpu: ContainerCpu,
+    /// Memory.
+    #[serde(default)]
+    pub memory: ContainerMemory,
+    /// Seconds since the limits were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits_age: Option<f64>,
+    /// Seconds it has been watched without a gap, across restarts of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<f64>,
+}
+
+/// One container's CPU.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerCpu {
+    /// Usage over the last sweep, in cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<Cores>,
+    /// The quota, in cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_cores: Option<Limit<Cores>>,
+    /// Share of the quota's periods in which it was throttled, 0 to 1, over the last sweep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<f64>,
+    /// PSI `some avg10`, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<f64>,
+    /// 95th percentile of the usage over 30 s, in cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p95: Option<Cores>,
+    /// Largest 1-minute mean of the last 24 h, in cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<Cores>,
+    /// What holds it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound_by: Option<BoundBy>,
+}
+
+/// One container's memory.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerMemory {
+    /// Usage less inactive file pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_set: Option<Bytes>,
+    /// What cannot be reclaimed: anonymous, shared and unreclaimable kernel memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreclaimable: Option<Bytes>,
+    /// The limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit<Bytes>>,
+    /// PSI `some avg10`, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<f64>,
+    /// Counts of memory events since the container started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<MemoryEvents>,
+    /// Largest 1-minute mean of the working set in the last 24 h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<Bytes>,
+}
+
+/// Counts of memory events since the cgroup was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryEvents {
+    /// Throttled above `memory.high`.
+    pub high: u64,
+    /// Hit `memory.max`.
+    pub max: u64,
+    /// Processes killed for memory.
+    pub oom_kill: u64,
+}
+
+/// What holds a container back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BoundBy {
+    /// Its own limit: it is throttled.
+    Limit,
+    /// The node: pressure without throttling.
+    Node,
+    /// Nothing.
+    None,
+}
+
+impl BoundBy {
+    /// The word in JSON and the evidence annotation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BoundBy::Limit => "limit",
+            BoundBy::Node => "node",
+            BoundBy::None => "none",
+        }
+    }
+}
+
+/// Why a report as a whole is refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum BadReport {
+    /// A schema this code does not read.
+    #[error("report version {0} is not supported: this aggregator reads versions {oldest} to {VERSION}", oldest = oldest_version())]
+    Version(u32),
+    /// Larger than any honest report.
+    #[error("the report names {0} {1}, more than the {2} allowed")]
+    TooMany(usize, &'static str, usize),
+    /// A number that cannot be.
+    #[error("{field} of pod {pod} is {value}: {rule}")]
+    Value {
+        /// The pod's uid, or `-` for the node's own fields.
+        pod: String,
+        /// The field, in JSON notation.
+        field: &'static str,
+        /// What it said.
+        value: f64,
+        /// What it should be.
+        rule: &'static str,
+    },
+    /// The boot id is too long to be one.
+    #[error("the boot id has {0} characters; a boot id has 36")]
+    Boot(usize),
+}
+
+fn oldest_version() -> u32 {
+    VERSION.saturating_sub(1).max(1)
+}
+
+impl Report {
+    /// Whether every number is finite, not negative and within what the node has.
+    ///
+    /// # Errors
+    /// The first thing found wrong, naming the pod, the field and the rule.
+    pub fn check(&self) -> Result<(), BadReport> {
+        self.check_frame()?;
+        self.pods.iter().try_for_each(|pod| pod.check(&self.capacity))
+    }
+
+    /// Whether everything but the pods is as it should be: version, boot id, number of pods, capacity.
+    ///
+    /// # Errors
+    /// The first thing found wrong.
+    pub fn check_frame(&self) -> Result<(), BadReport> {
+        if !(oldest_version()..=VERSION).contains(&self.version) {
+            return Err(BadReport::Version(self.version));
+        }
+        if self.boot.len() > 64 {
+            return Err(BadReport::Boot(self.boot.len()));
+        }
+        if self.pods.len() > MAX_PODS {
+            return Err(BadReport::TooMany(self.pods.len(), "pods", MAX_PODS));
+        }
+        amount("-", "capacity.cores", Some(self.capacity.cores.0), f64::INFINITY)
+    }
+}
+
+impl PodReport {
+    /// Whether every number of this pod is finite, not negative and within what the node has.
+    ///
+    /// # Errors
+    /// The first thing found wrong, naming the field and the rule.
+    pub fn check(&self, capacity: &Capacity) -> Result<(), BadReport> {
+        if self.containers.len() > MAX_CONTAINERS {
+            return Err(BadReport::TooMany(self.containers.len(), "containers", MAX_CONTAINERS));
+        }
+        let pod = self.uid.as_str();
+        let cores = capacity.cores.0 * CAPACITY_SLACK;
+        let bytes = capacity.bytes.as_f64() * CAPACITY_SLACK;
+        amount(pod, "cpu.cores", self.cpu.cores.map(|c| c.0), cores)?;
+        amount(pod, "cpu.of", self.cpu.of.map(|c| c.0), f64::INFINITY)?;
+        amount(pod, "cpu.utilization", self.cpu.utilization, f64::INFINITY)?;
+        amount(pod, "memory.bytes", self.memory.bytes.map(Bytes::as_f64), bytes)?;
+        amount(pod, "memory.utilization", self.memory.utilization, f64::INFINITY)?;
+        for container in &self.containers {
+            let (cpu, memory) = (&container.cpu, &container.memory);
+            amount(pod, "containers.cpu.cores", cpu.cores.map(|c| c.0), cores)?;
+            amount(pod, "containers.cpu.p95", cpu.p95.map(|c| c.0), cores)?;
+            amount(pod, "containers.cpu.peak", cpu.peak.map(|c| c.0), cores)?;
+            amount(
+                pod,
+                "containers.cpu.limitCores",
+                cpu.limit_cores.and_then(Limit::bound).map(|c| c.0),
+                f64::INFINITY,
+            )?;
+            amount(pod, "containers.cpu.throttled", cpu.throttled, 1.0)?;
+            amount(pod, "containers.cpu.pressure", cpu.pressure, 100.0)?;
+            amount(pod, "containers.memory.workingSet", memory.working_set.map(Bytes::as_f64), bytes)?;
+            amount(pod, "containers.memory.pressure", memory.pressure, 100.0)?;
+            amount(pod, "containers.limitsAge", container.limits_age, f64::INFINITY)?;
+            amount(pod, "containers.window", container.window, f64::INFINITY)?;
+        }
+        Ok(())
+    }
+}
+
+fn amount(pod: &str, field: &'static str, value: Option<f64>, most: f64) -> Result<(), BadReport> {
+    let Some(value) = value else { return Ok(()) };
+    let rule = match value {
+        v if !v.is_finite() => "must be a finite number",
+        v if v < 0.0 => "must not be negative",
+        v if v > most => "is more than there is",
+        _ => return Ok(()),
+    };
+    Err(BadReport::Value { pod: pod.into(), field, value, rule })
+}

@@ -1,0 +1,231 @@
+//! The documents on the wire: what is absent stays absent, what is new is ignored, what cannot be is refused by name.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::roster::{Answer, Bands, ContainerKind, Refused, RefusedReason, RosterContainer, RosterPod};
+
+const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
+
+fn smallest() -> Value {
+    json!({
+        "version": 1, "node": "n1", "boot": "b", "seq": 1, "full": true, "rosterVersion": 0,
+        "capacity": {"cores": 4.0, "bytes": 1024},
+        "pods": [{"uid": UID, "cpu": {"band": "unknown"}, "memory": {"band": "unknown"}, "containers": []}],
+    })
+}
+
+fn report(document: &Value) -> Report {
+    serde_json::from_value(document.clone()).unwrap()
+}
+
+#[test]
+fn absent_fields_are_unknown_and_stay_absent() {
+    let read = report(&smallest());
+    assert_eq!(read.pods[0].cpu, CpuLoad::default());
+    assert_eq!(serde_json::to_value(&read).unwrap(), smallest());
+
+    let container = json!({"id": "ab".repeat(32), "cpu": {}, "memory": {}});
+    let read: ContainerReport = serde_json::from_value(container.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), container);
+}
+
+#[test]
+fn fields_of_a_later_schema_are_ignored() {
+    let mut document = smallest();
+    document["weather"] = json!("fair");
+    document["pods"][0]["cpu"]["color"] = json!({"nested": [1]});
+    assert_eq!(report(&document), report(&smallest()));
+}
+
+#[test]
+fn another_schema_version_is_refused_naming_both() {
+    for version in [0, VERSION + 1, u32::MAX] {
+        let refusal = Report { version, ..report(&smallest()) }.check().unwrap_err();
+        assert_eq!(refusal, BadReport::Version(version));
+        let text = refusal.to_string();
+        assert!(text.contains(&version.to_string()) && text.contains(&VERSION.to_string()), "{text}");
+    }
+}
+
+/// One field changed in an honest report.
+type Spoil = fn(&mut Report, f64);
+
+#[test]
+fn numbers_that_cannot_be_are_refused_by_the_fields_name() {
+    let fields: [(&str, Spoil); 12] = [
+        ("capacity.cores", |r, v| r.capacity.cores = Cores(v)),
+        ("cpu.cores", |r, v| r.pods[0].cpu.cores = Some(Cores(v))),
+        ("cpu.of", |r, v| r.pods[0].cpu.of = Some(Cores(v))),
+        ("cpu.utilization", |r, v| r.pods[0].cpu.utilization = Some(v)),
+        ("memory.utilization", |r, v| {
+            r.pods[0].memory.utilization = Some(v);
+        }),
+        ("containers.cpu.cores", |r, v| {
+            r.pods[0].containers[0].cpu.cores = Some(Cores(v));
+        }),
+        ("containers.cpu.p95", |r, v| {
+            r.pods[0].containers[0].cpu.p95 = Some(Cores(v));
+        }),
+        ("containers.cpu.limitCores", |r, v| {
+            r.pods[0].containers[0].cpu.limit_cores = Some(Limit::Of(Cores(v)));
+        }),
+        ("containers.cpu.throttled", |r, v| {
+            r.pods[0].containers[0].cpu.throttled = Some(v);
+        }),
+        ("containers.memory.pressure", |r, v| {
+            r.pods[0].containers[0].memory.pressure = Some(v);
+        }),
+        ("containers.limitsAge", |r, v| {
+            r.pods[0].containers[0].limits_age = Some(v);
+        }),
+        ("containers.window", |r, v| {
+            r.pods[0].containers[0].window = Some(v);
+        }),
+    ];
+    let mut honest = report(&smallest());
+    honest.pods[0].containers = vec![serde_json::from_value(json!({"id": "ab".repeat(32)})).unwrap()];
+    for (name, spoil) in fields {
+        for value in [f64::NAN, f64::INFINITY, -0.1] {
+            let mut spoiled = honest.clone();
+            spoil(&mut spoiled, value);
+            let refusal = spoiled.check().unwrap_err();
+            assert!(
+                matches!(&refusal, BadReport::Value { field, .. } if *field == name),
+                "{name} {value}: {refusal}"
+            );
+        }
+        let mut fine = honest.clone();
+        spoil(&mut fine, 0.5);
+        assert_eq!(fine.check(), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn more_than_the_node_has_is_refused_but_measuring_noise_is_not() {
+    let mut at_full_load = report(&smallest());
+    at_full_load.pods[0].cpu.cores = Some(Cores(4.0 * 1.1));
+    at_full_load.pods[0].memory.bytes = Some(Bytes(1100));
+    assert_eq!(at_full_load.check(), Ok(()));
+    let mut lie = at_full_load.clone();
+    lie.pods[0].cpu.cores = Some(Cores(4.0 * 1.3));
+    let refusal = lie.check().unwrap_err().to_string();
+    assert!(refusal.contains("cpu.cores") && refusal.contains(UID), "{refusal}");
+    at_full_load.pods[0].memory.bytes = Some(Bytes(1300));
+    assert!(at_full_load.check().unwrap_err().to_string().contains("memory.bytes"));
+}
+
+#[test]
+fn more_pods_containers_or_boot_id_than_there_can_be_is_refused() {
+    let mut crowd = report(&smallest());
+    crowd.pods = vec![crowd.pods[0].clone(); MAX_PODS + 1];
+    assert_eq!(crowd.check(), Err(BadReport::TooMany(MAX_PODS + 1, "pods", MAX_PODS)));
+    let mut crowd = report(&smallest());
+    crowd.pods[0].containers =
+        vec![serde_json::from_value(json!({"id": "ab".repeat(32)})).unwrap(); MAX_CONTAINERS + 1];
+    assert_eq!(crowd.check(), Err(BadReport::TooMany(MAX_CONTAINERS + 1, "containers", MAX_CONTAINERS)));
+    assert_eq!(Report { boot: "b".repeat(65), ..report(&smallest()) }.check(), Err(BadReport::Boot(65)));
+}
+
+/// Numbers that survive decimal text: serde_json reads others to the nearest neighbor only.
+fn finite() -> impl Strategy<Value = f64> {
+    (0_u16..4096).prop_map(|n| f64::from(n) / 1024.0)
+}
+
+prop_compose! {
+    fn cpu_load()(
+        band in proptest::sample::select(Band::ALL.to_vec()),
+        basis in proptest::option::of(proptest::sample::select(Basis::ALL.to_vec())),
+        utilization in proptest::option::of(finite()),
+        cores in proptest::option::of(finite()),
+        since in proptest::option::of(0_i64..4_000_000_000),
+        reason in proptest::option::of(proptest::sample::select(UnknownReason::ALL.to_vec())),
+    ) -> CpuLoad {
+        let since = since.map(|s| Timestamp::from_second(s).unwrap());
+        CpuLoad { band, basis, utilization, cores: cores.map(Cores), of: None, container: None, since, reason }
+    }
+}
+
+prop_compose! {
+    fn container()(
+        id in "[0-9a-f]{64}",
+        limit in proptest::option::of(prop_oneof![Just(Limit::Unlimited), finite().prop_map(|v| Limit::Of(Cores(v)))]),
+        throttled in proptest::option::of(finite()),
+        working_set in proptest::option::of(any::<u64>()),
+        memory_limit in proptest::option::of(prop_oneof![Just(Limit::Unlimited), any::<u64>().prop_map(|v| Limit::Of(Bytes(v)))]),
+        events in proptest::option::of((any::<u64>(), any::<u64>(), any::<u64>())),
+        window in proptest::option::of(finite()),
+    ) -> ContainerReport {
+        ContainerReport {
+            id: ContainerId::new(&id).unwrap(),
+            cpu: ContainerCpu { limit_cores: limit, throttled, ..ContainerCpu::default() },
+            memory: ContainerMemory {
+                working_set: working_set.map(Bytes),
+                limit: memory_limit,
+                events: events.map(|(high, max, oom_kill)| MemoryEvents { high, max, oom_kill }),
+                ..ContainerMemory::default()
+            },
+            limits_age: None,
+            window,
+        }
+    }
+}
+
+prop_compose! {
+    fn reports()(
+        seq: u64, full: bool, roster_version: u64,
+        pods in proptest::collection::vec((cpu_load(), proptest::collection::vec(container(), 0..3)), 0..4),
+    ) -> Report {
+        let pods = pods.into_iter().map(|(cpu, containers)| {
+            PodReport { uid: PodUid::new(UID).unwrap(), cpu, memory: MemoryLoad::default(), containers }
+        });
+        Report { seq, full, roster_version, pods: pods.collect(), ..report(&smallest()) }
+    }
+}
+
+prop_compose! {
+    fn answers()(
+        roster_version: u64, managed: bool, generation: u32, id in "[0-9a-f]{64}",
+        cpu in proptest::option::of(proptest::sample::select(Band::ALL.to_vec())),
+        request in proptest::option::of(finite()),
+        kind in proptest::sample::select(vec![
+            ContainerKind::App, ContainerKind::Sidecar, ContainerKind::Init, ContainerKind::Ephemeral,
+        ]),
+        reason in proptest::sample::select(vec![
+            RefusedReason::UnknownPod, RefusedReason::ForeignPod, RefusedReason::BadValue,
+        ]),
+    ) -> Answer {
+        let container = RosterContainer {
+            id: ContainerId::new(&id).unwrap(), name: "app".into(), kind, generation,
+            cpu_request: request.map(Cores), memory_request: None,
+        };
+        let uid = PodUid::new(UID).unwrap();
+        let pod = RosterPod {
+            uid: uid.clone(), namespace: "shop".into(), name: "web".into(), managed,
+            bands: Bands { cpu, memory: None }, containers: vec![container],
+        };
+        Answer { roster_version, roster: vec![pod], refused: vec![Refused { uid, reason }] }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_report_reads_back_as_it_was_written(report in reports()) {
+        let text = serde_json::to_string(&report).unwrap();
+        prop_assert!(!text.contains("null"), "absent is left out, never null: {text}");
+        prop_assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn an_answer_reads_back_as_it_was_written(answer in answers()) {
+        let text = serde_json::to_string(&answer).unwrap();
+        prop_assert!(!text.contains("null"), "{text}");
+        prop_assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer);
+    }
+
+    #[test]
+    fn no_body_makes_reading_panic(body in "\\PC{0,200}") {
+        let _ = serde_json::from_str::<Report>(&body);
+    }
+}

@@ -1,0 +1,124 @@
+//! What the aggregator answers to a report: what the agent needs to know of its pods.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Band, Bytes, ContainerId, Cores, PodUid};
+
+/// The answer to a report: everything of the roster newer than the version the agent echoed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// The version the agent has once it took this in. Comparable only within one aggregator process.
+    pub roster_version: u64,
+    /// Pods that are new or changed; each entry is complete.
+    #[serde(default)]
+    pub roster: Vec<RosterPod>,
+    /// Pods of the report that were not taken in.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
+}
+
+/// One pod, as the API server knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RosterPod {
+    /// As the cgroup carries it.
+    pub uid: PodUid,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Whether the pod has an SLA class: its limits and pressure are watched more closely.
+    #[serde(default)]
+    pub managed: bool,
+    /// The bands on the pod now: where a restarted agent starts from.
+    #[serde(default)]
+    pub bands: Bands,
+    /// Every container that has an id.
+    #[serde(default)]
+    pub containers: Vec<RosterContainer>,
+}
+
+/// The bands of a pod as announced on it; absent where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Bands {
+    /// CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Band>,
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Band>,
+}
+
+/// One container of a pod.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RosterContainer {
+    /// Its id now.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// What kind of container it is.
+    pub kind: ContainerKind,
+    /// How often it restarted; of two entries for one name the higher wins.
+    #[serde(default)]
+    pub generation: u32,
+    /// Its CPU request; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_request: Option<Cores>,
+    /// Its memory request; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_request: Option<Bytes>,
+}
+
+/// Kinds of container. Only the first two feed the bands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerKind {
+    /// An ordinary container.
+    App,
+    /// An init container that keeps running (`restartPolicy: Always`).
+    Sidecar,
+    /// An init container that runs to completion.
+    Init,
+    /// A debugging container.
+    Ephemeral,
+}
+
+impl ContainerKind {
+    /// Whether the container's load is the pod's load.
+    pub fn counts(self) -> bool {
+        matches!(self, ContainerKind::App | ContainerKind::Sidecar)
+    }
+}
+
+/// A pod of a report that was not taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// As the report named it.
+    pub uid: PodUid,
+    /// Why.
+    pub reason: RefusedReason,
+}
+
+/// Why a pod of a report was not taken in. A closed list: it is also a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedReason {
+    /// The API server does not know it: just gone or just born, no blame.
+    UnknownPod,
+    /// It is bound to another node.
+    ForeignPod,
+    /// A number that cannot be.
+    BadValue,
+}
+
+impl RefusedReason {
+    /// The word in JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusedReason::UnknownPod => "unknown_pod",
+            RefusedReason::ForeignPod => "foreign_pod",
+            RefusedReason::BadValue => "bad_value",
+        }
+    }
+}

@@ -1,0 +1,77 @@
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert_eq, proptest};
+
+use super::{names, with_etag};
+use crate::http::answer::text;
+
+fn asked(lists: &[&str]) -> HeaderMap {
+    lists.iter().map(|list| (super::IF_NONE_MATCH, list.parse::<HeaderValue>().unwrap())).collect()
+}
+
+fn answered(lists: &[&str], etag: &str) -> Response<Full<Bytes>> {
+    with_etag(&asked(lists), etag, text(StatusCode::OK, "state"))
+}
+
+#[tokio::test]
+async fn who_has_the_state_gets_an_empty_304_with_the_tag() {
+    let response = answered(&["\"boot-7\""], "boot-7");
+    assert_eq!(response.status(), 304);
+    assert_eq!(response.headers()["etag"], "\"boot-7\"");
+    assert!(!response.headers().contains_key("content-type"));
+    assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+}
+
+#[tokio::test]
+async fn who_has_another_state_gets_this_one_with_its_tag() {
+    for lists in [&[][..], &["\"boot-6\""], &["boot-7"], &["\"boot-7"], &["\"boot-77\", \"oot-7\""]] {
+        let response = answered(lists, "boot-7");
+        assert_eq!(response.status(), 200, "{lists:?}");
+        assert_eq!(response.headers()["etag"], "\"boot-7\"");
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "state");
+    }
+}
+
+#[test]
+fn lists_weak_tags_stars_and_commas_inside_a_tag_are_understood() {
+    for lists in
+        [&["*"][..], &["W/\"a,b\""], &["\"x\",\"a,b\""], &["W/\"x\" , W/\"a,b\""], &["\"x\"", "\"a,b\""]]
+    {
+        assert_eq!(answered(lists, "a,b").status(), 304, "{lists:?}");
+    }
+}
+
+#[test]
+fn only_a_200_is_replaced() {
+    let refused = with_etag(&asked(&["*"]), "boot-7", text(StatusCode::SERVICE_UNAVAILABLE, "not yet"));
+    assert_eq!(refused.status(), 503);
+    assert!(!refused.headers().contains_key("etag"));
+}
+
+#[test]
+fn a_tag_that_http_cannot_carry_is_left_out() {
+    for bad in ["", "a\"b", "a b", "a\nb", "é"] {
+        let response = answered(&["*"], bad);
+        assert_eq!(response.status(), 200, "{bad:?}");
+        assert!(!response.headers().contains_key("etag"), "{bad:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_list_names_exactly_its_members(tags in vec("[a-c,*/]{1,3}", 1..6), wanted in "[a-c,*/]{1,3}", weak in any::<bool>()) {
+        let prefix = if weak { "W/" } else { "" };
+        let list: Vec<_> = tags.iter().map(|tag| format!("{prefix}\"{tag}\"")).collect();
+        prop_assert_eq!(names(list.join(", ").as_bytes(), wanted.as_bytes()), tags.contains(&wanted));
+    }
+
+    #[test]
+    fn no_header_breaks_the_parser(list in vec(any::<u8>(), 0..60), wanted in "[!-~&&[^\"]]{1,8}") {
+        let found = names(&list, wanted.as_bytes());
+        let quoted = format!("\"{wanted}\"");
+        let occurs = list.windows(quoted.len()).any(|window| window == quoted.as_bytes());
+        assert!(!found || occurs || list.trim_ascii() == b"*");
+    }
+}

@@ -1,0 +1,127 @@
+//! What a peer meets. The limits in time are shown on a paused clock over an in-memory stream, so that they are exact
+//! and cost nothing; what needs sockets is shown on loopback.
+
+mod loopback;
+mod timed;
+mod tls;
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use prometheus::Registry;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::{Limits, PeerAddr, TlsSource, answer, read_body, serve};
+use crate::metrics::HttpMetrics;
+use crate::shutdown::Shutdown;
+
+/// Longer than any of these tests takes, also on a busy machine. Only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn metrics() -> HttpMetrics {
+    HttpMetrics::register(&Registry::new(), "test").unwrap()
+}
+
+/// A service with one path for everything a handler may do to its server.
+fn routes(limits: Limits) -> impl Routes {
+    service_fn(move |request: Request<Incoming>| {
+        let limits = limits.clone();
+        async move { Ok::<_, Infallible>(route(request, &limits).await) }
+    })
+}
+
+/// A name for what [`routes`] returns.
+trait Routes:
+    Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Routes for S where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+async fn route(request: Request<Incoming>, limits: &Limits) -> Response<Full<Bytes>> {
+    match request.uri().path() {
+        "/peer" => {
+            let PeerAddr(peer) = request.extensions().get().unwrap();
+            answer::text(StatusCode::OK, peer.to_string())
+        }
+        "/body" => match read_body(request.into_body(), limits).await {
+            Ok(body) => answer::text(StatusCode::OK, body),
+            Err(error) => answer::text(error.status(), error.to_string()),
+        },
+        "/large" => answer::text(StatusCode::OK, vec![b'x'; 1 << 20]),
+        "/panic" => panic!("out of cheese"),
+        "/never" => pending().await,
+        "/slow" => {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            answer::text(StatusCode::OK, "slow")
+        }
+        path => answer::not_found(path),
+    }
+}
+
+/// A running server on loopback.
+struct Running {
+    address: SocketAddr,
+    shutdown: Shutdown,
+    metrics: HttpMetrics,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    async fn start(limits: Limits, tls: Option<TlsSource>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, metrics) = (Shutdown::new(), metrics());
+        let service = routes(limits.clone());
+        let task = tokio::spawn(serve(listener, service, tls, limits, shutdown.clone(), metrics.clone()));
+        Self { address, shutdown, metrics, task }
+    }
+
+    /// Waits for the end of a server that was told to stop.
+    async fn stopped(self) {
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it stops").unwrap().unwrap();
+    }
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+}
+
+async fn get(stream: &mut (impl AsyncWrite + Unpin), path: &str) {
+    send(stream, &format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+}
+
+/// All that comes until the peer closes. A reset counts as closing.
+async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the peer closes");
+    String::from_utf8(bytes).unwrap()
+}
+
+/// All that comes up to and including `end`.
+async fn until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        let read = tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("something comes");
+        bytes.push(read.unwrap_or_else(|_| panic!("closed after {:?}", String::from_utf8_lossy(&bytes))));
+    }
+    String::from_utf8(bytes).unwrap()
+}

@@ -1,0 +1,111 @@
+use std::sync::{Arc, Mutex};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::*;
+use crate::crypto::install_crypto_provider;
+use crate::metrics::Refusal;
+
+/// A certificate for `localhost` that signs itself.
+struct Identity {
+    certificate: CertificateDer<'static>,
+    server: Arc<ServerConfig>,
+}
+
+fn identity() -> Identity {
+    install_crypto_provider();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+    let server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key.into())
+        .unwrap();
+    Identity { certificate: cert.der().clone(), server: Arc::new(server) }
+}
+
+/// A connection of a peer that trusts only this certificate.
+async fn connect(address: SocketAddr, trusted: &Identity) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.certificate.clone()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+async fn works(stream: &mut TlsStream<TcpStream>) {
+    get(stream, "/x").await;
+    until(stream, "nothing at /x\n").await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_swapped_while_the_port_is_open() {
+    let (old, new) = (identity(), identity());
+    let current = Arc::new(Mutex::new(None));
+    let shown = Arc::clone(&current);
+    let source = TlsSource::new(move || shown.lock().unwrap().clone());
+    let server = Running::start(Limits::default(), Some(source)).await;
+
+    assert!(connect(server.address, &old).await.is_err(), "there is no certificate yet");
+    assert_eq!(server.metrics.refused(Refusal::NoCertificate).get(), 1);
+
+    *current.lock().unwrap() = Some(Arc::clone(&old.server));
+    let mut early = connect(server.address, &old).await.unwrap();
+    works(&mut early).await;
+
+    *current.lock().unwrap() = Some(Arc::clone(&new.server));
+    assert!(connect(server.address, &old).await.is_err(), "the old certificate is gone");
+    works(&mut connect(server.address, &new).await.unwrap()).await;
+    works(&mut early).await;
+
+    server.shutdown.trigger();
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_given_up() {
+    let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
+    let server = Running::start(limits, Some(TlsSource::fixed(identity().server))).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(until_closed(&mut stream).await, "");
+    assert_eq!(server.metrics.refused(Refusal::Handshake).get(), 1);
+}
+
+#[tokio::test]
+async fn silent_handshakes_do_not_lock_the_others_out_for_longer_than_their_limit() {
+    let trusted = identity();
+    let limits = Limits { max_handshakes: 1, handshake_timeout: Duration::from_secs(1), ..Limits::default() };
+    let server = Running::start(limits, Some(TlsSource::fixed(Arc::clone(&trusted.server)))).await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    works(&mut connect(server.address, &trusted).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_full_server_says_so_over_tls() {
+    let trusted = identity();
+    let limits = Limits { max_connections: 1, ..Limits::default() };
+    let server = Running::start(limits, Some(TlsSource::fixed(Arc::clone(&trusted.server)))).await;
+    let mut first = connect(server.address, &trusted).await.unwrap();
+    works(&mut first).await;
+    let mut second = connect(server.address, &trusted).await.unwrap();
+    get(&mut second, "/x").await;
+    let refused = until_closed(&mut second).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 5\r\n"), "{refused}");
+}
+
+#[tokio::test]
+async fn plain_http_on_a_tls_port_is_refused() {
+    let server = Running::start(Limits::default(), Some(TlsSource::fixed(identity().server))).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    get(&mut stream, "/x").await;
+    let mut bytes = Vec::new();
+    // What comes is a TLS alert.
+    let _ = stream.read_to_end(&mut bytes).await;
+    assert!(!bytes.starts_with(b"HTTP"));
+    assert_eq!(server.metrics.refused(Refusal::Handshake).get(), 1);
+}

@@ -1,0 +1,151 @@
+//! Where logs go and how they look.
+//!
+//! Logs always go to **stderr**: stdout belongs to what a program was asked to print (`--once`, `--json`), and a
+//! container runtime collects both. One line is one event, JSON by default. Text that came from outside cannot forge a
+//! line or drive a terminal: both formats escape control characters in values (proved below; JSON leaves U+007F to U+009F
+//! as they are, since JSON does). A panic becomes a log line too.
+
+use std::fmt::{self, Write};
+use std::io::{IsTerminal, stderr};
+use std::str::FromStr;
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use tracing::Subscriber;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How one event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    #[default]
+    Json,
+    /// One line of text, colored on a terminal, for people.
+    Text,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        })
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Self as ValueEnum>::from_str(text, false)
+            .map_err(|_| format!("`{text}` is neither `json` nor `text`"))
+    }
+}
+
+/// The flags of telemetry, to be flattened into a program's own.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TelemetryArgs {
+    /// How log lines on stderr are written
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written: a level, or levels by target, such as `info,hyper=warn`
+    #[arg(long, env = "LOG_FILTER", default_value = "info", value_name = "FILTER", value_parser = checked_filter)]
+    pub log_filter: String,
+}
+
+impl Default for TelemetryArgs {
+    fn default() -> Self {
+        Self { log_format: LogFormat::Json, log_filter: "info".to_owned() }
+    }
+}
+
+impl TelemetryArgs {
+    /// Sends the logs, and the panics, of this process to stderr.
+    ///
+    /// # Errors
+    ///
+    /// If the filter is not one (only possible when it did not come through clap), or if the process has a subscriber
+    /// already.
+    pub fn install(&self) -> anyhow::Result<()> {
+        self.subscriber(stderr, stderr().is_terminal())?
+            .try_init()
+            .context("cannot install the log subscriber: the process has one already")?;
+        std::panic::set_hook(Box::new(log_panic));
+        Ok(())
+    }
+
+    fn subscriber<W>(&self, writer: W, color: bool) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
+    where
+        W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    {
+        let filter = parse_filter(&self.log_filter).map_err(|problem| anyhow!("--log-filter: {problem}"))?;
+        let registry = tracing_subscriber::registry().with(filter);
+        let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+        Ok(match self.log_format {
+            LogFormat::Json => {
+                Box::new(registry.with(layer.json().flatten_event(true).with_span_list(false)))
+            }
+            LogFormat::Text => {
+                let fields = debug_fn(write_escaped).delimited(" ");
+                Box::new(registry.with(layer.with_ansi(color).fmt_fields(fields)))
+            }
+        })
+    }
+}
+
+/// For clap, which puts the name of the flag in front of the message.
+fn checked_filter(text: &str) -> Result<String, String> {
+    parse_filter(text).map(|_| text.to_owned())
+}
+
+/// A filter, refusing what `EnvFilter` accepts but nobody means: nothing at all, and a bare word that is not a level. It
+/// would mean "everything of the target of that name, and nothing else", so that a mistyped `inof` would silence the
+/// process.
+fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+    let is_word = |part: &str| part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == ':');
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    let stray = text.split(',').find(|part| is_word(part) && !is_level(part));
+    if let Some(word) = stray {
+        return Err(format!(
+            "`{word}` is not a level (off, error, warn, info, debug, trace); for one target write `target=level`"
+        ));
+    }
+    EnvFilter::try_new(text)
+        .map_err(|error| format!("{error}; write a level, or `target=level`, separated by commas"))
+}
+
+/// One field as text. The formatter of tracing-subscriber escapes what is logged with `?`, but not what is logged with
+/// `%`, and that is how errors and names from outside are logged.
+fn write_escaped(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(writer, "{}=", field.name())?;
+    }
+    write!(Escaping(writer), "{value:?}")
+}
+
+/// Writes control characters, C1 included, as `\u{..}`, `\n` and the like.
+struct Escaping<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Escaping<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| match c.is_control() {
+            true => write!(self.0, "{}", c.escape_default()),
+            false => self.0.write_char(c),
+        })
+    }
+}
+
+fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(panic = info.payload_as_str().unwrap_or("(no text)"), location, "panic");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use clap::Parser;
+
+use super::{LogFormat, TelemetryArgs};
+
+#[derive(Debug, Parser)]
+struct Program {
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+}
+
+fn parse(flags: &[&str]) -> Result<TelemetryArgs, String> {
+    let words = ["program"].iter().chain(flags);
+    Program::try_parse_from(words).map(|program| program.telemetry).map_err(|error| error.to_string())
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is written when `log` runs.
+fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let args = TelemetryArgs { log_format: format, log_filter: filter.to_owned() };
+    let subscriber = args.subscriber(move || writer.clone(), false).unwrap();
+    tracing::subscriber::with_default(subscriber, log);
+    let bytes = captured.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_defaults_are_json_and_info() {
+    let args = parse(&[]).unwrap();
+    assert_eq!((args.log_format, args.log_filter.as_str()), (LogFormat::Json, "info"));
+}
+
+#[test]
+fn both_formats_are_told_apart_by_flag_and_by_name() {
+    assert_eq!(parse(&["--log-format", "text"]).unwrap().log_format, LogFormat::Text);
+    assert_eq!("json".parse(), Ok(LogFormat::Json));
+    let error = "xml".parse::<LogFormat>().unwrap_err();
+    assert!(error.contains("xml") && error.contains("json"), "{error}");
+}
+
+#[test]
+fn a_bad_filter_is_an_error_that_names_the_flag() {
+    for bad in ["inof", "", "debug,,info", "hyper=loud", "a[b=info", "warn,plimsoll"] {
+        let error = parse(&["--log-filter", bad]).unwrap_err();
+        assert!(error.contains("--log-filter"), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn levels_and_levels_by_target_are_good_filters() {
+    for good in ["info", "WARN", "off", "info,hyper=warn", "error,a::b=debug", "info,[task{name=x}]=trace"] {
+        assert!(parse(&["--log-filter", good]).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn a_filter_that_did_not_come_through_clap_names_the_flag_too() {
+    let args = TelemetryArgs { log_filter: "inof".to_owned(), ..TelemetryArgs::default() };
+    assert!(args.install().unwrap_err().to_string().contains("--log-filter"));
+}
+
+#[test]
+fn an_event_is_one_json_object_with_its_fields_and_its_span() {
+    let line = logged(LogFormat::Json, "info", || {
+        let _in_task = tracing::info_span!("task", task = "reader").entered();
+        tracing::info!(pod = "web", "band changed");
+        tracing::debug!("not this one");
+    });
+    let event: serde_json::Value = serde_json::from_str(&line).expect("exactly one line of JSON");
+    assert_eq!(event["message"], "band changed");
+    assert_eq!(event["pod"], "web");
+    assert_eq!(event["span"]["task"], "reader");
+}
+
+#[test]
+fn outside_text_cannot_forge_a_line_or_drive_a_terminal() {
+    let hostile = "web\n{\"level\":\"ERROR\"}\r\x1b[2J\x07";
+    for format in [LogFormat::Json, LogFormat::Text] {
+        let text = logged(format, "info", || {
+            let _in_span = tracing::info_span!("span", display = %hostile).entered();
+            tracing::info!(display = %hostile, debug = ?hostile, text = hostile, "hostile {hostile}");
+        });
+        let line = text.strip_suffix('\n').expect("a line ends");
+        assert!(line.contains("hostile"), "{format}: {line:?}");
+        assert!(!line.chars().any(char::is_control), "{format}: {line:?}");
+    }
+}
+
+#[test]
+fn a_text_line_reads_as_people_expect() {
+    let line = logged(LogFormat::Text, "info", || {
+        tracing::info!(pod = "web", took_ms = 3, error = %"no \u{9b}31m such pod", "band changed");
+    });
+    let end = " band changed pod=\"web\" took_ms=3 error=no \\u{9b}31m such pod\n";
+    assert!(line.contains(" INFO ") && line.ends_with(end), "{line:?}");
+}

@@ -1,0 +1,257 @@
+//! The API server of the sandbox: a Kubernetes API in memory, over real HTTPS on loopback.
+//!
+//! ```text
+//!    kube, kubectl, agents --- HTTPS ---> http -> route, tokens, faults -> verbs -> Store <--- kubelet, tests (in-process)
+//!                                           |                               |
+//!                                        Journal                    answer, stream (watches)
+//! ```
+//!
+//! It answers as a real server does where Plimsoll can tell the difference: field ownership and conflicts of server-side apply,
+//! uids as preconditions, the rules of `pods/resize`, resourceVersions and 410, bound tokens and their review. It has no
+//! controllers, no admission plugins, no RBAC, no protobuf (some `kubectl` verbs such as `create namespace` need it; `apply` does not), no validation beyond what is named in `pod` and `resize`. What it misdoes on purpose is scripted
+//! through [`Faults`]; what it was asked is in the [`Journal`].
+//!
+//! It binds a loopback port and touches nothing else: no file, no other address. Proof: `api/tests/`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+mod answer;
+mod collection;
+mod discovery;
+mod events;
+mod faults;
+mod http;
+mod journal;
+mod kinds;
+mod page;
+mod patch;
+mod pod;
+mod quantity;
+mod remove;
+mod resize;
+mod route;
+mod rules;
+mod selector;
+mod shape;
+mod status;
+mod store;
+mod stream;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod tokens;
+mod verbs;
+mod watch;
+mod write;
+
+pub use collection::EventKind;
+pub use faults::{Fault, FaultId, Faults, Matching};
+pub use journal::{Entry, Journal, NoSuchRequest};
+pub use kinds::{Kind, Kinds, Resource};
+pub use page::{List, ListOptions};
+pub use patch::Patch;
+pub use route::{Target, Verb};
+pub use selector::Selector;
+pub use status::ApiError;
+pub use store::Store;
+pub use tokens::{API_AUDIENCE, BoundPod};
+pub use watch::{Event, Subscription};
+pub use write::{Subresource, Write, Written};
+
+/// How a server is started. The default suits tests.
+#[derive(Debug, Clone)]
+pub struct ApiOptions {
+    /// The loopback port; 0 lets the system choose.
+    pub port: u16,
+    /// How often a watch that allows bookmarks gets one.
+    pub bookmark_every: Duration,
+    /// How long a watch lasts that names no time of its own.
+    pub watch_timeout: Duration,
+    /// Whether deleting a bound pod only marks it, so that a kubelet must finish it: see [`Store::new`].
+    pub graceful_deletion: bool,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            bookmark_every: Duration::from_secs(15),
+            watch_timeout: Duration::from_secs(30 * 60),
+            graceful_deletion: false,
+        }
+    }
+}
+
+/// A running server. A cheap handle; when the last one is dropped the server ends.
+#[derive(Debug, Clone)]
+pub struct ApiServer {
+    shared: Arc<http::Shared>,
+    address: SocketAddr,
+    ca_pem: Arc<str>,
+    admin_token: Arc<str>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    _last: Arc<DropGuard>,
+}
+
+impl ApiServer {
+    /// Binds the port and serves until stopped or dropped.
+    ///
+    /// # Errors
+    /// When the port cannot be bound or the certificate cannot be made.
+    pub async fn start(options: ApiOptions) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.with_context(|| {
+            format!("binding port {} of loopback for the sandbox API server", options.port)
+        })?;
+        let address = listener.local_addr().context("asking for the sandbox API server's port")?;
+        let identity = tls::identity()?;
+        let shared = Arc::new(http::Shared {
+            store: Store::new(options.graceful_deletion),
+            tokens: tokens::Tokens::default(),
+            journal: Journal::default(),
+            faults: Faults::default(),
+            bookmark_every: options.bookmark_every,
+            watch_timeout: options.watch_timeout,
+        });
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let accepting = accept(listener, identity.acceptor, shared.clone(), stop.clone(), tasks.clone());
+        tasks.spawn(accepting);
+        let admin_token = Arc::from(shared.tokens.issue_admin());
+        let last = Arc::new(stop.clone().drop_guard());
+        Ok(Self {
+            shared,
+            address,
+            ca_pem: Arc::from(identity.ca_pem),
+            admin_token,
+            stop,
+            tasks,
+            _last: last,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `https://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The certificate authority to trust, PEM.
+    pub fn ca_pem(&self) -> String {
+        self.ca_pem.to_string()
+    }
+
+    /// The token of the kubeconfig: it may do everything and does not expire.
+    pub fn admin_token(&self) -> String {
+        self.admin_token.to_string()
+    }
+
+    /// A kubeconfig for the admin, YAML.
+    pub fn kubeconfig(&self) -> String {
+        let (url, ca, token) = (self.url(), STANDARD.encode(self.ca_pem.as_bytes()), &self.admin_token);
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: plimsoll-sandbox\n\
+             clusters:\n- name: plimsoll-sandbox\n  cluster:\n    server: {url}\n    certificate-authority-data: {ca}\n\
+             users:\n- name: admin\n  user:\n    token: {token}\n\
+             contexts:\n- name: plimsoll-sandbox\n  context:\n    cluster: plimsoll-sandbox\n    user: admin\n    namespace: default\n"
+        )
+    }
+
+    /// A token of a service account, as a projected volume would hold it. No audience means the API server's own. A token that
+    /// is bound to a pod is good only while the store has that pod, with that uid.
+    pub fn token_for(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        pod: Option<BoundPod>,
+        audiences: &[&str],
+        ttl: Duration,
+    ) -> String {
+        let audiences = audiences.iter().map(|&audience| audience.to_owned()).collect();
+        let claim = tokens::Claim { namespace, account: service_account, pod, audiences, ttl };
+        self.shared.tokens.issue(&self.shared.store, claim)
+    }
+
+    /// The objects, for use in this process.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// What was asked.
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    /// What to do wrong.
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// Ends all connections and frees the port, whatever other handles there are.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    shared: Arc<http::Shared>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let serving = serve(stream, acceptor.clone(), shared.clone());
+                let stop = stop.clone();
+                tasks.spawn(async move { stop.run_until_cancelled(serving).await });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection to the sandbox API server failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<http::Shared>) {
+    // answers are small and waited for
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "setting TCP_NODELAY failed");
+    }
+    let stream = match acceptor.accept(stream).await {
+        Ok(stream) => stream,
+        Err(error) => return tracing::debug!(%error, "a TLS handshake with the sandbox API server failed"),
+    };
+    let service = service_fn(move |request| http::handle(shared.clone(), request));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new());
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection to the sandbox API server ended early");
+    }
+}

@@ -1,0 +1,162 @@
+//! What goes back to the client: one JSON document, a text, or a stream of watch events; and the shape of the objects in it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::events;
+use super::kinds::Kind;
+use super::page::List;
+use super::status::ApiError;
+use super::table::{Shape, metadata_of, row, table};
+
+/// The body of every answer.
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// How a client wants the objects of one resource type.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) kind: Kind,
+    pub(super) shape: Shape,
+    /// `includeObject` of a table.
+    pub(super) include: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Items<'a> {
+    kind: String,
+    api_version: String,
+    metadata: Value,
+    items: &'a [Arc<Value>],
+}
+
+impl View {
+    /// The object in its own form, without a copy where it is stored like that.
+    fn own(&self, object: &Arc<Value>) -> Arc<Value> {
+        if events::is_newer_form(&self.kind.resource) {
+            return Arc::new(events::to_newer(object));
+        }
+        let api_version = self.kind.resource.api_version();
+        if object["apiVersion"] == api_version.as_str() {
+            return object.clone();
+        }
+        let mut object = (**object).clone();
+        object["apiVersion"] = json!(api_version);
+        Arc::new(object)
+    }
+
+    /// One object; `columns` for a table that says its columns.
+    pub(super) fn one(&self, object: &Arc<Value>, columns: bool) -> Arc<Value> {
+        let object = self.own(object);
+        match self.shape {
+            Shape::Object => object,
+            Shape::Metadata => Arc::new(metadata_of(&object)),
+            Shape::Table => {
+                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                let mut table = table(&self.kind, &metadata, columns);
+                table["rows"] = json!([row(&self.kind, &object, &self.include, Timestamp::now())]);
+                Arc::new(table)
+            }
+        }
+    }
+
+    /// A page of a list.
+    pub(super) fn list(&self, list: &List) -> Result<Bytes, ApiError> {
+        let mut metadata = json!({"resourceVersion": list.version.to_string()});
+        if let Some(token) = &list.token {
+            metadata["continue"] = json!(token);
+        }
+        if let Some(remaining) = list.remaining {
+            metadata["remainingItemCount"] = json!(remaining);
+        }
+        let items: Vec<Arc<Value>> = list.items.iter().map(|object| self.own(object)).collect();
+        if self.shape == Shape::Table {
+            let now = Timestamp::now();
+            let mut table = table(&self.kind, &metadata, true);
+            let rows = items.iter().map(|object| row(&self.kind, object, &self.include, now));
+            table["rows"] = Value::Array(rows.collect());
+            return to_bytes(&table);
+        }
+        let partial = self.shape == Shape::Metadata;
+        let (kind, api_version) = if partial {
+            ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
+        } else {
+            (format!("{}List", self.kind.kind), self.kind.resource.api_version())
+        };
+        let items =
+            if partial { items.iter().map(|object| Arc::new(metadata_of(object))).collect() } else { items };
+        to_bytes(&Items { kind, api_version, metadata, items: &items })
+    }
+
+    /// The object of a bookmark event.
+    pub(super) fn bookmark(&self, version: u64, initial_end: bool) -> Value {
+        let (kind, api_version) = match self.shape {
+            Shape::Object => (self.kind.kind.to_string(), self.kind.resource.api_version()),
+            Shape::Metadata => ("PartialObjectMetadata".to_owned(), "meta.k8s.io/v1".to_owned()),
+            Shape::Table => ("Table".to_owned(), "meta.k8s.io/v1".to_owned()),
+        };
+        let mut metadata = json!({"resourceVersion": version.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        json!({"kind": kind, "apiVersion": api_version, "metadata": metadata})
+    }
+}
+
+/// Serializes; a value of ours always can be.
+pub(super) fn to_bytes(value: &impl Serialize) -> Result<Bytes, ApiError> {
+    let bytes = serde_json::to_vec(value);
+    bytes.map(Bytes::from).map_err(|error| ApiError::new(500, "InternalError", error.to_string()))
+}
+
+/// An answer before it is HTTP.
+pub(super) enum Answer {
+    /// A JSON document that is already written.
+    Document(u16, Bytes),
+    /// Plain text, for probes.
+    Text(&'static str),
+    /// A watch.
+    Stream(Body),
+}
+
+impl Answer {
+    /// One value as the document.
+    pub(super) fn value(code: u16, value: &Value) -> Result<Self, ApiError> {
+        to_bytes(value).map(|bytes| Self::Document(code, bytes))
+    }
+
+    pub(super) fn code(&self) -> u16 {
+        if let Self::Document(code, _) = self { *code } else { 200 }
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let code = self.code();
+        let (kind, body) = match self {
+            Self::Document(_, bytes) => ("application/json", Full::new(bytes).boxed_unsync()),
+            Self::Text(text) => ("text/plain", Full::new(Bytes::from_static(text.as_bytes())).boxed_unsync()),
+            Self::Stream(body) => ("application/json", body),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+        response
+    }
+}
+
+/// An error as HTTP.
+pub(super) fn refusal(error: &ApiError) -> Response<Body> {
+    let bytes = serde_json::to_vec(&error.to_status()).unwrap_or_default();
+    let mut response = Answer::Document(error.code, Bytes::from(bytes)).into_response();
+    if let Some(seconds) = error.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
+    }
+    response
+}

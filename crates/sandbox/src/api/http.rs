@@ -1,0 +1,236 @@
+//! One HTTP request from its head to its answer: who asks, what for, which fault, what came of it, and the journal entry.
+//!
+//! Any known token may do anything; what it did is in the journal. The verbs themselves are in `verbs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use super::answer::{Answer, Body, refusal};
+use super::discovery::discovery;
+use super::faults::{Fault, Faults};
+use super::journal::{Entry, Journal};
+use super::route::{Query, Target, Verb, verb};
+use super::status::ApiError;
+use super::store::Store;
+use super::tokens::{Tokens, User};
+use super::verbs;
+
+/// The largest body, as in the real server.
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+/// What all connections share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) tokens: Tokens,
+    pub(super) journal: Journal,
+    pub(super) faults: Faults,
+    pub(super) bookmark_every: Duration,
+    pub(super) watch_timeout: Duration,
+}
+
+/// The connection is to be closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("scripted: the connection closes without an answer")]
+pub(super) struct HangUp;
+
+/// A request for a resource, read and understood.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) verb: Verb,
+    pub(super) target: Target,
+    pub(super) query: Query,
+    pub(super) accept: String,
+    pub(super) content_type: String,
+    pub(super) manager: String,
+    pub(super) user: String,
+    pub(super) body: Arc<Value>,
+}
+
+/// Answers one request.
+pub(super) async fn handle(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, HangUp> {
+    let at = Instant::now();
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    if matches!(path.as_str(), "/readyz" | "/livez" | "/healthz") {
+        return Ok(Answer::Text("ok").into_response());
+    }
+    let Some(user) = authenticate(&shared, &head.headers) else {
+        let error = ApiError::unauthorized();
+        shared.journal.record(plain_entry(at, "", &path, error.code));
+        return Ok(refusal(&error));
+    };
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => {
+            return Ok(refusal(&ApiError::new(
+                413,
+                "RequestEntityTooLarge",
+                "Request entity too large: limit is 3145728",
+            )));
+        }
+    };
+    let query = Query::parse(head.uri.query().unwrap_or_default());
+    let text = |name: header::HeaderName| text_of(&head.headers, &name);
+    let content_type = text(header::CONTENT_TYPE);
+    let target = Target::parse(&path);
+    let named = target.as_ref().is_some_and(|target| target.name.is_some());
+    let verb = verb(head.method.as_str(), named, &query, &content_type);
+    let (Some(target), Some(verb)) = (target, verb) else {
+        return Ok(answer_plain(&shared, at, &user.name, &path));
+    };
+    let agent = text(header::USER_AGENT);
+    let from_agent = agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown");
+    // an apply must name its manager itself
+    let default = if verb == Verb::Apply { "" } else { from_agent };
+    let manager = query.get("fieldManager").unwrap_or(default).to_owned();
+    let accept = text(header::ACCEPT);
+    let parsed = parse_body(&body, &content_type);
+    let body = Arc::new(parsed.as_ref().cloned().unwrap_or_default());
+    let call = Call { verb, target, query, accept, content_type, manager, user: user.name, body };
+    perform(&shared, at, path, call, parsed.err()).await
+}
+
+/// Does what was asked, or what the script has for it.
+async fn perform(
+    shared: &Arc<Shared>,
+    at: Instant,
+    path: String,
+    call: Call,
+    malformed: Option<ApiError>,
+) -> Result<Response<Body>, HangUp> {
+    let mut entry = entry(at, path, &call);
+    let fault = shared.faults.for_request(call.verb, &call.target, &call.user);
+    match &fault {
+        Some(Fault::Answer { code, retry_after }) => {
+            let mut error = scripted(*code);
+            error.retry_after = *retry_after;
+            entry.code = Some(error.code);
+            shared.journal.record(entry);
+            return Ok(refusal(&error));
+        }
+        Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
+        Some(Fault::Hang(time)) => {
+            entry.answered = false;
+            shared.journal.record(entry);
+            tokio::time::sleep(*time).await;
+            return Err(HangUp);
+        }
+        Some(Fault::Drop) => {
+            entry.answered = false;
+            shared.journal.record(entry);
+            return Err(HangUp);
+        }
+        Some(Fault::Compact) => shared.store.compact(),
+        _ => {}
+    }
+    let result = match malformed {
+        Some(error) => Err(error),
+        None => verbs::run(shared, &call),
+    };
+    let loses = fault == Some(Fault::LoseAnswer);
+    entry.answered = !loses;
+    entry.code = Some(result.as_ref().map_or_else(|error| error.code, Answer::code));
+    shared.journal.record(entry);
+    if loses {
+        return Err(HangUp);
+    }
+    Ok(result.map_or_else(|error| refusal(&error), Answer::into_response))
+}
+
+fn answer_plain(shared: &Shared, at: Instant, user: &str, path: &str) -> Response<Body> {
+    let found = discovery(&shared.store.kinds(), path).ok_or_else(ApiError::no_such_path);
+    let answer = found.and_then(|value| Answer::value(200, &value));
+    let code = answer.as_ref().map_or_else(|error| error.code, Answer::code);
+    shared.journal.record(plain_entry(at, user, path, code));
+    answer.map_or_else(|error| refusal(&error), Answer::into_response)
+}
+
+fn text_of(headers: &HeaderMap, name: &header::HeaderName) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+fn authenticate(shared: &Shared, headers: &HeaderMap) -> Option<User> {
+    let value = text_of(headers, &header::AUTHORIZATION);
+    shared.tokens.authenticate(&shared.store, value.strip_prefix("Bearer ")?.trim())
+}
+
+fn parse_body(body: &Bytes, content_type: &str) -> Result<Value, ApiError> {
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    if content_type.contains("protobuf") || content_type.contains("cbor") {
+        return Err(ApiError::unsupported_media_type(content_type, "application/json"));
+    }
+    let parsed = serde_json::from_slice(body);
+    parsed.map_err(|error| {
+        ApiError::bad_request(format!("the body of the request is no JSON document: {error}"))
+    })
+}
+
+fn scripted(code: u16) -> ApiError {
+    let reason = match code {
+        409 => "Conflict",
+        410 => "Expired",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        500 => "InternalError",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "Unknown",
+    };
+    ApiError::new(code, reason, "scripted by a fault of the sandbox")
+}
+
+fn entry(at: Instant, path: String, call: &Call) -> Entry {
+    let target = &call.target;
+    let created = || call.body["metadata"]["name"].as_str().map(str::to_owned);
+    Entry {
+        index: 0,
+        at,
+        user: call.user.clone(),
+        verb: call.verb,
+        path,
+        group: target.resource.group.to_string(),
+        resource: target.resource.plural.to_string(),
+        subresource: target.subresource.clone(),
+        namespace: target.namespace.clone(),
+        name: target.name.clone().or_else(created),
+        content_type: Some(call.content_type.clone()).filter(|text| !text.is_empty()),
+        manager: Some(call.manager.clone()).filter(|_| call.verb.writes()),
+        dry_run: verbs::is_dry_run(call),
+        body: call.body.clone(),
+        code: None,
+        answered: true,
+    }
+}
+
+fn plain_entry(at: Instant, user: &str, path: &str, code: u16) -> Entry {
+    Entry {
+        index: 0,
+        at,
+        user: user.to_owned(),
+        verb: Verb::Get,
+        path: path.to_owned(),
+        group: String::new(),
+        resource: String::new(),
+        subresource: None,
+        namespace: None,
+        name: None,
+        content_type: None,
+        manager: None,
+        dry_run: false,
+        body: Arc::default(),
+        code: Some(code),
+        answered: true,
+    }
+}

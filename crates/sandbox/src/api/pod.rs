@@ -1,0 +1,194 @@
+//! What is special about pods: defaults, quality of service, and what of a spec may change after creation.
+//!
+//! Pure. Defaults are those that a controller or a person meets, not all of them.
+
+use serde_json::{Value, json};
+
+use super::quantity::{canonicalize, nanos};
+use super::status::ApiError;
+
+/// Both lists of containers whose resources count.
+pub(super) const CONTAINER_LISTS: [&str; 2] = ["containers", "initContainers"];
+
+/// The items of a list of the spec; empty when it is absent.
+pub(super) fn containers<'a>(pod: &'a Value, list: &str) -> &'a [Value] {
+    pod["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Writes the resources of every container in the canonical form.
+pub(super) fn canonicalize_resources(pod: &mut Value) {
+    for list in CONTAINER_LISTS {
+        let items = pod.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);
+        for container in items.into_iter().flatten() {
+            for part in ["limits", "requests"] {
+                let amounts = container.get_mut("resources").and_then(|resources| resources.get_mut(part));
+                let amounts = amounts.and_then(Value::as_object_mut).into_iter().flatten();
+                amounts.for_each(|(_, amount)| canonicalize(amount));
+            }
+        }
+    }
+}
+
+pub(super) fn prepare_create(pod: &mut Value) -> Result<(), ApiError> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    if containers(pod, "containers").is_empty() {
+        return Err(ApiError::invalid("Pod", &name, "spec.containers", "Required value", ""));
+    }
+    for (index, container) in containers(pod, "containers").iter().enumerate() {
+        if container["name"].as_str().unwrap_or_default().is_empty() {
+            let field = format!("spec.containers[{index}].name");
+            return Err(ApiError::invalid("Pod", &name, &field, "Required value", ""));
+        }
+        check_resources(&name, index, &container["resources"])?;
+    }
+    set_defaults(pod);
+    pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(pod)});
+    Ok(())
+}
+
+fn check_resources(name: &str, index: usize, resources: &Value) -> Result<(), ApiError> {
+    for part in ["limits", "requests"] {
+        for (resource, amount) in resources[part].as_object().into_iter().flatten() {
+            if nanos(amount).is_none() {
+                let field = format!("spec.containers[{index}].resources.{part}[{resource}]");
+                let rule = format!("Invalid value: {amount}");
+                return Err(ApiError::invalid(
+                    "Pod",
+                    name,
+                    &field,
+                    &rule,
+                    "quantities must match the regular expression",
+                ));
+            }
+            let limit = nanos(&resources["limits"][resource.as_str()]);
+            if let (Some(limit), Some(amount)) = (limit, nanos(amount))
+                && amount > limit
+            {
+                let field = format!("spec.containers[{index}].resources.requests");
+                let rule = format!("Invalid value: {}", resources["requests"][resource.as_str()]);
+                let why = format!(
+                    "must be less than or equal to {resource} limit of {}",
+                    resources["limits"][resource.as_str()]
+                );
+                return Err(ApiError::invalid("Pod", name, &field, &rule, &why));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set_defaults(pod: &mut Value) {
+    let spec = &mut pod["spec"];
+    for (field, value) in [
+        ("restartPolicy", json!("Always")),
+        ("terminationGracePeriodSeconds", json!(30)),
+        ("dnsPolicy", json!("ClusterFirst")),
+        ("schedulerName", json!("default-scheduler")),
+        ("serviceAccountName", json!("default")),
+        ("securityContext", json!({})),
+    ] {
+        if spec[field].is_null() {
+            spec[field] = value;
+        }
+    }
+    for list in CONTAINER_LISTS {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            set_container_defaults(container);
+        }
+        if spec[list].is_null()
+            && let Some(map) = spec.as_object_mut()
+        {
+            map.shift_remove(list);
+        }
+    }
+}
+
+fn set_container_defaults(container: &mut Value) {
+    for (field, value) in [("imagePullPolicy", json!("IfNotPresent")), ("resources", json!({}))] {
+        if container[field].is_null() {
+            container[field] = value;
+        }
+    }
+    for port in container["ports"].as_array_mut().into_iter().flatten() {
+        if port["protocol"].is_null() {
+            port["protocol"] = json!("TCP");
+        }
+    }
+    if container["ports"].is_null()
+        && let Some(map) = container.as_object_mut()
+    {
+        map.shift_remove("ports");
+    }
+    let limits = container["resources"].get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (resource, amount) in limits {
+        // a limit without a request is also the request
+        if container["resources"]["requests"][&resource].is_null() {
+            container["resources"]["requests"][&resource] = amount;
+        }
+    }
+    if container["resources"].as_object().is_some_and(|map| !map.is_empty())
+        && container["resizePolicy"].is_null()
+    {
+        let policy = |resource: &str| json!({"resourceName": resource, "restartPolicy": "NotRequired"});
+        let set = |resource: &str| !container["resources"]["requests"][resource].is_null();
+        let policies: Vec<Value> =
+            ["cpu", "memory"].into_iter().filter(|resource| set(resource)).map(policy).collect();
+        container["resizePolicy"] = Value::Array(policies);
+    }
+}
+
+/// Guaranteed, Burstable or BestEffort, by the rules of the kubelet.
+pub(super) fn qos_class(pod: &Value) -> &'static str {
+    let all = || CONTAINER_LISTS.iter().flat_map(|list| containers(pod, list));
+    let amount = |container: &Value, part: &str, resource: &str| {
+        nanos(&container["resources"][part][resource]).filter(|amount| *amount > 0)
+    };
+    let is_set = |container: &Value| {
+        ["requests", "limits"]
+            .iter()
+            .any(|part| ["cpu", "memory"].iter().any(|resource| amount(container, part, resource).is_some()))
+    };
+    let is_fixed = |container: &Value| {
+        ["cpu", "memory"].iter().all(|resource| {
+            let limit = amount(container, "limits", resource);
+            limit.is_some() && limit == amount(container, "requests", resource)
+        })
+    };
+    if !all().any(is_set) {
+        "BestEffort"
+    } else if all().all(is_fixed) {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
+}
+
+/// A write of the pod itself: of the spec only images, tolerations and two numbers may change.
+pub(super) fn prepare_update(old: &Value, new: &mut Value) -> Result<(), ApiError> {
+    if changeable_removed(old) == changeable_removed(new) {
+        return Ok(());
+    }
+    let name = old["metadata"]["name"].as_str().unwrap_or_default();
+    if containers(new, "containers").is_empty() {
+        return Err(ApiError::invalid("Pod", name, "spec.containers", "Required value", ""));
+    }
+    let why = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+    Err(ApiError::invalid("Pod", name, "spec", "Forbidden", why))
+}
+
+fn changeable_removed(pod: &Value) -> Value {
+    let mut spec = pod["spec"].clone();
+    for list in CONTAINER_LISTS {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(map) = container.as_object_mut() {
+                map.shift_remove("image");
+            }
+        }
+    }
+    if let Some(map) = spec.as_object_mut() {
+        for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+            map.shift_remove(field);
+        }
+    }
+    spec
+}

@@ -1,0 +1,151 @@
+//! Errors as the API server says them: each carries what a `metav1.Status` needs, in the server's own wording.
+//!
+//! Touches nothing. The wordings are asserted in `tests/` of this module and were compared with a real server.
+
+use serde_json::{Value, json};
+
+/// A refusal: HTTP code, machine-readable reason, the server's wording, and details when there are any.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message} ({reason}, {code})")]
+pub struct ApiError {
+    /// The HTTP status code, also in the body.
+    pub code: u16,
+    /// The reason in the body, for instance `NotFound`, `Conflict`, `Invalid`, `Expired`.
+    pub reason: String,
+    /// The text a person reads.
+    pub message: String,
+    /// `details` of the Status: name, group, kind, causes.
+    pub details: Option<Box<Value>>,
+    /// Seconds for the `Retry-After` header.
+    pub retry_after: Option<u64>,
+}
+
+impl ApiError {
+    /// An error with a code, a reason and a message, without details.
+    pub fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, reason: reason.to_owned(), message, details: None, retry_after: None }
+    }
+
+    /// The answer's body: a `metav1.Status`.
+    pub fn to_status(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        });
+        if let Some(details) = &self.details {
+            status["details"] = (**details).clone();
+        }
+        if let Some(seconds) = self.retry_after {
+            status["details"]["retryAfterSeconds"] = json!(seconds);
+        }
+        status
+    }
+
+    /// 404: no such object.
+    pub fn not_found(resource: &str, name: &str) -> Self {
+        let error = Self::new(404, "NotFound", format!("{resource} {name:?} not found"));
+        error.about(resource, name)
+    }
+
+    /// 404: no such path or resource type.
+    pub fn no_such_path() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// 409: an object of this name exists.
+    pub fn already_exists(resource: &str, name: &str) -> Self {
+        let error = Self::new(409, "AlreadyExists", format!("{resource} {name:?} already exists"));
+        error.about(resource, name)
+    }
+
+    /// 409: the write lost against the state it found.
+    pub fn conflict(resource: &str, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {resource} {name:?}: {why}");
+        Self::new(409, "Conflict", message).about(resource, name)
+    }
+
+    /// 409: the resourceVersion in the request is not the current one.
+    pub fn modified(resource: &str, name: &str) -> Self {
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(resource, name, why)
+    }
+
+    /// 422: one field is wrong. `rule` is `Invalid value: "x"`, `Required value`, `Forbidden`.
+    pub fn invalid(kind: &str, name: &str, field: &str, rule: &str, why: &str) -> Self {
+        let detail = if why.is_empty() { rule.to_owned() } else { format!("{rule}: {why}") };
+        let message = format!("{kind} {name:?} is invalid: {field}: {detail}");
+        let cause = match rule.split(':').next().unwrap_or(rule) {
+            "Invalid value" => "FieldValueInvalid",
+            "Required value" => "FieldValueRequired",
+            _ => "FieldValueForbidden",
+        };
+        let mut error = Self::new(422, "Invalid", message);
+        error.details = Some(Box::new(json!({
+            "name": name, "kind": kind,
+            "causes": [{"reason": cause, "message": detail, "field": field}],
+        })));
+        error
+    }
+
+    /// 403: admission refused it.
+    pub fn forbidden(resource: &str, name: &str, why: &str) -> Self {
+        let message = format!("{resource} {name:?} is forbidden: {why}");
+        Self::new(403, "Forbidden", message).about(resource, name)
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// 401: no token, an unknown one or an expired one.
+    pub fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 405: the resource does not know this verb.
+    pub fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::new(405, "MethodNotAllowed", message)
+    }
+
+    /// 415: a body of a type that is not accepted here.
+    pub fn unsupported_media_type(got: &str, wanted: &str) -> Self {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {wanted} (got {got:?})"
+        );
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// 410: the asked version is no longer in the log.
+    pub fn too_old(asked: u64, oldest: u64) -> Self {
+        Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
+    }
+
+    /// 410: the version of a continue token is no longer in the log.
+    pub fn continue_expired() -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.";
+        Self::new(410, "Expired", message)
+    }
+
+    /// 504: a version from the future.
+    pub fn too_large(asked: u64, current: u64) -> Self {
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
+        let mut error = Self::new(504, "Timeout", message);
+        let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+        error.details = Some(Box::new(json!({"causes": [cause], "retryAfterSeconds": 1})));
+        error
+    }
+
+    fn about(mut self, resource: &str, name: &str) -> Self {
+        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let mut details = json!({"name": name, "kind": plural});
+        if !group.is_empty() {
+            details["group"] = json!(group);
+        }
+        self.details = Some(Box::new(details));
+        self
+    }
+}

@@ -1,0 +1,41 @@
+//! What the API server promises, by subject: rules of the store in-process, wire behavior over real HTTPS.
+
+mod apply;
+mod client;
+mod faults;
+mod kube_client;
+mod lists;
+mod patches;
+mod resize;
+mod tokens;
+mod wire;
+mod writes;
+
+use serde_json::{Value, json};
+
+use super::{ApiOptions, ApiServer, Resource, Store};
+
+/// A pod with one container `app` on node `n1`.
+fn pod(name: &str, resources: &Value) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
+        "spec": {"nodeName": "n1", "containers": [{"name": "app", "image": "app:1", "resources": resources}]},
+    })
+}
+
+/// A store that holds that pod, Burstable.
+fn store_with(name: &str) -> Store {
+    let store = Store::default();
+    let resources =
+        json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}});
+    store.create(&Resource::PODS, pod(name, &resources)).unwrap();
+    store
+}
+
+fn labels_of(store: &Store, name: &str) -> Value {
+    store.get(&Resource::PODS, "default", name).unwrap()["metadata"]["labels"].clone()
+}
+
+async fn server() -> ApiServer {
+    ApiServer::start(ApiOptions::default()).await.unwrap()
+}

@@ -1,0 +1,305 @@
+//! The verbs of resources: each turns a call into one use of the store and its result into an answer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::answer::{Answer, View};
+use super::events;
+use super::http::{Call, Shared};
+use super::kinds::{Kind, Resource};
+use super::page::ListOptions;
+use super::patch::Patch;
+use super::route::Verb;
+use super::selector::Selector;
+use super::status::ApiError;
+use super::stream::Watch;
+use super::table::Shape;
+use super::write::{Subresource, Write};
+
+/// Whether the request only asks what would happen.
+pub(super) fn is_dry_run(call: &Call) -> bool {
+    call.query.get("dryRun") == Some("All") || call.body["dryRun"][0] == "All"
+}
+
+/// Does what the call asks.
+pub(super) fn run(shared: &Shared, call: &Call) -> Result<Answer, ApiError> {
+    if let Some(answer) = virtual_resource(shared, call) {
+        return answer;
+    }
+    let kind = shared.store.kind(&call.target.resource)?;
+    if kind.namespaced && call.target.namespace.is_none() && call.target.name.is_some() {
+        return Err(ApiError::no_such_path());
+    }
+    if !kind.namespaced && call.target.namespace.is_some() {
+        return Err(ApiError::no_such_path());
+    }
+    let newer_event = events::is_newer_form(&kind.resource);
+    let stored = if newer_event { Resource::EVENTS } else { kind.resource.clone() };
+    let view = View {
+        kind,
+        shape: Shape::of(&call.accept),
+        include: call.query.get("includeObject").unwrap_or("Metadata").to_owned(),
+    };
+    let body = || {
+        if newer_event { events::to_core((*call.body).clone()) } else { (*call.body).clone() }
+    };
+    let request = Resourceful { shared, call, view, stored };
+    match call.verb {
+        Verb::Get => request.get(),
+        Verb::List => request.list(),
+        Verb::Watch => request.watch(),
+        Verb::Create => request.create(body()),
+        Verb::Update => request.update(body()),
+        Verb::Patch | Verb::Apply => request.patch(body()),
+        Verb::Delete => request.delete(),
+        Verb::DeleteCollection => request.delete_collection(),
+    }
+}
+
+/// Types that are asked and not stored.
+fn virtual_resource(shared: &Shared, call: &Call) -> Option<Result<Answer, ApiError>> {
+    let target = &call.target;
+    let (namespace, name) = (target.namespace.as_deref(), target.name.as_deref());
+    let is_virtual = matches!(&*target.resource.plural, "tokenreviews" | "selfsubjectaccessreviews")
+        || target.subresource.as_deref() == Some("token");
+    if is_virtual && call.verb != Verb::Create {
+        return Some(Err(ApiError::method_not_allowed()));
+    }
+    if is_virtual && !call.body.is_object() {
+        return Some(Err(ApiError::bad_request("the body of the request is not an object")));
+    }
+    let answer = match (&*target.resource.plural, target.subresource.as_deref()) {
+        ("tokenreviews", None) => Ok(shared.tokens.review(&shared.store, (*call.body).clone())),
+        ("selfsubjectaccessreviews", None) => {
+            let mut review = (*call.body).clone();
+            review["status"] = json!({"allowed": true, "reason": "the sandbox allows everything"});
+            Ok(review)
+        }
+        ("serviceaccounts", Some("token")) => {
+            let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+            shared.tokens.request(&shared.store, namespace, name, (*call.body).clone())
+        }
+        _ => return None,
+    };
+    Some(answer.and_then(|value| Answer::value(201, &value)))
+}
+
+struct Resourceful<'a> {
+    shared: &'a Shared,
+    call: &'a Call,
+    view: View,
+    /// Where the objects are: the same type but for the newer form of events.
+    stored: Resource,
+}
+
+impl Resourceful<'_> {
+    fn kind(&self) -> &Kind {
+        &self.view.kind
+    }
+
+    fn at(&self) -> (&str, &str) {
+        let target = &self.call.target;
+        (target.namespace.as_deref().unwrap_or_default(), target.name.as_deref().unwrap_or_default())
+    }
+
+    fn selector(&self) -> Result<Selector, ApiError> {
+        let query = &self.call.query;
+        Selector::parse(&self.stored, query.get("labelSelector"), query.get("fieldSelector"))
+    }
+
+    fn version(&self) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.call.query.get("resourceVersion") else {
+            return Ok(None);
+        };
+        let parsed = text.parse::<u64>();
+        let error = |_| {
+            ApiError::bad_request(format!(
+                "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))
+        };
+        parsed.map(Some).map_err(error)
+    }
+
+    fn subresource(&self) -> Result<Subresource, ApiError> {
+        match self.call.target.subresource.as_deref() {
+            None => Ok(Subresource::Main),
+            Some("status") if self.kind().status => Ok(Subresource::Status),
+            Some("resize") if self.kind().resource == Resource::PODS => Ok(Subresource::Resize),
+            Some(_) => Err(ApiError::no_such_path()),
+        }
+    }
+
+    fn write(&self) -> Result<Write, ApiError> {
+        Ok(Write {
+            manager: self.call.manager.clone(),
+            dry_run: is_dry_run(self.call),
+            force: self.call.query.flag("force"),
+            subresource: self.subresource()?,
+        })
+    }
+
+    fn one(&self, code: u16, object: &Arc<Value>) -> Result<Answer, ApiError> {
+        Answer::value(code, &self.view.one(object, true))
+    }
+
+    fn get(&self) -> Result<Answer, ApiError> {
+        self.subresource()?;
+        let (namespace, name) = self.at();
+        let object = self.shared.store.get_shared(&self.stored, namespace, name)?;
+        self.one(200, &object)
+    }
+
+    fn list(&self) -> Result<Answer, ApiError> {
+        let query = &self.call.query;
+        let options = ListOptions {
+            namespace: self.call.target.namespace.as_deref(),
+            selector: self.selector()?,
+            limit: query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(0),
+            token: query.get("continue"),
+            version: self.version()?,
+            exact: query.get("resourceVersionMatch") == Some("Exact"),
+        };
+        let list = self.shared.store.page(&self.stored, &options)?;
+        Ok(Answer::Document(200, self.view.list(&list)?))
+    }
+
+    fn watch(&self) -> Result<Answer, ApiError> {
+        let query = &self.call.query;
+        let mut selector = self.selector()?;
+        let namespace = self.call.target.namespace.as_deref();
+        if let Some(name) = &self.call.target.name {
+            selector = Selector::fields(&self.stored, &format!("metadata.name={name}"))?;
+        }
+        let asked = self.version()?.filter(|version| *version > 0);
+        let wants_initial = query.get("sendInitialEvents").map(|value| value == "true");
+        let store = &self.shared.store;
+        let (from, initial) = match (asked, wants_initial) {
+            (Some(version), None | Some(false)) => (version, Vec::new()),
+            (None, Some(false)) => (store.version(), Vec::new()),
+            _ => {
+                let list = store.list_for_watch(&self.stored, namespace, &selector)?;
+                (list.version, list.items)
+            }
+        };
+        let bookmarks = query.flag("allowWatchBookmarks");
+        let seconds = query.get("timeoutSeconds").and_then(|text| text.parse().ok());
+        let watch = Watch {
+            view: self.view.clone(),
+            target: self.call.target.clone(),
+            user: self.call.user.clone(),
+            faults: self.shared.faults.clone(),
+            subscription: store.subscribe_from(&self.stored, namespace, &selector, from)?,
+            initial: VecDeque::from(initial),
+            initial_end: (wants_initial == Some(true) && bookmarks).then_some(from),
+            bookmark_every: bookmarks.then_some(self.shared.bookmark_every),
+            ends: Instant::now() + seconds.map_or(self.shared.watch_timeout, Duration::from_secs),
+        };
+        Ok(Answer::Stream(watch.into_body()))
+    }
+
+    /// The body with namespace and name as in the path, which it must not contradict.
+    fn addressed(&self, mut body: Value) -> Result<Value, ApiError> {
+        if !body.is_object() {
+            return Err(ApiError::bad_request("the body of the request is not an object"));
+        }
+        if !body["metadata"].is_object() {
+            body["metadata"] = json!({});
+        }
+        let (namespace, name) = self.at();
+        for (field, path) in [("namespace", namespace), ("name", name)] {
+            match body["metadata"][field].as_str() {
+                _ if path.is_empty() => {}
+                None | Some("") => body["metadata"][field] = json!(path),
+                Some(own) if own == path => {}
+                Some(_) if field == "namespace" => {
+                    let message = "the namespace of the provided object does not match the namespace sent on the request";
+                    return Err(ApiError::bad_request(message));
+                }
+                Some(own) => {
+                    let message =
+                        format!("the name of the object ({own}) does not match the name on the URL ({path})");
+                    return Err(ApiError::bad_request(message));
+                }
+            }
+        }
+        Ok(body)
+    }
+
+    fn create(&self, body: Value) -> Result<Answer, ApiError> {
+        if self.call.target.name.is_some() {
+            return Err(ApiError::method_not_allowed());
+        }
+        let body = self.addressed(body)?;
+        let object = self.shared.store.create_as(&self.stored, body, &self.write()?)?;
+        self.one(201, &object)
+    }
+
+    fn update(&self, body: Value) -> Result<Answer, ApiError> {
+        let body = self.addressed(body)?;
+        let written = self.shared.store.update_as(&self.stored, body, &self.write()?)?;
+        self.one(200, &written.object)
+    }
+
+    fn patch(&self, body: Value) -> Result<Answer, ApiError> {
+        let patch = Patch::of(&self.call.content_type, body)?;
+        let (namespace, name) = self.at();
+        let written = self.shared.store.patch(&self.stored, namespace, name, &patch, &self.write()?)?;
+        self.one(if written.created { 201 } else { 200 }, &written.object)
+    }
+
+    fn options(&self) -> Value {
+        let mut options = if self.call.body.is_object() { (*self.call.body).clone() } else { json!({}) };
+        let seconds = self.call.query.get("gracePeriodSeconds").and_then(|text| text.parse::<i64>().ok());
+        if let (Some(seconds), true) = (seconds, options["gracePeriodSeconds"].is_null()) {
+            options["gracePeriodSeconds"] = json!(seconds);
+        }
+        options
+    }
+
+    fn delete(&self) -> Result<Answer, ApiError> {
+        let (namespace, name) = self.at();
+        let object = self.shared.store.delete_as(
+            &self.stored,
+            namespace,
+            name,
+            &self.options(),
+            is_dry_run(self.call),
+        )?;
+        let held = !object["metadata"]["deletionTimestamp"].is_null();
+        if held || self.stored == Resource::PODS {
+            return self.one(200, &object);
+        }
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+            "details": {
+                "name": name, "group": self.kind().resource.group, "kind": self.kind().resource.plural,
+                "uid": object["metadata"]["uid"],
+            },
+        });
+        Answer::value(200, &status)
+    }
+
+    fn delete_collection(&self) -> Result<Answer, ApiError> {
+        let store = &self.shared.store;
+        let namespace = self.call.target.namespace.as_deref();
+        let doomed = store.list(&self.stored, namespace, &self.selector()?)?;
+        let (options, dry_run) = (self.options(), is_dry_run(self.call));
+        for object in &doomed {
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            match store.delete_as(&self.stored, &text("namespace"), &text("name"), &options, dry_run) {
+                // somebody else was faster
+                Err(error) if error.code == 404 => {}
+                result => drop(result?),
+            }
+        }
+        let list = store.page(
+            &self.stored,
+            &ListOptions { namespace, selector: self.selector()?, ..ListOptions::default() },
+        )?;
+        Ok(Answer::Document(200, self.view.list(&list)?))
+    }
+}

@@ -1,0 +1,59 @@
+//! The kubelet on real cgroups: root only, else skipped by name.
+
+use super::*;
+use crate::host::real::{RealHost, tests as host_tests};
+
+#[tokio::test]
+async fn on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_without_a_trace() {
+    let test = "on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_without_a_trace";
+    if !host_tests::possible(test) {
+        return;
+    }
+    let name = "plimsoll-test-kubelet";
+    let host = Arc::new(RealHost::new(name, host_tests::worker()).unwrap());
+    let api = ApiServer::start(ApiOptions::default()).await.unwrap();
+    let mut kubelet =
+        Kubelet::start(&api, Arc::clone(&host) as Arc<dyn Host>, KubeletOptions::of("n1")).unwrap();
+    let spec = json!({"nodeName": "n1", "containers": [{"name": "app", "resources": half_a_core()}]});
+    let metadata = json!({"namespace": "default", "name": "web"});
+    api.store().create(&Resource::PODS, json!({"metadata": metadata, "spec": spec})).unwrap();
+    let pod = || api.store().get(&Resource::PODS, "default", "web").unwrap();
+    let until = |what: &str, holds: &dyn Fn(&Value) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while !holds(&pod()) {
+            assert!(Instant::now() < deadline, "{what}: {:#}", pod());
+            thread::sleep(Duration::from_millis(10));
+        }
+        pod()
+    };
+    let enforced = |pod: &Value| {
+        let uid = uid(pod);
+        [Place::pod(&uid), Place::container(&uid, &id(pod))].map(|place| host.limits(&place).unwrap().cpu)
+    };
+    let running = until("runs", &|pod| pod["status"]["phase"] == "Running");
+    assert_eq!(enforced(&running), [Limit::Of(Cores(0.5)); 2]);
+    // Up and down: the kernel refuses a child's quota above its parent's, so the order counts.
+    for cpu in ["900m", "200m"] {
+        let resources = json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+        let patch =
+            Patch::Strategic(json!({"spec": {"containers": [{"name": "app", "resources": resources}]}}));
+        let write = Write::by("test").through(Subresource::Resize);
+        api.store().patch(&Resource::PODS, "default", "web", &patch, &write).unwrap();
+        let resized =
+            until(cpu, &|pod| pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == cpu);
+        let cores = if cpu == "900m" { 0.9 } else { 0.2 };
+        assert_eq!(enforced(&resized), [Limit::Of(Cores(cores)); 2]);
+    }
+    let pid = host.pids(&uid(&running))[&id(&running)];
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let again = until("restarts", &|pod| {
+        let status = &pod["status"]["containerStatuses"][0];
+        status["restartCount"] == 1 && status["ready"] == true
+    });
+    assert_ne!(id(&again), id(&running));
+    assert_eq!(enforced(&again), [Limit::Of(Cores(0.2)); 2], "it comes back at its present size");
+    kubelet.stop();
+    host.stop();
+    assert_eq!(host_tests::directories_of(name), Vec::<std::path::PathBuf>::new());
+}

@@ -1,0 +1,100 @@
+//! In-place resizes, in every manner.
+
+use super::*;
+
+#[tokio::test]
+async fn a_resize_at_once_reaches_cgroups_and_status() {
+    let cluster = Cluster::start(Manner::AtOnce).await;
+    cluster.run("web", &half_a_core());
+    let generation = cluster.resize("web", "900m");
+    let pod = cluster.until("web", |pod| pod["status"]["observedGeneration"] == generation);
+    assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.9)); 2]);
+    let status = &pod["status"]["containerStatuses"][0];
+    assert_eq!(status["resources"]["limits"], json!({"cpu": "900m", "memory": "64Mi"}));
+    assert_eq!(status["allocatedResources"]["cpu"], "900m");
+    assert_eq!(status["restartCount"], 0);
+    assert_eq!(condition(&pod, "PodResizeInProgress"), None);
+    cluster.resize("web", "200m");
+    let pod = cluster
+        .until("web", |pod| pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == "200m");
+    assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.2)); 2]);
+}
+
+#[tokio::test]
+async fn a_late_resize_is_in_progress_until_it_is_enforced() {
+    let cluster = Cluster::start(Manner::Late(Duration::from_millis(700))).await;
+    cluster.run("web", &half_a_core());
+    let generation = cluster.resize("web", "900m");
+    let asked = Instant::now();
+    let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_some());
+    assert_eq!(condition(&pod, "PodResizeInProgress").unwrap()["observedGeneration"], generation);
+    assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.5)); 2], "accepted, not enforced");
+    let status = &pod["status"]["containerStatuses"][0];
+    assert_eq!(
+        (&status["resources"]["limits"]["cpu"], &status["allocatedResources"]["cpu"]),
+        (&json!("500m"), &json!("900m"))
+    );
+    let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_none());
+    assert!(asked.elapsed() >= Duration::from_millis(600));
+    assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.9)); 2]);
+    assert_eq!(pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"], "900m");
+}
+
+#[tokio::test]
+async fn a_resize_half_done_stays_in_progress_with_an_error() {
+    let cluster = Cluster::start(Manner::Partially).await;
+    cluster.run("web", &half_a_core());
+    cluster.resize("web", "900m");
+    let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_some());
+    assert_eq!(condition(&pod, "PodResizeInProgress").unwrap()["reason"], "Error");
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.7)); 2]);
+    assert_eq!(cluster.pod("web")["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"], "700m");
+}
+
+#[tokio::test]
+async fn a_resize_that_is_never_seen_changes_nothing_until_the_kubelet_wakes() {
+    let cluster = Cluster::start(Manner::Never).await;
+    let before = cluster.run("web", &half_a_core());
+    let generation = cluster.resize("web", "900m");
+    thread::sleep(Duration::from_millis(400));
+    let pod = cluster.pod("web");
+    assert_eq!(pod["status"], before["status"]);
+    assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.5)); 2]);
+    cluster.kubelet.set_manner("default", "web", Manner::AtOnce);
+    let pod = cluster.until("web", |pod| pod["status"]["observedGeneration"] == generation);
+    assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.9)); 2]);
+}
+
+#[tokio::test]
+async fn a_refused_resize_is_pending_with_its_reason_and_ends_when_it_is_taken_back() {
+    for (manner, reason) in [(Manner::Deferred, "Deferred"), (Manner::Infeasible, "Infeasible")] {
+        let cluster = Cluster::start(manner).await;
+        cluster.run("web", &half_a_core());
+        let generation = cluster.resize("web", "900m");
+        let pod = cluster.until("web", |pod| condition(pod, "PodResizePending").is_some());
+        let pending = condition(&pod, "PodResizePending").unwrap();
+        assert_eq!(
+            (&pending["reason"], &pending["observedGeneration"]),
+            (&json!(reason), &json!(generation))
+        );
+        assert_eq!(pod["status"]["containerStatuses"][0]["allocatedResources"]["cpu"], "500m");
+        assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.5)); 2]);
+        let generation = cluster.resize("web", "500m");
+        let pod = cluster.until("web", |pod| pod["status"]["observedGeneration"] == generation);
+        assert_eq!(condition(&pod, "PodResizePending"), None);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_beside_the_others_waits_and_goes_through_when_there_is_room() {
+    let cluster = Cluster::start(Manner::AtOnce).await;
+    cluster.run("large", &json!({"requests": {"cpu": "3"}}));
+    cluster.run("web", &half_a_core());
+    cluster.resize("web", "1500m");
+    let pod = cluster.until("web", |pod| condition(pod, "PodResizePending").is_some());
+    assert_eq!(condition(&pod, "PodResizePending").unwrap()["reason"], "Deferred");
+    cluster.store().delete(&Resource::PODS, "default", "large").unwrap();
+    let pod = cluster.until("web", |pod| condition(pod, "PodResizePending").is_none());
+    assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(1.5)); 2]);
+}

@@ -1,0 +1,7 @@
+//! placeholder
+
+pub mod api;
+pub mod host;
+pub mod kubelet;
+pub mod load;
+pub mod workload;

@@ -1,0 +1,73 @@
+//! Costs, and how a set of them is summed up.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// What some work took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    pub(crate) cpu: Duration,
+    pub(crate) wall: Duration,
+    /// Read calls, by the kernel's count, where it counts.
+    pub(crate) reads: Option<u64>,
+}
+
+/// Smallest, middle and largest of several numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// `None` for no numbers.
+    pub(crate) fn of(numbers: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut numbers: Vec<f64> = numbers.into_iter().collect();
+        numbers.sort_by(f64::total_cmp);
+        let (first, last) = (numbers.first()?, numbers.last()?);
+        Some(Spread { min: *first, median: numbers[numbers.len() / 2], max: *last })
+    }
+
+    /// `median (min to max)`.
+    pub(crate) fn text(&self, digits: usize) -> String {
+        format!("{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.min, self.max)
+    }
+}
+
+/// Measures work of this thread.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    io: Option<File>,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Meter {
+        Meter { io: File::open("/proc/self/io").ok() }
+    }
+
+    pub(crate) fn measure(&self, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Cost> {
+        let reads = self.reads();
+        let (cpu, wall) = (thread_time()?, Instant::now());
+        work()?;
+        let (cpu, wall) = (thread_time()?.saturating_sub(cpu), wall.elapsed());
+        // The first look at the count is a read call itself.
+        let reads = reads.zip(self.reads()).map(|(before, after)| after - before - 1);
+        Ok(Cost { cpu, wall, reads })
+    }
+
+    fn reads(&self) -> Option<u64> {
+        let mut text = [0; 512];
+        let length = self.io.as_ref()?.read_at(&mut text, 0).ok()?;
+        let text = str::from_utf8(&text[..length]).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("syscr: "))?.parse().ok()
+    }
+}
+
+fn thread_time() -> io::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from)?)
+}

@@ -1,0 +1,254 @@
+//! What the agent costs as a process: 110 pods, a sweep a second, beside a minimal loop over `cgroups-rs` that does so too.
+//!
+//! Both run at the same time over the same cgroups, so that they meet the same machine. The agent is the release binary,
+//! started as a DaemonSet would start it, without an aggregator.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use plimsoll_agent::clock::Ticks;
+use procfs::process::Process;
+
+use crate::contenders::Library;
+use crate::ground::{Ground, Kind};
+use crate::interrupt::Brood;
+use crate::print::{Row, table, verdict};
+
+const PODS: usize = 110;
+const PERIOD: Duration = Duration::from_secs(1);
+/// Longer than the agent's own warm-up of 10 s.
+const WARM_UP: Duration = Duration::from_secs(12);
+const MOST_MILLICORES: f64 = 5.0;
+const MOST_MIB: f64 = 15.0;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A process beside us, ended with this value.
+struct Resident {
+    name: &'static str,
+    child: Child,
+    /// Its memory cgroup.
+    cell: Option<PathBuf>,
+    brood: Brood,
+}
+
+/// What a process has used at some point.
+struct Snapshot {
+    at: Instant,
+    /// By the scheduler's account, in nanoseconds.
+    cpu: u64,
+    /// In ticks; coarse, but the only account of who used it.
+    user: u64,
+    system: u64,
+}
+
+/// Measures for `window`, once left alone and once scraped.
+pub(crate) fn run(this: &Path, window: Duration, brood: &Brood) -> anyhow::Result<()> {
+    let agent = this.parent().and_then(Path::parent).map(|target| target.join("plimsoll-agent"));
+    let Some(agent) = agent.filter(|agent| agent.exists()) else {
+        println!(
+            "\n2. The agent as a process: skipped, build it first (cargo build --release --package plimsoll-agent)"
+        );
+        return Ok(());
+    };
+    let ground = Ground::make(PODS)?;
+    println!(
+        "\n2. The agent as a process, {PODS} pods, {} s period: {}",
+        PERIOD.as_secs(),
+        ground.describe()
+    );
+    println!(
+        "   both processes at the same time, {} s each after {} s of warm-up\n",
+        window.as_secs(),
+        WARM_UP.as_secs()
+    );
+    let listen = free_port()?;
+    let residents = [start_agent(&agent, &ground, listen, brood)?, start_library(this, &ground, brood)?];
+    thread::sleep(WARM_UP);
+    let mut rows =
+        vec![Row::from(["", "mcores", "user", "system", "RSS MiB", "peak", "descriptors", "charged MiB"])];
+    let wait = || {
+        thread::sleep(window);
+        Ok(())
+    };
+    let quiet = measure(&residents, &mut rows, "", wait)?;
+    let scraped = measure(&residents[..1], &mut rows, ", scraped every 15 s", || scrape_for(window, listen))?;
+    table(&rows);
+    println!("   (charged: to its memory cgroup, with page cache and the kernel's buffers for open files)\n");
+    let target = format!("at most {MOST_MILLICORES}");
+    verdict("agent, mcores", &format!("{:.2}", quiet.0), quiet.0 <= MOST_MILLICORES, &target);
+    verdict("agent, mcores, scraped", &format!("{:.2}", scraped.0), scraped.0 <= MOST_MILLICORES, &target);
+    verdict(
+        "agent, RSS MiB (peak)",
+        &format!("{:.1}", scraped.1),
+        scraped.1 <= MOST_MIB,
+        &format!("at most {MOST_MIB}"),
+    );
+    if ground.kind == Kind::Simulated {
+        println!("   (of plain files: the targets are set for real cgroups)");
+    }
+    Ok(())
+}
+
+/// Adds a row for each, and answers with millicores and peak MiB of the first.
+fn measure(
+    residents: &[Resident],
+    rows: &mut Vec<Row>,
+    how: &str,
+    meanwhile: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<(f64, f64)> {
+    let before: Vec<Snapshot> = residents.iter().map(Resident::snapshot).collect::<Result<_, _>>()?;
+    meanwhile()?;
+    let mut first = None;
+    for (resident, before) in residents.iter().zip(before) {
+        let after = resident.snapshot()?;
+        let status = resident.process()?.status()?;
+        let seconds = after.at.duration_since(before.at).as_secs_f64();
+        let millicores = (after.cpu - before.cpu) as f64 / 1e6 / seconds;
+        let per_tick = 1e3 / procfs::ticks_per_second() as f64 / seconds;
+        let mib = |kib: Option<u64>| kib.unwrap_or(0) as f64 / 1024.0;
+        let peak = mib(status.vmhwm);
+        first.get_or_insert((millicores, peak));
+        rows.push(Row::from([
+            format!("{}{how}", resident.name),
+            format!("{millicores:.2}"),
+            format!("{:.2}", (after.user - before.user) as f64 * per_tick),
+            format!("{:.2}", (after.system - before.system) as f64 * per_tick),
+            format!("{:.1}", mib(status.vmrss)),
+            format!("{peak:.1}"),
+            resident.process()?.fd_count()?.to_string(),
+            resident.charged().map_or("-".into(), |bytes| format!("{:.1}", bytes as f64 / MIB)),
+        ]));
+    }
+    first.context("nobody was measured")
+}
+
+impl Resident {
+    fn start(
+        name: &'static str,
+        command: &mut Command,
+        cell: Option<PathBuf>,
+        brood: &Brood,
+    ) -> anyhow::Result<Resident> {
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        brood.add(child.id());
+        let resident = Resident { name, child, cell, brood: brood.clone() };
+        if let Some(cell) = &resident.cell {
+            fs::write(cell.join("cgroup.procs"), resident.child.id().to_string())?;
+        }
+        Ok(resident)
+    }
+
+    fn process(&self) -> anyhow::Result<Process> {
+        let process = i32::try_from(self.child.id()).map(Process::new)?;
+        process.with_context(|| format!("{} ended early", self.name))
+    }
+
+    fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let process = self.process()?;
+        let stat = process.stat()?;
+        ensure!(stat.state != 'Z', "{} ended early", self.name);
+        let mut cpu = 0;
+        for task in process.tasks()? {
+            cpu += task?.schedstat()?.sum_exec_runtime;
+        }
+        Ok(Snapshot { at: Instant::now(), cpu, user: stat.utime, system: stat.stime })
+    }
+
+    fn charged(&self) -> Option<u64> {
+        let cell = self.cell.as_ref()?;
+        let text = ["memory.usage_in_bytes", "memory.current"]
+            .iter()
+            .find_map(|name| fs::read_to_string(cell.join(name)).ok());
+        text?.trim().parse().ok()
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        // Gone already, if it ended early.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.brood.remove(self.child.id());
+    }
+}
+
+fn start_agent(
+    binary: &Path,
+    ground: &Ground,
+    listen: SocketAddr,
+    brood: &Brood,
+) -> anyhow::Result<Resident> {
+    let mut command = Command::new(binary);
+    command.arg("--host-root").arg(&ground.host_root).args([
+        "--kubepods",
+        &ground.kubepods,
+        "--node-name",
+        "bench",
+    ]);
+    command
+        .args(["--listen", &listen.to_string(), "--period", "1s"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    Resident::start("plimsoll-agent", &mut command, ground.cell("agent"), brood)
+}
+
+fn start_library(this: &Path, ground: &Ground, brood: &Brood) -> anyhow::Result<Resident> {
+    let mut command = Command::new(this);
+    command.arg("--library-loop").stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut resident = Resident::start("cgroups-rs loop", &mut command, ground.cell("library"), brood)?;
+    // It ends with its input, which the child's handle keeps open.
+    let input = resident.child.stdin.as_mut().context("no pipe to the loop")?;
+    writeln!(input, "{}", serde_json::to_string(ground)?)?;
+    Ok(resident)
+}
+
+/// The other process: reads everything each second and makes rates of it; no discovery, no bands, no server.
+pub(crate) fn library_loop() -> anyhow::Result<()> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    let library = Library::load(&serde_json::from_str(&line)?);
+    thread::spawn(|| {
+        let _ = io::stdin().lock().read_line(&mut String::new());
+        process::exit(0);
+    });
+    let mut ticks = Ticks::every(PERIOD);
+    let mut known: BTreeMap<usize, ([u64; 4], Instant, f64)> = BTreeMap::new();
+    for sweep in 0.. {
+        library.sweep(sweep, |place, values| {
+            let now = Instant::now();
+            let rate = known.get(&place).map_or(0.0, |(before, at, _)| {
+                values[0].saturating_sub(before[0]) as f64 / now.duration_since(*at).as_secs_f64()
+            });
+            known.insert(place, (values, now, rate));
+        });
+        ticks.wait();
+    }
+    Ok(())
+}
+
+fn scrape_for(window: Duration, address: SocketAddr) -> anyhow::Result<()> {
+    let end = Instant::now() + window;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let mut connection = TcpStream::connect(address).context("the agent does not listen")?;
+        connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the agent answers {:?}", answer.lines().next());
+        thread::sleep(left.min(Duration::from_secs(15)));
+    }
+}
+
+fn free_port() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}

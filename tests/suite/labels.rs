@@ -1,0 +1,110 @@
+//! The command line's `labels` over real HTTPS: what it asks of an API server, and what it prints.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clap::Parser;
+use plimsoll::args::Args;
+use plimsoll_process::crypto::install_crypto_provider;
+use plimsoll_sandbox::api::{ApiOptions, ApiServer, Patch, Resource, Verb, Write as By};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// What was printed, for two to hold.
+#[derive(Debug, Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lines(&self) -> Vec<String> {
+        let printed = self.0.lock().unwrap().clone();
+        String::from_utf8(printed).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until so many changes were printed; each as what happened, and to which pod.
+    async fn wait_for(&self, count: usize) -> Vec<(String, String)> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.lines().len() < count {
+            assert!(Instant::now() < deadline, "{count} changes expected: {:?}", self.lines());
+            sleep(Duration::from_millis(20)).await;
+        }
+        let changes: Vec<Value> =
+            self.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let text = |change: &Value, field: &str| change[field].as_str().unwrap().to_owned();
+        changes.iter().map(|change| (text(change, "change"), text(change, "name"))).collect()
+    }
+}
+
+/// A cluster of so many pods, and a folder with its kubeconfig.
+async fn cluster(pods: usize) -> (ApiServer, TempDir) {
+    install_crypto_provider();
+    let api = ApiServer::start(ApiOptions::default()).await.unwrap();
+    for number in 0..pods {
+        api.store().create(&Resource::PODS, pod(&format!("p{number:04}"))).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).unwrap();
+    (api, folder)
+}
+
+fn pod(name: &str) -> Value {
+    json!({
+        "metadata": {"namespace": "default", "name": name, "labels": {"plimsoll.dev/cpu-band": "low"}},
+        "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+    })
+}
+
+fn args(folder: &TempDir, rest: &[&str]) -> Args {
+    let kubeconfig = folder.path().join("kubeconfig").display().to_string();
+    let typed = ["plimsoll", "--kubeconfig", &kubeconfig, "labels"];
+    Args::try_parse_from(typed.iter().chain(rest)).unwrap()
+}
+
+#[tokio::test]
+async fn a_thousand_pods_cost_three_requests_and_none_of_them_names_a_pod() {
+    let (api, folder) = cluster(1001).await;
+    let mut out = Shared::default();
+    plimsoll::run(&args(&folder, &["-o", "csv"]), &mut out).await.unwrap();
+    let lines = out.lines();
+    assert_eq!(lines.last().map(String::as_str), Some("default,p1000,plimsoll.dev/cpu-band,low"));
+    assert_eq!(lines.len(), 1 + 1001, "a header and a line a label");
+    let asked = api.journal().entries();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert!(asked.iter().all(|request| request.verb == Verb::List && request.name.is_none()), "{asked:?}");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_follows_pods_and_says_nothing_when_no_label_changed() {
+    let (api, folder) = cluster(1).await;
+    let out = Shared::default();
+    let (args, mut printed) = (args(&folder, &["--watch", "-o", "json"]), out.clone());
+    let watching = tokio::spawn(async move { plimsoll::run(&args, &mut printed).await });
+    let told = |change: &str, pod: &str| (change.to_owned(), pod.to_owned());
+    assert_eq!(out.wait_for(1).await, [told("added", "p0000")]);
+
+    let store = api.store();
+    let patch = |change: Value| {
+        store.patch(&Resource::PODS, "default", "p0000", &Patch::Merge(change), &By::by("a-user")).unwrap();
+    };
+    patch(json!({"metadata": {"annotations": {"not": "a label"}}}));
+    store.create(&Resource::PODS, pod("new")).unwrap();
+    let added = [told("added", "p0000"), told("added", "new")];
+    assert_eq!(out.wait_for(2).await, added, "an annotation is not a label");
+    patch(json!({"metadata": {"labels": {"plimsoll.dev/cpu-band": "high"}}}));
+    assert_eq!(out.wait_for(3).await[2], told("changed", "p0000"));
+    store.delete(&Resource::PODS, "default", "new").unwrap();
+    assert_eq!(out.wait_for(4).await[3], told("deleted", "new"));
+    watching.abort();
+    api.stop().await;
+}

@@ -1,0 +1,180 @@
+//! The metrics of both programs: readable by the rules, named as promised, and exactly those that the page lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plimsoll_contract::keys;
+use plimsoll_sandbox::api::Resource;
+
+use crate::documents::{Row, table};
+use crate::world::{HIGH, LOW, SHOP, World};
+
+mod exposition;
+
+use exposition::{Family, parse};
+
+/// What DESIGN promises of the agent, with its labels.
+const PROMISED: [(&str, &[&str]); 12] = [
+    ("plimsoll_container_cpu_usage_cores", &["namespace", "pod", "container"]),
+    ("plimsoll_container_cpu_throttled_ratio", &["namespace", "pod", "container"]),
+    ("plimsoll_container_memory_working_set_bytes", &["namespace", "pod", "container"]),
+    ("plimsoll_container_cpu_limit_cores", &["namespace", "pod", "container"]),
+    ("plimsoll_container_memory_limit_bytes", &["namespace", "pod", "container"]),
+    ("plimsoll_pod_utilization_ratio", &["namespace", "pod", "resource", "basis"]),
+    ("plimsoll_pod_band", &["namespace", "pod", "resource"]),
+    ("plimsoll_agent_sweep_seconds", &[]),
+    ("plimsoll_agent_read_errors_total", &["file", "reason"]),
+    ("plimsoll_agent_pods", &["state"]),
+    ("plimsoll_agent_reports_total", &["result"]),
+    ("plimsoll_build_info", &["version", "arch"]),
+];
+
+/// A container in the tree of the busy pod whose files are not there: reading them is an error.
+fn break_a_file(world: &World) {
+    let uid = world.uid("busy").replace('-', "_");
+    let root = world.stage.host().facts().root.join("sys/fs/cgroup");
+    let pod = find(&root, &format!("pod{uid}")).expect("the pod has a cgroup");
+    std::fs::create_dir(pod.join(format!("cri-containerd-{}.scope", "ab".repeat(32)))).unwrap();
+}
+
+fn find(directory: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path());
+    let mut directories = entries.filter(|path| path.is_dir());
+    directories.find_map(|path| match path.to_string_lossy().contains(name) {
+        true => Some(path),
+        false => find(&path, name),
+    })
+}
+
+async fn scraped(address: std::net::SocketAddr) -> BTreeMap<String, Family> {
+    let reply = crate::wire::plain(address, "GET", "/metrics").await;
+    assert_eq!((reply.code, reply.header("content-type")), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    parse(&reply.text).unwrap_or_else(|problem| panic!("{problem}\n{}", reply.text))
+}
+
+fn of_pod<'a>(
+    families: &'a BTreeMap<String, Family>,
+    name: &str,
+    pod: &str,
+) -> Vec<&'a (String, exposition::Labels, f64)> {
+    let samples = families[name].samples.iter();
+    samples.filter(|(_, labels, _)| labels.get("pod").is_some_and(|value| value == pod)).collect()
+}
+
+#[tokio::test]
+async fn the_agents_metrics_are_those_of_the_design_and_live_as_long_as_their_pod() {
+    let world = World::start().await;
+    world.run("busy", HIGH);
+    world.run("idle", LOW);
+    break_a_file(&world);
+    world.labeled("busy", "high").await;
+    world.labeled("idle", "low").await;
+    let agent = world.stage.agent_address();
+    let errors = async || scraped(agent).await.contains_key("plimsoll_agent_read_errors_total");
+    world.until("the file to be missed", errors).await;
+
+    let families = scraped(agent).await;
+    for (name, labels) in PROMISED {
+        let labels: BTreeSet<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        assert_eq!(families.get(name).map(Family::labels), Some(labels), "{name}");
+    }
+    let value = |name: &str, pod: &str, label: (&str, &str)| {
+        let found = of_pod(&families, name, pod)
+            .into_iter()
+            .find(|(_, labels, _)| labels.get(label.0).is_some_and(|v| v == label.1));
+        found.map(|(_, _, value)| *value)
+    };
+    assert_eq!(value("plimsoll_pod_band", "busy", ("resource", "cpu")), Some(3.0));
+    assert_eq!(value("plimsoll_pod_band", "idle", ("resource", "cpu")), Some(1.0));
+    assert_eq!(value("plimsoll_container_cpu_limit_cores", "busy", ("container", "app")), Some(0.2));
+    assert_eq!(
+        value("plimsoll_container_memory_limit_bytes", "busy", ("container", "app")),
+        Some(64.0 * 1024.0 * 1024.0)
+    );
+    let bases = of_pod(&families, "plimsoll_pod_utilization_ratio", "busy");
+    let bases: BTreeSet<_> =
+        bases.iter().map(|(_, labels, _)| (labels["resource"].as_str(), labels["basis"].as_str())).collect();
+    assert!(
+        bases.is_superset(
+            &[("cpu", "limit"), ("cpu", "request"), ("cpu", "node"), ("memory", "limit")].into()
+        ),
+        "{bases:?}"
+    );
+
+    world.stage.api().store().delete(&Resource::PODS, SHOP, "busy").unwrap();
+    let gone = async || {
+        let families = scraped(agent).await;
+        PROMISED
+            .iter()
+            .all(|(name, _)| families.get(*name).is_none_or(|_| of_pod(&families, name, "busy").is_empty()))
+    };
+    world.until("the pod's series to vanish", gone).await;
+    assert!(!of_pod(&scraped(agent).await, "plimsoll_pod_band", "idle").is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_page_of_metrics_lists_exactly_what_the_two_programs_export() {
+    let world = World::start().await;
+    world.run("busy", HIGH);
+    break_a_file(&world);
+    world.labeled("busy", "high").await;
+    let (agent, aggregator) = (world.stage.agent_address(), world.stage.aggregator_address());
+    let errors = async || scraped(agent).await.contains_key("plimsoll_agent_read_errors_total");
+    world.until("the file to be missed", errors).await;
+    let mut exported = BTreeSet::new();
+    for (program, address) in [("agent", agent), ("aggregator", aggregator)] {
+        for (name, family) in scraped(address).await {
+            assert!(!family.help.trim().is_empty(), "{name}");
+            assert_eq!(family.kind == "counter", name.ends_with("_total"), "{name} is a {}", family.kind);
+            let labels: Vec<String> = family.labels().into_iter().collect();
+            exported.insert((name, family.kind, labels, program));
+        }
+    }
+    let row = |row: &Row| {
+        let mut labels: Vec<String> =
+            row[2].split(',').map(|label| label.trim().trim_matches('`').to_owned()).collect();
+        labels.retain(|label| !label.is_empty());
+        labels.sort();
+        let programs: Vec<&str> = match row[4].as_str() {
+            "agent" => vec!["agent"],
+            "aggregator" => vec!["aggregator"],
+            "both" => vec!["agent", "aggregator"],
+            other => panic!("{}: by whom? {other}", row[0]),
+        };
+        assert!(row[3].len() > 10, "{}: what does it mean?", row[0]);
+        programs
+            .into_iter()
+            .map(move |program| (row[0].clone(), row[1].clone(), labels.clone(), program))
+            .collect::<Vec<_>>()
+    };
+    let listed: Vec<_> = table("docs/metrics.md").iter().flat_map(row).collect();
+    let listed_once: BTreeSet<_> = listed.iter().cloned().collect();
+    assert_eq!(listed.len(), listed_once.len(), "a family is listed twice");
+    let missing: Vec<_> = exported.difference(&listed_once).collect();
+    let stale: Vec<_> = listed_once.difference(&exported).collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "not in docs/metrics.md: {missing:#?}\nonly there: {stale:#?}"
+    );
+    world.end().await;
+}
+
+#[test]
+fn the_page_of_labels_lists_exactly_the_keys_of_the_contract() {
+    let rows = table("docs/labels.md");
+    let listed: BTreeSet<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(listed.len(), rows.len(), "a key is listed twice");
+    let users = [keys::SLA, keys::IGNORE, keys::BOUNDS];
+    let ours = keys::WRITTEN_LABELS.into_iter().chain(keys::WRITTEN_ANNOTATIONS);
+    assert_eq!(listed, ours.clone().chain(users).collect::<BTreeSet<_>>());
+    for row in &rows {
+        let kind = if keys::WRITTEN_ANNOTATIONS.contains(&row[0].as_str()) || row[0] == keys::BOUNDS {
+            "annotation"
+        } else {
+            "label"
+        };
+        assert_eq!(row[1], kind, "{}", row[0]);
+        let writer = if users.contains(&row[0].as_str()) { "you" } else { "aggregator" };
+        assert_eq!(row[4], writer, "{}", row[0]);
+    }
+}

@@ -1,0 +1,99 @@
+//! The smallest HTTP client, plain and over TLS: one connection a request, everything under a deadline.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) code: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    /// The body as a document.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// Code and reason of a refusal.
+    pub(crate) fn refusal(&self) -> (u16, String) {
+        let body: serde_json::Value = self.json();
+        (self.code, body["reason"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// One GET over plain HTTP, if somebody listens there.
+pub(crate) async fn try_get(address: SocketAddr, path: &str) -> Option<Reply> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    Some(whole(exchange(stream, request("GET", path)).await?).await)
+}
+
+/// One request without a body over plain HTTP.
+pub(crate) async fn plain(address: SocketAddr, method: &str, path: &str) -> Reply {
+    let stream = TcpStream::connect(address).await.unwrap();
+    whole(exchange(stream, request(method, path)).await.expect("no answer")).await
+}
+
+/// One GET over plain HTTP; the body is for the caller to read.
+pub(crate) async fn open(address: SocketAddr, path: &str) -> http::Response<Incoming> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    exchange(stream, request("GET", path)).await.expect("no answer")
+}
+
+/// One request over TLS to `localhost`, trusting nobody but this CA.
+pub(crate) async fn tls(address: SocketAddr, ca: &str, request: Request<Full<Bytes>>) -> Reply {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    whole(exchange(stream, request).await.expect("no answer")).await
+}
+
+fn request(method: &str, path: &str) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(path).header("host", "localhost");
+    request.body(Full::default()).unwrap()
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Option<http::Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    timeout(DEADLINE, sender.send_request(request)).await.ok()?.ok()
+}
+
+async fn whole(response: http::Response<Incoming>) -> Reply {
+    let (parts, body) = response.into_parts();
+    let body = timeout(DEADLINE, body.collect()).await.expect("the body does not end");
+    let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+    Reply { code: parts.status.as_u16(), headers: parts.headers, text }
+}
