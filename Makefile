@@ -2,7 +2,7 @@
 CARGO ?= cargo
 CRATES := plimsoll-contract plimsoll-process plimsoll-sandbox plimsoll-agent plimsoll-aggregator plimsoll plimsoll-demo plimsoll-tests
 
-.PHONY: demo test lint fmt clippy doc deny alone bench images ci
+.PHONY: demo test lint fmt clippy doc deny alone bench images cluster cluster-down e2e ci
 
 demo:      ## the whole loop on this machine: load, bands, labels, live (Ctrl-C ends it)
 	$(CARGO) run --quiet --package plimsoll-demo -- $(ARGS)
@@ -34,5 +34,15 @@ bench:     ## costs as ratios against something else in the same run
 
 images:    ## target/images/{agent,aggregator}.tar, made without Docker
 	images/build
+
+cluster:   ## a real Kubernetes of 3 nodes on this machine (Debian, root, Go); ARGS="--nodes 1" for another number
+	tests/cluster/cluster install
+	tests/cluster/cluster up $(ARGS)
+
+cluster-down: ## end it, and forget all of it but the cache
+	tests/cluster/cluster down
+
+e2e:       ## the product on a real Kubernetes (root, Go, Debian; E2E=skip skips); ARGS="PART OF A TEST'S NAME"
+	tests/e2e/run $(ARGS)
 
 ci: lint test

@@ -107,11 +107,8 @@ impl Book {
     pub fn appeared(&mut self, target: &Target, now: Moment) {
         let pod = self.pod(&target.pod, now);
         match &target.container {
-            None => pod.own = None,
-            Some(id) => {
-                pod.containers.entry(id.clone()).or_default();
-                pod.reunite();
-            }
+            None => (pod.own, pod.leaving) = (None, false),
+            Some(id) => pod.admit(id, now),
         }
     }
 
@@ -122,9 +119,14 @@ impl Book {
         };
         match &target.container {
             Some(id) => pod.retire(id, now),
-            None => {
-                self.pods.remove(&target.pod);
-                self.urgent.remove(&target.pod);
+            None => (pod.own, pod.leaving) = (None, true),
+        }
+        // A container that outlives its pod's cgroup (a runtime's leftover) keeps the entry until it goes too.
+        if pod.leaving && pod.containers.is_empty() {
+            self.pods.remove(&target.pod);
+            self.urgent.remove(&target.pod);
+            if let Some(entry) = self.roster.get_mut(&target.pod) {
+                entry.seen = now;
             }
         }
     }
@@ -183,12 +185,12 @@ impl Book {
     }
 
     /// The pods to report at once, since the last call: those with a transition, managed ones whose limits changed, managed
-    /// ones under pressure (these once a second).
+    /// ones under pressure (these once a second), and new ones that the roster has not named (these every 2 s).
     pub fn urgent(&mut self, now: Moment) -> BTreeSet<PodUid> {
         let mut urgent = std::mem::take(&mut self.urgent);
         let high = self.profile.high.on;
         for (uid, pod) in &mut self.pods {
-            if pod.is_urgent(now, high) {
+            if pod.is_urgent(now, high) | pod.asks(now) {
                 urgent.insert(uid.clone());
             }
         }

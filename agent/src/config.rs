@@ -99,6 +99,8 @@ fn profile(args: &Args) -> Profile {
     set(&mut profile.half_life, args.half_life);
     set(&mut profile.dwell_on, args.dwell_on);
     set(&mut profile.dwell_off, args.dwell_off);
+    // Nothing is known after less than one period, whatever the profile says.
+    profile.warm_up = profile.warm_up.max(profile.period);
     profile
 }
 
@@ -140,8 +142,17 @@ mod tests {
         let text = config(&["--aggregator", "bad name:1", "--period", "30s", "--half-life", "1ms"])
             .unwrap_err()
             .to_string();
-        assert!(text.contains("--aggregator"), "{text}");
-        assert!(text.lines().count() >= 2, "{text}");
+        for flag in ["--aggregator", "--period", "--half-life"] {
+            assert!(text.contains(flag), "{flag} in {text}");
+        }
+        assert!(!text.contains("warm-up"), "no flag sets it, so it cannot be what is wrong: {text}");
+    }
+
+    #[test]
+    fn the_longest_period_can_be_had_with_flags_that_go_with_it() {
+        let slow = ["--period", "15s", "--half-life", "15s", "--dwell-on", "15s"];
+        assert_eq!(config(&slow).map(|config| config.profile.warm_up), Ok(Duration::from_secs(15)));
+        assert!(config(&["--period", "16s", "--half-life", "16s", "--dwell-on", "16s"]).is_err());
     }
 
     #[test]

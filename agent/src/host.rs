@@ -13,9 +13,9 @@
 //! trees, every file damaged in every way), `agent/tests/differential.rs` (real cgroups, against `cgroups-rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs, io};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use plimsoll_contract::PodUid;
@@ -34,10 +34,10 @@ use watch::Watch;
 
 mod discover;
 mod files;
-mod layout;
+pub mod layout;
 mod mounts;
 mod node;
-mod parse;
+pub mod parse;
 mod slot;
 mod spelling;
 mod walk;
@@ -73,6 +73,16 @@ pub enum HostError {
     NoHierarchy {
         /// The directory that was searched.
         path: PathBuf,
+    },
+    /// The directory of the hierarchies cannot be looked into.
+    #[error(
+        "cannot look for cgroup hierarchies in {path}: {why}; run as a user who may read it, or name another --host-root"
+    )]
+    Unreadable {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
     },
     /// The kubepods path leads out of the hierarchy, or nowhere.
     #[error(
@@ -159,7 +169,7 @@ impl Host {
     pub fn open(config: &HostConfig) -> Result<Host, HostError> {
         let wanted = config.kubepods.as_deref().map(kubepods_path).transpose()?;
         let base = config.root.join("sys/fs/cgroup");
-        let mounts = Mounts::detect(&base).ok_or_else(|| HostError::NoHierarchy { path: base.clone() })?;
+        let mounts = Mounts::detect(&base).ok_or_else(|| no_hierarchy(&base))?;
         Ok(Host {
             proc: node::proc_below(&config.root),
             reader: Reader::new(mounts.real),
@@ -263,6 +273,17 @@ impl fmt::Display for Description {
             self.kubepods.as_deref().unwrap_or("(not there yet)"),
             if self.real { "live cgroups" } else { "captured tree" },
         )
+    }
+}
+
+/// Why none was found at `base`: it may be there and closed to us, which has another cure.
+fn no_hierarchy(base: &Path) -> HostError {
+    let path = base.to_owned();
+    match fs::read_dir(base) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            HostError::Unreadable { path, why: error.to_string() }
+        }
+        _ => HostError::NoHierarchy { path },
     }
 }
 

@@ -61,8 +61,10 @@ use metrics::Metrics;
 use serve::Port;
 use sweep::{Shared, Sweeper};
 
-/// At the end, tasks get so long to finish.
-const GRACE: Duration = Duration::from_secs(15);
+/// At the end, tasks get so long to finish: less than the 10 s after which the kubelet kills the pod.
+const GRACE: Duration = Duration::from_secs(8);
+/// Requests in flight get so long of it.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// Starts the agent as `args` say: one report with `--once`, else until SIGTERM or SIGINT.
 ///
@@ -75,11 +77,14 @@ pub fn start(args: &Args) -> anyhow::Result<()> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await;
         let listener = listener.with_context(|| format!("--listen: cannot listen on {}", args.listen))?;
         run(config, listener, Shutdown::on_signals().context("cannot handle signals")?).await
-    })
+    });
+    // Dropping it would wait for a name look-up that hangs, which nothing can stop: past the kubelet's patience.
+    runtime.shutdown_background();
+    done
 }
 
 /// Runs the agent until `shutdown`: sweeps, serves on `listener`, delivers.
@@ -93,18 +98,17 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let http_metrics = HttpMetrics::register(&registry, "plimsoll_agent")?;
     let host = Host::open(&config.host)?;
     let facts = host.node()?;
-    tracing::info!(node = %config.node, host = ?host.describe(), cpus = facts.cpus.0, "agent starts");
+    let (version, found) = (env!("CARGO_PKG_VERSION"), host.describe());
+    tracing::info!(version, node = %config.node, host = %found, cpus = facts.cpus.0, "agent starts");
     let shared = Arc::new(Shared::new(&config, facts, Timestamp::now()));
     let sweeper = Sweeper::new(host, shared.clone(), metrics.clone(), config.profile.warm_up);
     let port = Arc::new(Port::new(shared.clone(), registry, metrics.clone(), config.profile.period));
     let service = service_fn(move |request| ready(Ok::<_, Infallible>(port.answer(&request))));
 
+    let limits = Limits { drain_grace: DRAIN, ..Limits::default() };
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn("sweep", sweep::run(sweeper, config.profile.period, shutdown.clone()));
-    tasks.spawn(
-        "serve",
-        http::serve(listener, service, None, Limits::default(), shutdown.clone(), http_metrics),
-    );
+    tasks.spawn("serve", http::serve(listener, service, None, limits, shutdown.clone(), http_metrics));
     match config.delivery {
         Some(delivery) => tasks.spawn("push", push::run(delivery, shared, metrics, shutdown)),
         None => tracing::warn!(

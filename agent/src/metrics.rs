@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use crate::host::ReadErrors;
+use crate::host::Host;
 use crate::series::PodCounts;
 
 /// How a delivery ended. A closed list: it is a metric label.
@@ -59,6 +59,8 @@ impl Delivered {
 pub struct Metrics {
     sweep_seconds: Histogram,
     read_errors: IntCounterVec,
+    slow_reads: IntCounter,
+    truncated_listings: IntCounter,
     pods: IntGaugeVec,
     reports: IntCounterVec,
 }
@@ -81,6 +83,14 @@ impl Metrics {
                 ),
                 &["file", "reason"],
             )?,
+            slow_reads: IntCounter::new(
+                "plimsoll_agent_slow_reads_total",
+                "Reads of memory.stat that took more than 50 ms; each makes that cgroup's next one rarer.",
+            )?,
+            truncated_listings: IntCounter::new(
+                "plimsoll_agent_truncated_listings_total",
+                "Directories of pods that could not be listed to their end.",
+            )?,
             pods: IntGaugeVec::new(
                 Opts::new(
                     "plimsoll_agent_pods",
@@ -95,6 +105,8 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.sweep_seconds.clone()))?;
         registry.register(Box::new(metrics.read_errors.clone()))?;
+        registry.register(Box::new(metrics.slow_reads.clone()))?;
+        registry.register(Box::new(metrics.truncated_listings.clone()))?;
         registry.register(Box::new(metrics.pods.clone()))?;
         registry.register(Box::new(metrics.reports.clone()))?;
         for delivered in Delivered::ALL {
@@ -103,13 +115,14 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A sweep ended; `errors` are counts since the start.
-    pub fn swept(&self, took: Duration, errors: &ReadErrors) {
+    /// A sweep of `host` ended; its counts are since the start.
+    pub fn swept(&self, took: Duration, host: &Host) {
         self.sweep_seconds.observe(took.as_secs_f64());
-        for (file, reason, count) in errors.iter() {
-            let counter = self.read_errors.with_label_values(&[file.as_str(), reason.as_str()]);
-            counter.inc_by(count.saturating_sub(counter.get()));
+        for (file, reason, count) in host.read_errors().iter() {
+            raise(&self.read_errors.with_label_values(&[file.as_str(), reason.as_str()]), count);
         }
+        raise(&self.slow_reads, host.slow_reads());
+        raise(&self.truncated_listings, host.truncated_listings());
     }
 
     /// A delivery ended.
@@ -122,5 +135,38 @@ impl Metrics {
         for (state, count) in counts.by_state() {
             self.pods.with_label_values(&[state]).set(count);
         }
+    }
+}
+
+/// Counters of the registry only rise.
+fn raise(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_process::metrics::render;
+
+    use super::*;
+    use crate::host::HostConfig;
+
+    #[test]
+    fn what_the_host_counts_is_there_from_the_first_sweep_and_never_counted_twice() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/damaged-files/tree");
+        let mut host = Host::open(&HostConfig { root: root.into(), kubepods: None }).unwrap();
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        host.discover(crate::clock::now());
+        host.sweep(crate::clock::now, |_, _| {});
+        metrics.swept(Duration::from_millis(1), &host);
+        let once = render(&registry);
+        for name in ["slow_reads_total 0", "truncated_listings_total 0", "read_errors_total{"] {
+            assert!(once.contains(&format!("plimsoll_agent_{name}")), "{name} in {once}");
+        }
+        metrics.swept(Duration::from_millis(1), &host);
+        let errors = |text: &str| {
+            text.lines().filter(|l| l.contains("read_errors_total{")).map(String::from).collect::<Vec<_>>()
+        };
+        assert_eq!(errors(&once), errors(&render(&registry)));
     }
 }

@@ -106,24 +106,34 @@ impl Profile {
                 problems.push(problem);
             }
         };
-        let (shortest, longest) = (Duration::from_millis(50), Duration::from_secs(60));
+        let (shortest, longest) = (Duration::from_millis(50), Duration::from_secs(15));
         let period = self.period;
-        require((shortest..=longest).contains(&period), format!("period is {period:?}: use 50ms to 60s"));
-        for (name, time) in [("half-life", self.half_life), ("warm-up", self.warm_up)] {
+        require((shortest..=longest).contains(&period), format!("--period is {period:?}: use 50ms to 15s"));
+        for (name, time) in [("--half-life", self.half_life), ("warm-up", self.warm_up)] {
             require(
                 time >= period,
-                format!("{name} is {time:?}: it must not be shorter than the period, {period:?}"),
+                format!("{name} is {time:?}: it must not be shorter than --period, {period:?}"),
             );
         }
-        for (name, dwell) in [("dwell-on", self.dwell_on), ("dwell-off", self.dwell_off)] {
+        for (name, dwell) in [("--dwell-on", self.dwell_on), ("--dwell-off", self.dwell_off)] {
             let least = self.half_life;
             require(
                 dwell >= least,
-                format!("{name} is {dwell:?}: it must not be shorter than the half-life, {least:?}"),
+                format!("{name} is {dwell:?}: it must not be shorter than --half-life, {least:?}"),
             );
         }
-        let (least, memory) = (self.patience(), self.memory);
-        require(memory > least, format!("memory is {memory:?}: it must be longer than {least:?}"));
+        let (half_life, memory) = (self.half_life, self.memory);
+        require(
+            half_life < memory,
+            format!(
+                "--half-life is {half_life:?}: it must be shorter than {memory:?}, after which a load is forgotten"
+            ),
+        );
+        let gap = self.longest_gap();
+        require(
+            period > longest || memory > gap,
+            format!("memory is {memory:?}: it must be longer than three periods, {gap:?}"),
+        );
         for (name, at) in [("moderate", self.moderate), ("high", self.high)] {
             let Threshold { on, off } = at;
             require(

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use plimsoll_process::shutdown::Shutdown;
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
@@ -43,7 +44,7 @@ const MOST_REPLICAS: usize = 8;
 /// Delivers until the shutdown.
 ///
 /// # Errors
-/// None while running: what fails is retried, counted and, when it changes, logged.
+/// A courier that panicked. What merely fails is retried, counted and, when it changes, logged.
 pub async fn run(
     delivery: Delivery,
     shared: Arc<Shared>,
@@ -59,33 +60,43 @@ pub async fn run(
         set: JoinSet::new(),
     };
     let (failed, mut failures) = mpsc::channel::<()>(1);
-    let mut resolved_before = true;
-    loop {
-        match resolve(&delivery).await {
-            Ok(addresses) => {
+    let mut resolves = true;
+    let deliver = async {
+        loop {
+            let resolved = resolve(&delivery).await;
+            let before = std::mem::replace(&mut resolves, resolved.is_ok());
+            note_resolved(&delivery.host, before, resolved.as_ref());
+            if let Ok(addresses) = resolved {
                 couriers.serve(&addresses, &failed, &shutdown);
-                resolved_before = true;
             }
-            Err(problem) => {
-                if std::mem::take(&mut resolved_before) {
-                    tracing::warn!(
-                        host = delivery.host,
-                        problem,
-                        "the aggregator's name does not resolve; trying on"
-                    );
-                }
+            tokio::select! {
+                () = sleep(RESOLVE_EVERY) => {}
+                Some(()) = failures.recv() => sleep(RESOLVE_APART).await,
+                Some(ended) = couriers.set.join_next() => ended.context("a courier ended by itself")?,
             }
         }
-        tokio::select! {
-            biased;
-            () = shutdown.triggered() => break,
-            () = sleep(RESOLVE_EVERY) => {}
-            Some(()) = failures.recv() => sleep(RESOLVE_APART).await,
-            Some(_) = couriers.set.join_next() => sleep(RESOLVE_APART).await,
-        }
-    }
+    };
+    let ended = tokio::select! {
+        biased;
+        () = shutdown.triggered() => Ok(()),
+        ended = deliver => ended,
+    };
     couriers.set.shutdown().await;
-    Ok(())
+    ended
+}
+
+fn note_resolved(host: &str, before: bool, resolved: Result<&Vec<SocketAddr>, &String>) {
+    match resolved {
+        Ok(addresses) if !before => {
+            tracing::info!(host, addresses = addresses.len(), "the aggregator's name resolves again");
+        }
+        Err(problem) if before => tracing::warn!(
+            host,
+            problem,
+            "the aggregator's name does not resolve, trying on (cure: check --aggregator, its Service and the cluster's DNS)"
+        ),
+        _ => {}
+    }
 }
 
 /// The couriers under way, by the address they serve.

@@ -152,6 +152,62 @@ impl Most {
     }
 }
 
+/// A report as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// JSON.
+    pub body: Vec<u8>,
+    /// How many containers were left out to make it fit.
+    pub left_out: usize,
+}
+
+/// The report as JSON, of at most `most` bytes if leaving containers out can do that: first those that no band stands on,
+/// then all, each of pods that are not `managed` before the others. Pods and bands are never left out.
+///
+/// # Errors
+/// None that is known: a report always has a JSON form.
+pub fn encode(
+    mut report: Report,
+    managed: impl FnOnce() -> BTreeSet<PodUid>,
+    most: usize,
+) -> serde_json::Result<Encoded> {
+    let count = |report: &Report| report.pods.iter().map(|pod| pod.containers.len()).sum::<usize>();
+    let (mut body, whole) = (serde_json::to_vec(&report)?, count(&report));
+    if body.len() > most {
+        let managed = managed();
+        for cut in [Cut::Cooler, Cut::Unmanaged, Cut::All] {
+            report.pods.iter_mut().for_each(|pod| cut.apply(pod, managed.contains(&pod.uid)));
+            body = serde_json::to_vec(&report)?;
+            if body.len() <= most {
+                break;
+            }
+        }
+    }
+    Ok(Encoded { body, left_out: whole - count(&report) })
+}
+
+/// Which containers are left out.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// Of pods that are not managed, those that the CPU band does not stand on.
+    Cooler,
+    /// Of pods that are not managed.
+    Unmanaged,
+    All,
+}
+
+impl Cut {
+    fn apply(self, pod: &mut PodReport, managed: bool) {
+        let hottest = pod.cpu.container.as_ref();
+        match self {
+            Cut::Cooler if !managed => pod.containers.retain(|c| hottest == Some(&c.id)),
+            Cut::Unmanaged if !managed => pod.containers.clear(),
+            Cut::All => pod.containers.clear(),
+            Cut::Cooler | Cut::Unmanaged => {}
+        }
+    }
+}
+
 /// Why there is no utilization although there is a band.
 fn why_absent(present: bool, missing: Option<UnknownReason>) -> Option<UnknownReason> {
     if present { None } else { Some(missing.unwrap_or(UnknownReason::WarmingUp)) }

@@ -139,7 +139,8 @@ pub struct CpuSample {
     pub end: Moment,
     /// Mean use between the two.
     pub cores: Cores,
-    /// Share of the quota's periods that were throttled, 0 to 1; absent if no period passed.
+    /// Share of the quota's periods that were throttled, 0 to 1; 0 if none passed, as nothing wanted to run; absent if
+    /// they were not counted both times.
     pub throttled: Option<f64>,
 }
 
@@ -208,7 +209,10 @@ fn throttled(before: Option<Throttling>, after: Option<Throttling>) -> Result<Op
     };
     let periods = after.periods.checked_sub(before.periods).ok_or(Refusal::Shrank)?;
     let throttled = after.throttled.checked_sub(before.throttled).ok_or(Refusal::Shrank)?;
-    Ok((periods > 0).then(|| (throttled as f64 / periods as f64).min(1.0)))
+    if periods == 0 {
+        return Ok(Some(0.0));
+    }
+    Ok(Some((throttled as f64 / periods as f64).min(1.0)))
 }
 
 #[cfg(test)]

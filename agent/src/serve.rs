@@ -3,10 +3,11 @@
 //! | path | answer |
 //! |---|---|
 //! | `/metrics` | Prometheus text: own metrics, then one series per pod and container of this moment |
-//! | `/v1/report` | the report as it would be delivered now, with an `ETag` per sweep |
+//! | `/v1/report` | the report as it would be delivered now, with an `ETag` |
 //! | `/livez` | 200 while the last sweep is recent, else 503 |
 //! | `/readyz` | 200 after the first full classification, else 503 |
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,15 +65,22 @@ impl Port {
 
     fn report<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let report = self.shared.peek_report();
-        let tag = format!("{}-{}", report.boot, self.shared.sweeps());
-        answer::with_etag(request.headers(), &tag, answer::json(StatusCode::OK, &report))
+        match serde_json::to_vec(&report) {
+            Ok(body) => {
+                let tag = tag(&body);
+                let response = answer::with_type(StatusCode::OK, "application/json", body);
+                answer::with_etag(request.headers(), &tag, response)
+            }
+            Err(error) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("no JSON form: {error}\n")),
+        }
     }
 
     fn livez(&self) -> Response<Full<Bytes>> {
-        let age = self.shared.beat.age(Instant::now());
-        if age <= self.late_after {
+        let now = Instant::now();
+        if self.shared.beat.is_alive(now, self.late_after) {
             return answer::text(StatusCode::OK, "ok\n");
         }
+        let age = self.shared.beat.age(now);
         answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("the last sweep was {} s ago\n", age.as_secs()))
     }
 
@@ -81,5 +89,49 @@ impl Port {
             return answer::text(StatusCode::OK, "ok\n");
         }
         answer::text(StatusCode::SERVICE_UNAVAILABLE, "the first classification is not done yet\n")
+    }
+}
+
+/// The same for the same bytes: who polls faster than anything happens is told so in a few bytes.
+fn tag(body: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body);
+    format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use http::header::{ETAG, IF_NONE_MATCH};
+    use jiff::Timestamp;
+    use plimsoll_process::metrics::registry;
+
+    use super::*;
+    use crate::args::Args;
+    use crate::config::Config;
+    use crate::host::Host;
+    use crate::sweep::Sweeper;
+
+    #[test]
+    fn a_report_is_sent_once_until_a_sweep_or_a_delivery_changes_it() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/docker/tree");
+        let args = Args::try_parse_from(["agent", "--node-name=n", "--host-root", root]).unwrap();
+        let config = Config::from_args(&args).unwrap();
+        let host = Host::open(&config.host).unwrap();
+        let shared = Arc::new(Shared::new(&config, host.node().unwrap(), Timestamp::now()));
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let port = Port::new(shared.clone(), registry(), metrics.clone(), Duration::from_secs(1));
+        let mut sweeper = Sweeper::new(host, shared.clone(), metrics, Duration::ZERO);
+        let ask = |tag: &str| {
+            let request = Request::get("/v1/report").header(IF_NONE_MATCH, tag).body(()).unwrap();
+            let response = port.answer(&request);
+            (response.status(), response.headers()[ETAG].to_str().unwrap().to_owned())
+        };
+        sweeper.sweep(crate::clock::now(), Timestamp::now());
+        let (status, tag) = ask("\"none\"");
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(ask(&tag), (StatusCode::NOT_MODIFIED, tag.clone()));
+        shared.full_report(0);
+        assert_eq!(ask(&tag).0, StatusCode::OK, "another sequence number");
     }
 }

@@ -43,10 +43,12 @@ pub struct Shared {
     pub urgency: watch::Sender<u64>,
     /// Touched by each sweep.
     pub beat: Beat,
-    /// Set once every pod that was there at the start has been classified.
+    /// Set after the warm-up: whatever was there at the start and can be classified has been.
     pub ready: Latch,
     sequence: AtomicU64,
     sweeps: AtomicU64,
+    /// When the last sweep ended.
+    settled: Mutex<Moment>,
 }
 
 /// Pods to report at once, with the generation in which they became urgent. Newest wins; nothing queues.
@@ -72,6 +74,7 @@ impl Shared {
             ready: Latch::new(),
             sequence: AtomicU64::new(u64::try_from(started.as_millisecond()).unwrap_or(0)),
             sweeps: AtomicU64::new(0),
+            settled: Mutex::new(clock::now()),
         }
     }
 
@@ -92,14 +95,15 @@ impl Shared {
         self.book().full_report(&head, clock::now())
     }
 
-    /// A report of every pod for somebody to look at: it takes no sequence number of its own.
+    /// A report of every pod for somebody to look at: it takes no sequence number of its own, and its ages are those of
+    /// the last sweep, so that it stays the same until something is new.
     pub fn peek_report(&self) -> Report {
         let head = self.head(self.sequence.load(Ordering::Relaxed), 0);
-        self.book().full_report(&head, clock::now())
+        let at = *lock(&self.settled);
+        self.book().full_report(&head, at)
     }
 
-    /// How many sweeps were made.
-    pub fn sweeps(&self) -> u64 {
+    fn sweeps(&self) -> u64 {
         self.sweeps.load(Ordering::Relaxed)
     }
 
@@ -109,6 +113,11 @@ impl Shared {
         self.book().partial_report(&head, pods, clock::now())
     }
 
+    /// The pods that have an SLA class.
+    pub fn managed_pods(&self) -> BTreeSet<PodUid> {
+        self.book().pods().filter(|pod| pod.managed()).map(|pod| pod.uid().clone()).collect()
+    }
+
     /// The pods that became urgent after `generation`, and the generation now.
     pub fn urgent_since(&self, generation: u64) -> (u64, BTreeSet<PodUid>) {
         let urgent = lock(&self.urgent);
@@ -116,8 +125,7 @@ impl Shared {
         (urgent.generation, newer.map(|(pod, _)| pod.clone()).collect())
     }
 
-    /// Boot id and number of CPUs of the node.
-    pub fn facts(&self) -> NodeFacts {
+    fn facts(&self) -> NodeFacts {
         lock(&self.facts).clone()
     }
 
@@ -157,12 +165,14 @@ pub struct Sweeper {
     metrics: Metrics,
     warm_up: Duration,
     started: Moment,
+    /// Whether the node's facts could be read last time; logged when it changes.
+    node_read: bool,
 }
 
 impl Sweeper {
     /// Ready for the first sweep.
     pub fn new(host: Host, shared: Arc<Shared>, metrics: Metrics, warm_up: Duration) -> Sweeper {
-        Sweeper { host, shared, metrics, warm_up, started: clock::now() }
+        Sweeper { host, shared, metrics, warm_up, started: clock::now(), node_read: true }
     }
 
     /// One sweep: what came and went, every cgroup read, the bands brought up to date.
@@ -179,20 +189,26 @@ impl Sweeper {
         self.host.sweep(clock::now, |target, reading| shared.book().observe(target, reading));
         self.settle(wall);
         let sweeps = self.shared.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
-        self.metrics.swept(began.elapsed(), self.host.read_errors());
+        self.metrics.swept(began.elapsed(), &self.host);
         self.shared.beat.touch(Instant::now());
         if now.since(self.started) >= self.warm_up && self.shared.ready.set() {
             tracing::info!(sweeps, "first classification done");
         }
     }
 
-    fn read_node(&self) {
-        match self.host.node() {
+    fn read_node(&mut self) {
+        let facts = self.host.node();
+        let before = std::mem::replace(&mut self.node_read, facts.is_ok());
+        match facts {
             Ok(facts) => {
                 self.shared.book().set_node(&facts.capacity());
                 *lock(&self.shared.facts) = facts;
+                if !before {
+                    tracing::info!("node facts are read again");
+                }
             }
-            Err(error) => tracing::warn!(%error, "node facts not read; the last ones stand"),
+            Err(error) if before => tracing::warn!(%error, "node facts not read; the last ones stand"),
+            Err(_) => {}
         }
     }
 
@@ -219,22 +235,25 @@ impl Sweeper {
         let transitions = book.settle(now, wall);
         let urgent = book.urgent(now);
         drop(book);
+        *lock(&self.shared.settled) = now;
         transitions.iter().for_each(log);
         self.shared.press(urgent, now);
     }
 }
 
-/// Sweeps on a thread of its own until the shutdown.
+/// Sweeps on a thread of its own until the shutdown. Does not wait for the thread then: it sleeps until its next deadline,
+/// or hangs in a read that nothing can interrupt, and has nothing to put in order.
 ///
 /// # Errors
 /// If the thread cannot be started, or ends by a panic.
 pub async fn run(mut sweeper: Sweeper, period: Duration, shutdown: Shutdown) -> anyhow::Result<()> {
     let (ended, end) = oneshot::channel::<()>();
+    let stop = shutdown.clone();
     thread::Builder::new()
         .name("sweep".into())
         .spawn(move || {
             let mut ticks = Ticks::every(period);
-            while !shutdown.is_triggered() {
+            while !stop.is_triggered() {
                 sweeper.sweep(clock::now(), Timestamp::now());
                 ticks.wait();
             }
@@ -242,7 +261,11 @@ pub async fn run(mut sweeper: Sweeper, period: Duration, shutdown: Shutdown) -> 
             let _ = ended.send(());
         })
         .context("cannot start the sweep thread")?;
-    end.await.context("the sweep thread panicked; the log has its message")
+    tokio::select! {
+        biased;
+        () = shutdown.triggered() => Ok(()),
+        ended = end => ended.context("the sweep thread panicked; the log has its message"),
+    }
 }
 
 fn log(transition: &Transition) {
@@ -256,4 +279,32 @@ fn log(transition: &Transition) {
 /// Locks; a panic elsewhere does not make the data wrong: every field is written whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::args::Args;
+
+    #[tokio::test]
+    async fn a_long_period_does_not_delay_the_end() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/docker/tree");
+        let args = Args::try_parse_from(["agent", "--node-name=n", "--host-root", root]).unwrap();
+        let config = Config::from_args(&args).unwrap();
+        let host = Host::open(&config.host).unwrap();
+        let shared = Arc::new(Shared::new(&config, host.node().unwrap(), Timestamp::now()));
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let sweeper = Sweeper::new(host, shared.clone(), metrics, Duration::ZERO);
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(run(sweeper, Duration::from_secs(15), shutdown.clone()));
+        while shared.sweeps() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        shutdown.trigger();
+        let ended = tokio::time::timeout(Duration::from_secs(5), task).await;
+        assert!(ended.expect("it does not wait for the next sweep").unwrap().is_ok());
+    }
 }

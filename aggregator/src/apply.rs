@@ -64,10 +64,7 @@ pub async fn write(
         let (client, engine, metrics) = (client.clone(), engine.clone(), metrics.clone());
         running.spawn(async move {
             let outcome = label(&client, &write).await;
-            metrics.write(outcome_word(&outcome.result), outcome.took);
-            if let WriteResult::Failed(status, message) = &outcome.result {
-                tracing::debug!(action = write.action, pod = %write.pod, status, message, "a write failed");
-            }
+            metrics.write(outcome.result.as_str(), outcome.took);
             engine.submit(Input::Outcome(outcome));
             drop(place);
         });
@@ -177,16 +174,4 @@ fn body(write: &LabelWrite) -> Value {
             "annotations": write.annotations,
         },
     })
-}
-
-/// The word of an outcome in logs, metrics and [`plimsoll_contract::status::Decision`].
-pub fn outcome_word(result: &WriteResult) -> &'static str {
-    match result {
-        WriteResult::Written => "written",
-        WriteResult::Conflict(_) => "conflict",
-        WriteResult::Gone => "gone",
-        WriteResult::Throttled(_) => "throttled",
-        WriteResult::Failed(..) => "failed",
-        WriteResult::NoAnswer => "timeout",
-    }
 }

@@ -81,6 +81,19 @@ pub struct Args {
     pub telemetry: TelemetryArgs,
 }
 
+/// Where kube logs each request that failed, as an error. We say so once, with what to do.
+const KUBES_FAILURES: &str = "kube_client::client::builder";
+
+impl Args {
+    /// How to log: as typed, without what kube says at each try, unless that was asked for.
+    pub fn telemetry(&self) -> TelemetryArgs {
+        let TelemetryArgs { log_format, log_filter } = self.telemetry.clone();
+        let quiet = !log_filter.contains("kube_client");
+        let log_filter = if quiet { format!("{log_filter},{KUBES_FAILURES}=off") } else { log_filter };
+        TelemetryArgs { log_format, log_filter }
+    }
+}
+
 macro_rules! dns {
     ($(#[$doc:meta])* $name:ident, $what:literal, $most:literal, $dots:literal) => {
         $(#[$doc])*
@@ -168,6 +181,16 @@ mod tests {
         assert_eq!(args.listen_agents.port(), 9618);
         assert_eq!(args.agent_namespace.as_str(), "plimsoll-agents");
         assert_eq!(args.output, Output::Labels);
+    }
+
+    #[test]
+    fn what_kube_says_at_each_try_is_logged_only_if_it_was_asked_for() {
+        let filter = |typed: &[&str]| {
+            let typed = [&["plimsoll-aggregator"], typed].concat();
+            Args::try_parse_from(typed).unwrap().telemetry().log_filter
+        };
+        assert_eq!(filter(&[]), "info,kube_client::client::builder=off");
+        assert_eq!(filter(&["--log-filter", "warn,kube_client=debug"]), "warn,kube_client=debug");
     }
 
     #[test]

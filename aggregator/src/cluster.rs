@@ -15,14 +15,16 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
 use kube::runtime::watcher::{Config, Error, Event};
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use plimsoll_contract::{NodeName, PodName, keys};
 use plimsoll_process::shutdown::Shutdown;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use self::pod::PodLite;
+use crate::calls::{Pauses, causes};
 use crate::engine::Engine;
 use crate::input::{Input, NamespaceFacts, PodFacts};
 use crate::metrics::Metrics;
@@ -53,8 +55,8 @@ pub trait Mirror: Send + 'static {
     fn listed(all: Vec<Self::Facts>) -> Input;
     /// One is new or changed.
     fn changed(facts: Self::Facts) -> Input;
-    /// One is gone.
-    fn gone(facts: Self::Facts) -> Input;
+    /// One is gone; `None` if it cannot be told which. What else it says does not matter any more.
+    fn gone(object: &Self::Object) -> Option<Input>;
 }
 
 /// Pods.
@@ -81,9 +83,10 @@ impl Mirror for Pods {
     fn changed(facts: PodFacts) -> Input {
         Input::PodChanged(Box::new(facts))
     }
-    fn gone(facts: PodFacts) -> Input {
-        let pod = PodName::new(&facts.pod.namespace, &facts.pod.name);
-        Input::PodGone { pod, uid: facts.uid }
+    fn gone(object: &PodLite) -> Option<Input> {
+        let meta = &object.metadata;
+        let pod = PodName::new(meta.namespace.as_deref()?, meta.name.as_deref()?);
+        Some(Input::PodGone { pod, uid: meta.uid.clone()? })
     }
 }
 
@@ -101,8 +104,8 @@ impl Mirror for Nodes {
     fn changed(node: NodeName) -> Input {
         Input::NodeChanged(node)
     }
-    fn gone(node: NodeName) -> Input {
-        Input::NodeGone(node)
+    fn gone(object: &PartialObjectMeta<Node>) -> Option<Input> {
+        Some(Input::NodeGone(NodeName::new(object.metadata.name.as_deref()?).ok()?))
     }
 }
 
@@ -125,8 +128,8 @@ impl Mirror for Namespaces {
     fn changed(facts: NamespaceFacts) -> Input {
         Input::NamespaceChanged(facts)
     }
-    fn gone(facts: NamespaceFacts) -> Input {
-        Input::NamespaceGone(facts.name)
+    fn gone(object: &PartialObjectMeta<Namespace>) -> Option<Input> {
+        object.metadata.name.clone().map(Input::NamespaceGone)
     }
 }
 
@@ -142,14 +145,18 @@ pub async fn follow<M: Mirror>(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let config = Config::default().page_size(PAGE).timeout(WATCH_TIMEOUT);
-    let mut events = pin!(watcher(api, config).default_backoff().take_until(shutdown.triggered()));
+    let mut events = pin!(watcher(api, config).take_until(shutdown.triggered()));
+    // Not kube's own back-off: that one begins anew with every try, since a try begins with an event.
+    let mut pauses = Pauses::new();
     let mut state =
         Following::<M> { list: Vec::new(), listed: false, failing: false, named: BTreeSet::new() };
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if state.listed && matches!(event, Event::Init) {
-                    metrics.watch_restarted(M::PART);
+                match event {
+                    Event::Init if state.listed => metrics.watch_restarted(M::PART),
+                    Event::Init => {}
+                    _ => pauses.reset(),
                 }
                 if let Some(input) = state.take(event, &readiness) {
                     engine.submit(input);
@@ -159,6 +166,7 @@ pub async fn follow<M: Mirror>(
                 state.failing = true;
                 metrics.watch_failed(M::PART);
                 readiness.failed(M::PART, &explain(&error, M::PART));
+                let _stopped = timeout(pauses.after_failure(), shutdown.triggered()).await;
             }
         }
     }
@@ -175,7 +183,8 @@ struct Following<M: Mirror> {
 
 impl<M: Mirror> Following<M> {
     fn take(&mut self, event: Event<M::Object>, readiness: &Readiness) -> Option<Input> {
-        if std::mem::take(&mut self.failing) {
+        // A try begins with this, whatever becomes of it.
+        if !matches!(event, Event::Init) && std::mem::take(&mut self.failing) {
             readiness.fine(M::PART);
         }
         match event {
@@ -197,7 +206,7 @@ impl<M: Mirror> Following<M> {
                 Some(M::listed(all))
             }
             Event::Apply(object) => self.understand(&object).map(M::changed),
-            Event::Delete(object) => self.understand(&object).map(M::gone),
+            Event::Delete(object) => M::gone(&object),
         }
     }
 
@@ -232,6 +241,38 @@ pub(crate) fn explain(error: &Error, part: Part) -> String {
             "{error}: our account may not list and watch {}: apply the manifests' RBAC",
             part.as_str()
         ),
-        _ => error.to_string(),
+        _ => causes(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_try_that_has_only_begun_does_not_work_again() {
+        let readiness = Readiness::new();
+        readiness.failed(Part::Pods, "nobody answers");
+        let mut following =
+            Following::<Pods> { list: Vec::new(), listed: false, failing: true, named: BTreeSet::new() };
+        following.take(Event::Init, &readiness);
+        assert!(readiness.text().contains("pods: not yet (nobody answers)"), "{}", readiness.text());
+        following.take(Event::InitDone, &readiness);
+        assert!(readiness.text().contains("pods: ready\n"), "{}", readiness.text());
+    }
+
+    #[test]
+    fn a_pod_that_is_deleted_is_gone_also_when_the_rest_of_it_is_not_understood() {
+        let pod = json!({
+            "metadata": {"namespace": "shop", "name": "web", "uid": "u"},
+            "spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": "much"}}}]},
+        });
+        let pod: PodLite = serde_json::from_value(pod).unwrap();
+        let mut following =
+            Following::<Pods> { list: Vec::new(), listed: true, failing: false, named: BTreeSet::new() };
+        assert_eq!(following.take(Event::Apply(pod.clone()), &Readiness::new()), None, "skipped");
+        let gone = Input::PodGone { pod: PodName::new("shop", "web"), uid: "u".to_owned() };
+        assert_eq!(following.take(Event::Delete(pod), &Readiness::new()), Some(gone));
     }
 }

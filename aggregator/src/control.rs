@@ -7,12 +7,14 @@ use std::pin::pin;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::watcher;
 use kube::runtime::watcher::{Config, Event};
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use plimsoll_contract::keys;
 use plimsoll_process::shutdown::Shutdown;
+use tokio::time::timeout;
 
+use crate::calls::Pauses;
 use crate::cluster::{WATCH_TIMEOUT, explain};
 use crate::engine::Engine;
 use crate::input::Input;
@@ -36,7 +38,8 @@ pub async fn follow(
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let selector = format!("metadata.name={}", keys::CONTROL_CONFIG_MAP);
     let config = Config::default().fields(&selector).timeout(WATCH_TIMEOUT);
-    let mut events = pin!(watcher(api, config).default_backoff().take_until(shutdown.triggered()));
+    let mut events = pin!(watcher(api, config).take_until(shutdown.triggered()));
+    let mut pauses = Pauses::new();
     let mut listed = None;
     let mut known = None;
     while let Some(event) = events.next().await {
@@ -55,9 +58,11 @@ pub async fn follow(
             Err(error) => {
                 metrics.watch_failed(Part::Control);
                 readiness.failed(Part::Control, &explain(&error, Part::Control));
+                let _stopped = timeout(pauses.after_failure(), shutdown.triggered()).await;
                 continue;
             }
         };
+        pauses.reset();
         readiness.done(Part::Control);
         if known.replace(paused) != Some(paused) {
             tracing::info!(paused, "pause switch");

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use plimsoll_contract::roster::{Refused, RefusedReason};
 use plimsoll_contract::status::NodeState;
-use plimsoll_contract::{NodeName, PodName, Report};
+use plimsoll_contract::{PodName, Report};
 
 use crate::action::{Action, Announcement};
 use crate::input::{Input, Now};
@@ -135,29 +135,39 @@ impl Core {
             self.notes.push(Note::ReportRefused { node, refusal });
             return;
         }
+        let first = self.view.nodes.get(&report.node).is_some_and(|node| node.heard.is_none());
         let intake = self.view.take_report(self.now, report, &self.settings);
         for pod in &intake.changed {
             self.breaker.count(self.now, pod);
         }
-        self.note_node(&report.node, intake.refused);
+        self.note_heard(report, first);
+        self.note_refused(report, intake.refused);
     }
 
-    /// What a report says about its node: it is back, or it named pods that were not taken in.
-    fn note_node(&mut self, name: &NodeName, refused: Vec<Refused>) {
+    /// A node is heard, for the first time or again.
+    fn note_heard(&mut self, report: &Report, first: bool) {
+        let Some(node) = self.view.nodes.get_mut(&report.node) else {
+            return;
+        };
+        let state = std::mem::replace(&mut node.state, NodeState::Reporting);
+        self.silent = self.silent.saturating_sub(usize::from(state == NodeState::Silent));
+        let name = report.node.clone();
+        if first {
+            self.notes.push(Note::NodeHeard { node: name, pods: report.pods.len() });
+        } else if state != NodeState::Reporting {
+            self.notes.push(Note::NodeBack { node: name });
+        }
+    }
+
+    /// A report named pods that were not taken in. A partial report names few pods, so that its counts say nothing new.
+    fn note_refused(&mut self, report: &Report, refused: Vec<Refused>) {
+        let name = &report.node;
         let Some(node) = self.view.nodes.get_mut(name) else {
             return;
         };
-        if node.state != NodeState::Reporting {
-            self.silent = self.silent.saturating_sub(usize::from(node.state == NodeState::Silent));
-            node.state = NodeState::Reporting;
-            self.notes.push(Note::NodeBack { node: name.clone() });
-        }
-        let reasons = [RefusedReason::UnknownPod, RefusedReason::ForeignPod, RefusedReason::BadValue];
-        let before = reasons.map(|reason| node.refused_for(reason));
         node.refused = refused;
-        for (reason, before) in reasons.into_iter().zip(before) {
-            let count = node.refused_for(reason);
-            if count != before && count > 0 {
+        if report.full {
+            for (reason, count) in node.newly_refused() {
                 self.notes.push(Note::Refused { node: name.clone(), reason, count });
             }
         }

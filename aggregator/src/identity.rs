@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use self::certificate::Certificate;
 use self::stored::{Next, Step, Stored};
-use crate::calls;
+use crate::calls::{self, Pauses};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::readiness::{Part, Readiness};
@@ -31,9 +31,6 @@ use crate::tls::TlsSlot;
 pub const CA_KEY: &str = "ca.crt";
 /// How often the Secret is read: a switch by the other replica is followed within this time.
 const ROUND: Duration = Duration::from_secs(30);
-/// Pauses after a failure double from the first to the second.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Lost races in a row before it is called a failure.
 const RACES: usize = 5;
 
@@ -78,19 +75,17 @@ impl Identity {
     /// # Errors
     /// Never.
     pub async fn keep(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let mut pause = SHORTEST_PAUSE;
+        let mut pauses = Pauses::new();
         loop {
             let next = match self.round(Timestamp::now()).await {
                 Ok(()) => {
-                    pause = SHORTEST_PAUSE;
+                    pauses.reset();
                     self.readiness.fine(Part::Identity);
                     ROUND
                 }
                 Err(problem) => {
                     self.readiness.failed(Part::Identity, &format!("{problem:#}"));
-                    let next = pause;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    next
+                    pauses.after_failure()
                 }
             };
             tokio::select! {
@@ -209,7 +204,10 @@ fn advance(stored: Stored, names: &[String], now: Timestamp) -> anyhow::Result<O
     match stored.step(names, now) {
         Step::Keep => Ok(None),
         Step::Replace(names, why) => {
-            tracing::warn!(why, "making a new certificate in place of what the Secret holds");
+            match &stored.current {
+                None => tracing::info!("making the first certificate"),
+                Some(_) => tracing::warn!(why, "making a new certificate in place of what the Secret holds"),
+            }
             let previous_ca = stored.current.map(|old| old.ca).filter(|ca| certificate::is_one(ca));
             Ok(Some(Stored { current: Some(Certificate::make(&names, now)?), next: None, previous_ca }))
         }

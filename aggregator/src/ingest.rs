@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use plimsoll_contract::Report;
 use plimsoll_contract::report::{BadReport, MAX_BODY, VERSION};
 use plimsoll_contract::roster::Answer;
-use plimsoll_process::http::{BodyError, Limits, answer, read_body};
+use plimsoll_process::http::{BodyError, Limits, PeerAddr, answer, read_body};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -100,10 +100,12 @@ impl Ingest {
         Ok(self.engine.ask(|core, _| core.answer(&node, echoed)))
     }
 
-    fn refuse(&self, denial: &Denial) -> Response {
+    fn refuse(&self, denial: &Denial, peer: Option<PeerAddr>) -> Response {
         self.metrics.refused(denial.as_str());
         if self.is_news(denial.as_str()) {
-            tracing::warn!(reason = denial.as_str(), error = %denial, "a report was refused");
+            // Which node it is, nobody vouches for at every stage; where it comes from is known at all of them.
+            let peer = peer.map(|PeerAddr(peer)| peer.to_string());
+            tracing::warn!(peer, reason = denial.as_str(), error = %denial, "a report was refused");
         }
         let body = json!({"error": denial.to_string(), "reason": denial.as_str()});
         let mut response = answer::json(denial.status(), &body);
@@ -125,12 +127,13 @@ impl Ingest {
 }
 
 async fn reports(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
+    let peer = request.extensions().get().copied();
     match ingest.take(request).await {
         Ok(roster) => {
             ingest.metrics.accepted();
             answer::json(StatusCode::OK, &roster).into_response()
         }
-        Err(denial) => ingest.refuse(&denial),
+        Err(denial) => ingest.refuse(&denial, peer),
     }
 }
 

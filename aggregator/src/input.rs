@@ -137,3 +137,28 @@ pub enum WriteResult {
     /// No answer in time: it may or may not have been done.
     NoAnswer,
 }
+
+impl WriteResult {
+    /// The word in logs, metrics and [`plimsoll_contract::status::Decision`].
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            WriteResult::Written => "written",
+            WriteResult::Conflict(_) => "conflict",
+            WriteResult::Gone => "gone",
+            WriteResult::Throttled(_) => "throttled",
+            WriteResult::Failed(..) => "failed",
+            WriteResult::NoAnswer => "timeout",
+        }
+    }
+
+    /// What a person has to know besides the word, if anything.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            WriteResult::Written | WriteResult::Conflict(_) | WriteResult::Gone => None,
+            WriteResult::Throttled(_) => Some("the API server asks to slow down".to_owned()),
+            WriteResult::Failed(0, message) => Some(message.clone()),
+            WriteResult::Failed(status, message) => Some(format!("{status}: {message}")),
+            WriteResult::NoAnswer => Some("no answer in time, it may have been done".to_owned()),
+        }
+    }
+}

@@ -4,8 +4,6 @@
 //! that a policy can refuse the writes of whoever was deposed. What follows the Lease and steps down is to take the
 //! place of [`claim`]; everything else only reads the channel.
 
-use std::time::Duration;
-
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -17,16 +15,13 @@ use plimsoll_process::shutdown::Shutdown;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::calls;
+use crate::calls::{self, Pauses};
 use crate::engine::Engine;
 use crate::input::Input;
 use crate::readiness::{Part, Readiness};
 
 /// As in client-go's defaults, for whoever reads the Lease.
 const LEASE_SECONDS: i32 = 15;
-/// Pauses after a failure double from the first to the second.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Claims the Lease once, trying until it works, and says the epoch in the channel.
 ///
@@ -41,7 +36,7 @@ pub async fn claim(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let leases: Api<Lease> = Api::namespaced(client, &namespace);
-    let mut pause = SHORTEST_PAUSE;
+    let mut pauses = Pauses::new();
     loop {
         match take(&leases, &namespace, &identity).await {
             Ok(number) => {
@@ -54,7 +49,7 @@ pub async fn claim(
         }
         tokio::select! {
             () = shutdown.triggered() => return Ok(()),
-            () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = sleep(pauses.after_failure()) => {}
         }
     }
     shutdown.triggered().await;

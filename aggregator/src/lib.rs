@@ -124,12 +124,17 @@ pub async fn start(args: &Args) -> anyhow::Result<()> {
 /// # Errors
 /// If it cannot start, or a part of it ended before it should have; the others are stopped then.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let Config { namespace, identity, output, .. } = &config;
+    tracing::info!(version, namespace, identity, output = output.as_str(), "aggregator starts");
     let program = Program::assemble(config, shutdown)?;
     let mut tasks = Tasks::new(program.shutdown.clone());
     program.watch(&mut tasks);
     program.serve(&mut tasks, listeners)?;
     program.act(&mut tasks);
-    tasks.join(GRACE).await
+    tasks.join(GRACE).await?;
+    tracing::info!("aggregator stopped");
+    Ok(())
 }
 
 /// The parts that tasks share.

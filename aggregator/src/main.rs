@@ -9,7 +9,7 @@ use plimsoll_aggregator::args::Args;
 async fn main() -> ExitCode {
     plimsoll_process::crypto::install_crypto_provider();
     let args = Args::parse();
-    let done = match args.telemetry.install() {
+    let done = match args.telemetry().install() {
         Ok(()) => plimsoll_aggregator::start(&args).await,
         Err(error) => Err(error),
     };

@@ -64,10 +64,8 @@ impl Readiness {
 
     /// It has happened, for good.
     pub fn done(&self, part: Part) {
-        let mut states = self.lock();
-        let state = states.entry(part).or_default();
-        state.done = true;
-        state.problem = None;
+        self.lock().entry(part).or_default().done = true;
+        self.fine(part);
     }
 
     /// It works (again); this alone makes nothing ready.

@@ -8,6 +8,8 @@
 //! | `/v1/nodes`, `/v1/pods`, `/v1/pods/{namespace}/{name}`, `/v1/decisions` | see [`plimsoll_contract::status`] |
 //! | `/v1/stream` | the same as server-sent events, see [`crate::stream`] |
 
+mod pages;
+
 use std::time::{Duration, Instant};
 
 use axum::extract::{Path, Request, State};
@@ -104,8 +106,7 @@ async fn nodes(State(plain): State<Plain>) -> Response {
 }
 
 async fn pods(State(plain): State<Plain>) -> Response {
-    let pods = plain.engine.ask(Core::pods);
-    answer::json(StatusCode::OK, &pods).into_response()
+    pages::serve(plain.engine)
 }
 
 async fn pod(State(plain): State<Plain>, Path((namespace, name)): Path<(String, String)>) -> Response {

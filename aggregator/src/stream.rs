@@ -33,8 +33,6 @@ const MOST: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Changes within this time are told together.
 const GATHER: Duration = Duration::from_millis(250);
-/// Decisions that are looked at for news: more within one gathering are not told.
-const RECENT: usize = 200;
 
 /// Places for streams. A cheap clone.
 #[derive(Debug, Clone)]
@@ -93,8 +91,8 @@ struct Reader {
     engine: Engine,
     changes: watch::Receiver<u64>,
     generation: u64,
-    /// The decisions that were looked at last, newest first.
-    recent: Vec<Decision>,
+    /// Of the decisions that were told last.
+    revision: u64,
     pods: VecDeque<PodName>,
     decisions: VecDeque<Decision>,
     begun: bool,
@@ -105,7 +103,7 @@ fn events(engine: Engine, place: Place) -> impl Stream<Item = Result<Event, Infa
     let reader = Reader {
         changes: engine.changes(),
         // Decisions from now on: the older ones are at /v1/decisions.
-        recent: engine.ask(|core, _| recent(core.decisions())),
+        revision: engine.ask(|core, _| core.decisions_since(u64::MAX)).0,
         engine,
         generation: 0,
         pods: VecDeque::new(),
@@ -138,21 +136,14 @@ impl Reader {
     }
 
     fn gather(&mut self) {
-        let (changed, decisions) =
-            self.engine.ask(|core, _| (core.changes_since(self.generation), core.decisions()));
-        let (generation, pods) = changed;
-        self.generation = generation;
-        self.pods.extend(pods);
-        let decisions = recent(decisions);
-        let news = decisions.iter().rev().filter(|decision| !self.recent.contains(decision));
-        self.decisions.extend(news.cloned());
-        self.recent = decisions;
+        let (pods, decisions) = self
+            .engine
+            .ask(|core, _| (core.changes_since(self.generation), core.decisions_since(self.revision)));
+        self.generation = pods.0;
+        self.pods.extend(pods.1);
+        self.revision = decisions.0;
+        self.decisions.extend(decisions.1);
     }
-}
-
-fn recent(mut decisions: Vec<Decision>) -> Vec<Decision> {
-    decisions.truncate(RECENT);
-    decisions
 }
 
 fn event(kind: &str, value: &impl Serialize) -> Event {

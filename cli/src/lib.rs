@@ -68,7 +68,7 @@ pub async fn run(args: &Args, out: &mut (impl Write + Send)) -> anyhow::Result<(
     }
 }
 
-/// Whether the output went to a pipe whose reader has seen enough, as with `| head`.
-fn reader_left(error: &anyhow::Error) -> bool {
+/// Whether the output went to a pipe whose reader has seen enough, as with `| head`: no failure.
+pub fn reader_left(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|e| e.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -25,7 +25,7 @@ pub fn draw_in(frame: &mut Frame<'_>, area: Rect, title: &str, rows: &[Row], fir
         Layout::vertical([Constraint::Length(1), Constraint::Min(2), Constraint::Length(1)]).areas(area);
     frame.render_widget(Paragraph::new(Line::styled(title, Modifier::BOLD)), head);
     let shown = visible(rows, first, body);
-    frame.render_widget(table(rows, shown), body);
+    frame.render_widget(table(rows, shown, body.width), body);
     let hidden = rows.len() - shown.len();
     let more = if hidden > 0 { format!("{hidden} more (up, down)  ") } else { String::new() };
     frame.render_widget(Paragraph::new(Line::styled(format!("{more}{status}"), Modifier::DIM)), foot);
@@ -37,23 +37,70 @@ fn visible(rows: &[Row], first: usize, body: Rect) -> &[Row] {
     &rows[first..(first + room).min(rows.len())]
 }
 
-/// The widths come from all rows, so that nothing jumps while scrolling.
-fn table<'a>(all: &[Row], shown: &[Row]) -> Table<'a> {
-    let header = HEADER.map(str::to_owned);
-    let cells: Vec<_> = std::iter::once(header).chain(all.iter().map(Row::columns)).collect();
-    let mut widths = widths(&cells).map(|width| Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX)));
-    // On a narrow terminal the last column gives way, never the numbers.
-    widths[COLUMNS - 1] = Constraint::Fill(1);
+/// Which columns are shown and how: the first that has room for all its numbers, else the last.
+struct Manner {
+    columns: &'static [usize],
+    bars: bool,
+    spacing: u16,
+}
+
+const LAST: usize = COLUMNS - 1;
+/// The last column is shown if it has room for so much.
+const LAST_LEAST: usize = 8;
+
+const MANNERS: [Manner; 3] = [
+    Manner { columns: &[0, 1, 2, 3, 4, 5, 6, 7, LAST], bars: true, spacing: 2 },
+    Manner { columns: &[0, 1, 2, 3, 4, 5, 6, 7, LAST], bars: false, spacing: 1 },
+    Manner { columns: &[0, 1, 2, 3, 4, 5, 6], bars: false, spacing: 1 },
+];
+
+impl Manner {
+    fn texts(&self, row: &Row) -> [String; COLUMNS] {
+        if self.bars { row.columns() } else { row.columns_without_bars() }
+    }
+
+    /// The widths come from all rows, so that nothing jumps while scrolling.
+    fn widths(&self, rows: &[Row]) -> [usize; COLUMNS] {
+        let header = HEADER.map(str::to_owned);
+        let cells: Vec<_> = std::iter::once(header).chain(rows.iter().map(|row| self.texts(row))).collect();
+        widths(&cells)
+    }
+
+    fn needs(&self, widths: &[usize; COLUMNS]) -> usize {
+        let texts: usize =
+            self.columns.iter().map(|c| if *c == LAST { LAST_LEAST } else { widths[*c] }).sum();
+        texts + (self.columns.len() - 1) * usize::from(self.spacing)
+    }
+}
+
+fn table<'a>(all: &[Row], shown: &[Row], width: u16) -> Table<'a> {
+    let tried = MANNERS.iter().map(|manner| (manner, manner.widths(all)));
+    let mut tried = tried.skip_while(|(manner, widths)| {
+        manner.columns.contains(&LAST) && manner.needs(widths) > usize::from(width)
+    });
+    let (manner, widths) = tried.next().expect("the last manner is without the last column");
+    // What gives way is the last column, or where that is not shown the names: never the numbers.
+    let gives_way = if manner.columns.contains(&LAST) { LAST } else { 0 };
+    let constraint = |column: &usize| match *column {
+        column if column == gives_way && manner.needs(&widths) > usize::from(width) => Constraint::Fill(1),
+        LAST => Constraint::Fill(1),
+        column => Constraint::Length(u16::try_from(widths[column]).unwrap_or(u16::MAX)),
+    };
     let body = shown.iter().map(|row| {
-        let styles =
-            [3, 6].map(|column| (column, color(if column == 3 { row.cpu.band } else { row.memory.band })));
-        ScreenRow::new(row.columns().into_iter().enumerate().map(move |(column, text)| {
-            let style =
-                styles.iter().find(|(styled, _)| *styled == column).map_or(Style::new(), |(_, style)| *style);
-            Cell::from(text).style(style)
+        let texts = manner.texts(row);
+        ScreenRow::new(manner.columns.iter().map(move |column| {
+            let style = match column {
+                3 => color(row.cpu.band),
+                6 => color(row.memory.band),
+                _ => Style::new(),
+            };
+            Cell::from(texts[*column].clone()).style(style)
         }))
     });
-    Table::new(body, widths).header(ScreenRow::new(HEADER).style(Modifier::BOLD)).column_spacing(2)
+    let header = ScreenRow::new(manner.columns.iter().map(|column| HEADER[*column])).style(Modifier::BOLD);
+    Table::new(body.collect::<Vec<_>>(), manner.columns.iter().map(constraint))
+        .header(header)
+        .column_spacing(manner.spacing)
 }
 
 /// The color of a band; the word is always there too, for whoever does not see colors.

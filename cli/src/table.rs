@@ -71,8 +71,17 @@ impl Row {
 
     /// The texts of the columns, in the order of [`HEADER`].
     pub fn columns(&self) -> [String; COLUMNS] {
-        let [cpu, cpu_of, cpu_band] = self.cpu.columns();
-        let [memory, memory_of, memory_band] = self.memory.columns();
+        self.texts(true)
+    }
+
+    /// The same without the bars, for where there is little room.
+    pub fn columns_without_bars(&self) -> [String; COLUMNS] {
+        self.texts(false)
+    }
+
+    fn texts(&self, bars: bool) -> [String; COLUMNS] {
+        let [cpu, cpu_of, cpu_band] = self.cpu.columns(bars);
+        let [memory, memory_of, memory_band] = self.memory.columns(bars);
         [
             self.pod.clone(),
             cpu,
@@ -106,9 +115,11 @@ impl Cell {
     }
 
     /// Amount with its bar and share, basis, band with its age.
-    fn columns(&self) -> [String; 3] {
+    fn columns(&self, bars: bool) -> [String; 3] {
+        let share = |u: f64| format!("{:.0}%", u * 100.0);
         let amount = match self.utilization {
-            Some(u) => format!("{:>6} {:BAR$} {:>4}", self.amount, bar(u), format!("{:.0}%", u * 100.0)),
+            Some(u) if bars => format!("{:>6} {:BAR$} {:>4}", self.amount, bar(u), share(u)),
+            Some(u) => format!("{:>6} {:>4}", self.amount, share(u)),
             None => format!("{:>6}", self.amount),
         };
         [amount, self.basis.clone(), format!("{} {:>3}", self.band, self.age).trim_end().to_owned()]

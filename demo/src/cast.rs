@@ -53,12 +53,21 @@ fn parts(profile: ProfileName) -> Vec<Part> {
     ]
 }
 
+/// When `web` gets busy, counted from its start.
+pub fn web_is_busy_after(profile: ProfileName) -> &'static str {
+    match profile {
+        ProfileName::Default => "20s",
+        ProfileName::Lab => "12s",
+    }
+}
+
 /// Idle until the first label is there, then busy until `high` has been seen, then idle: once in half an hour, since six
 /// changes of a band within that time double the dwell.
 fn web(profile: ProfileName) -> Value {
-    let (busy, idle) = match profile {
-        ProfileName::Default => ("20s", "60s"),
-        ProfileName::Lab => ("12s", "30s"),
+    let busy = web_is_busy_after(profile);
+    let idle = match profile {
+        ProfileName::Default => "60s",
+        ProfileName::Lab => "30s",
     };
     json!({"points": [["0s", 0.004], [busy, 0.4], [idle, 0.004]], "repeat": "31m"})
 }

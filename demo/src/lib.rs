@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`args`] | what was typed |
 //! | [`stage`] | starts and strikes everything; the system tests stand on it too |
+//! | `folder` | the directory that holds its files, and what killed runs left |
 //! | [`cast`] | the pods |
 //! | [`watch`] | three witnesses of the loop |
 //! | [`timeline`] | what happened, as values |
@@ -27,10 +28,12 @@ use plimsoll_contract::PodName;
 use plimsoll_process::shutdown::Shutdown;
 use plimsoll_process::telemetry::TelemetryArgs;
 use plimsoll_sandbox::api::{Resource, Selector};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 pub mod args;
 pub mod cast;
+mod folder;
 pub mod show;
 pub mod stage;
 pub mod timeline;
@@ -69,9 +72,17 @@ fn manner(args: &Args) -> Manner {
 
 async fn run(args: &Args, manner: Manner) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("cannot handle signals")?;
+    // A terminal window that is closed ends the demo like Ctrl-C: what it made is removed.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot handle signals")?;
     let (host, why) = stage::choose_host(args.simulated);
     let mut stage = Stage::set(Options::new(args.profile, host)).await?;
-    let played = play(&mut stage, args, manner, &why, &shutdown).await;
+    let stop = async {
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            _ = hangup.recv() => {}
+        }
+    };
+    let played = play(&mut stage, args, manner, &why, stop).await;
     let struck = stage.strike().await;
     played.and(struck)
 }
@@ -81,7 +92,7 @@ async fn play(
     args: &Args,
     manner: Manner,
     why: &str,
-    shutdown: &Shutdown,
+    stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (timeline, events) = Timeline::begin();
     let mut witnesses = witnesses(stage, &timeline).await?;
@@ -89,7 +100,7 @@ async fn play(
     let end = args.length().unwrap_or(Duration::MAX);
     let ended = tokio::select! {
         biased;
-        () = shutdown.triggered() => Ok(()),
+        () = stop => Ok(()),
         () = tokio::time::sleep(end) => Ok(()),
         shown = show.run() => shown,
         error = stage.broken() => Err(error),

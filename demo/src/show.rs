@@ -1,7 +1,7 @@
 //! How it is shown: JSON lines for programs, sentences for pipes, a live table for terminals.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::about_host;
+use crate::args::ProfileName;
 use crate::cast;
 use crate::stage::Stage;
 use crate::timeline::Event;
@@ -62,7 +63,7 @@ impl Show {
             ..TopArgs::default()
         };
         let source = Source::new(&ClusterArgs::default(), &top).await?;
-        let about = about(&about_host(stage.kind(), why), &stage.kubeconfig(), &url);
+        let about = about(&about_host(stage.kind(), why), stage.profile(), &stage.kubeconfig(), &url);
         let screen = match manner {
             Manner::Table => Some(Screen::open(about)?),
             Manner::Lines => {
@@ -130,15 +131,17 @@ impl Show {
     }
 }
 
-fn about(host: &str, kubeconfig: &std::path::Path, url: &str) -> Vec<String> {
-    let kubeconfig: PathBuf = kubeconfig.into();
+/// What somebody who sees it for the first time needs to know.
+fn about(host: &str, profile: ProfileName, kubeconfig: &Path, url: &str) -> Vec<String> {
+    let busy = cast::web_is_busy_after(profile);
     vec![
-        format!("host: {host}"),
+        "An agent reads the load of the pods below from their cgroups; an aggregator writes it on them as labels.".into(),
+        format!("The pods are {host}. Bands are unknown for some seconds; watch `web`, which gets busy after {busy}."),
         format!(
-            "kubectl --kubeconfig={} get pods -A -L plimsoll.dev/cpu-band,plimsoll.dev/cpu-basis -w",
+            "Labels live:  kubectl --kubeconfig={} get pods -A -L plimsoll.dev/cpu-band -w",
             kubeconfig.display()
         ),
-        format!("plimsoll top --url={url}"),
+        format!("This table elsewhere:  cargo run -p plimsoll -- top --url={url}"),
     ]
 }
 

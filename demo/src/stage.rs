@@ -36,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::args::ProfileName;
+use crate::folder;
 use crate::timeline::HostKind;
 
 mod objects;
@@ -131,10 +132,7 @@ impl Stage {
     /// # Errors
     /// Whatever cannot be started, by name.
     pub async fn set(options: Options) -> anyhow::Result<Stage> {
-        let dir = tempfile::Builder::new()
-            .prefix("plimsoll-demo-")
-            .tempdir()
-            .context("cannot make a temporary directory")?;
+        let dir = folder::make(&tempfile::env::temp_dir())?;
         let (host, simulated) = host(&options, dir.path())?;
         let api = ApiServer::start(ApiOptions { graceful_deletion: true, ..ApiOptions::default() }).await?;
         for (resource, object) in objects::installed(NODE) {

@@ -5,6 +5,7 @@
 //! pod has a limit of its own, and so has its first container. Nothing runs in them. Touches nothing but that directory,
 //! and what a dead run of ours left beside it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -75,12 +76,7 @@ impl Ground {
             Err(error) => format!("{error:#}"),
         };
         drop(ground);
-        let tree = if Path::new("/dev/shm").is_dir() {
-            TempDir::with_prefix_in(PREFIX, "/dev/shm")
-        } else {
-            TempDir::new()
-        };
-        let tree = tree.context("cannot make a directory for simulated cgroups")?;
+        let tree = scratch(true).context("cannot make a directory for simulated cgroups")?;
         let base = tree.path().join(&CGROUPS[1..]);
         fs::create_dir_all(&base)?;
         fs::write(base.join("cgroup.controllers"), "cpu memory\n")?;
@@ -195,25 +191,44 @@ impl Drop for Ground {
     }
 }
 
-/// Removes every cgroup that the run with this process id made.
+/// A directory that is removed with this value, and by [`remove_of`]; in memory if it can be and should be.
+pub(crate) fn scratch(in_memory: bool) -> io::Result<TempDir> {
+    let place = scratches().into_iter().filter(|_| in_memory).find(|place| place.is_dir());
+    let prefix = format!("{PREFIX}{}-", process::id());
+    TempDir::with_prefix_in(prefix, place.unwrap_or_else(tempfile::env::temp_dir))
+}
+
+fn scratches() -> [PathBuf; 2] {
+    ["/dev/shm".into(), tempfile::env::temp_dir()]
+}
+
+/// Removes every cgroup and directory that the run with this process id made.
 pub(crate) fn remove_of(pid: u32) {
     for root in roots() {
         remove_tree(&root.join(format!("{PREFIX}{pid}")));
+    }
+    let prefix = format!("{PREFIX}{pid}-");
+    for (name, path) in listed(&scratches()).filter(|(name, _)| name.starts_with(&prefix)) {
+        if let Err(error) = fs::remove_dir_all(&path) {
+            println!("{name} is left behind: {error}");
+        }
     }
 }
 
 /// Runs that were killed could not clean up; nobody else has directories of this name.
 fn remove_leftovers() {
-    for entry in roots().iter().filter_map(|root| fs::read_dir(root).ok()).flatten().flatten() {
-        let name = entry.file_name();
-        let pid =
-            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|pid| pid.parse::<u32>().ok());
-        if let Some(pid) =
-            pid.filter(|pid| *pid == process::id() || !Path::new(&format!("/proc/{pid}")).exists())
-        {
-            remove_of(pid);
-        }
-    }
+    let places: Vec<PathBuf> = roots().into_iter().chain(scratches()).collect();
+    let pids = listed(&places).filter_map(|(name, _)| {
+        let rest = name.strip_prefix(PREFIX)?;
+        rest.split('-').next()?.parse::<u32>().ok()
+    });
+    let dead = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+    pids.filter(dead).collect::<BTreeSet<u32>>().into_iter().for_each(remove_of);
+}
+
+fn listed(places: &[PathBuf]) -> impl Iterator<Item = (String, PathBuf)> {
+    let entries = places.iter().filter_map(|place| fs::read_dir(place).ok()).flatten().flatten();
+    entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
 }
 
 fn roots() -> Vec<PathBuf> {

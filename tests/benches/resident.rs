@@ -193,7 +193,7 @@ fn start_agent(
         "bench",
     ]);
     command
-        .args(["--listen", &listen.to_string(), "--period", "1s"])
+        .args(["--listen", &listen.to_string(), "--period", "1s", "--log-filter", "warn"])
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     Resident::start("plimsoll-agent", &mut command, ground.cell("agent"), brood)

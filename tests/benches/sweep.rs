@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::contenders::{Contender, Library, Native, Ours, Standard};
 use crate::figures::{Cost, Spread};
-use crate::ground::{Ground, Kind};
+use crate::ground::{self, Ground, Kind};
 use crate::plan;
 use crate::print::{Row, table, verdict};
 
@@ -60,7 +60,7 @@ pub(crate) fn alone(rounds: usize) -> anyhow::Result<()> {
 }
 
 fn line_up(ground: &Ground) -> anyhow::Result<(Vec<Lane>, TempDir)> {
-    let directory = TempDir::new()?;
+    let directory = ground::scratch(false)?;
     let lane = |name, contender| Lane { name, contender, costs: Vec::new() };
     let mut lanes = vec![lane(OURS, Box::new(Ours::open(ground)?) as Box<dyn Contender>)];
     match Native::compile(directory.path()) {

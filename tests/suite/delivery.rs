@@ -5,17 +5,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
-use plimsoll_contract::keys;
+use plimsoll_contract::{Band, keys};
 use plimsoll_demo::stage::NODE;
 use plimsoll_process::crypto::install_crypto_provider;
 use tokio::time::sleep;
 
-use crate::world::{HIGH, LOW, World};
+use crate::world::{HIGH, LOW, World, eventually};
 
 mod peer;
 mod sender;
 
-use peer::Peer;
+use peer::{Answers, Peer};
 use sender::{Sender, TOKEN};
 
 const ROSTER: &str = r#"{"rosterVersion":1}"#;
@@ -72,7 +72,7 @@ async fn delivery_begins_by_itself_once_ca_and_token_are_there() {
 
     sender.give_token("renewed");
     let renewed = || peer.requests().iter().any(|got| got.authorization == "Bearer renewed");
-    assert!(crate::world::eventually(async || renewed()).await, "the token is read again for every report");
+    assert!(eventually(async || renewed()).await, "the token is read again for every report");
     assert!(peer.requests().iter().all(|got| got.report.roster_version <= 1));
     sender.end().await;
 }
@@ -95,26 +95,25 @@ async fn a_peer_that_asks_for_time_gets_it() {
     sender.end().await;
 }
 
+/// The first answer is odd, the next a roster.
+async fn recovers(result: &str, odd: Answers) {
+    let peer = Peer::tls("localhost", odd).await;
+    let sender = Sender::start(&peer, &peer.ca).await;
+    sender.wait_for("accepted", 1.0).await;
+    assert_eq!(sender.ended(result).await, 1.0, "{result}");
+    sender.end().await;
+}
+
 #[tokio::test]
 async fn answers_that_are_no_roster_are_counted_and_break_nothing() {
     install_crypto_provider();
-    let odd: [(&str, peer::Answers); 5] = [
-        ("bad_answer", |n| if n == 0 { answer(200, "<html>hello</html>") } else { answer(200, ROSTER) }),
-        (
-            "bad_answer",
-            |n| if n == 0 { answer(200, r#"{"rosterVersion":"new"}"#) } else { answer(200, ROSTER) },
-        ),
-        ("unreachable", |n| if n == 0 { answer(200, vec![b' '; 9 << 20]) } else { answer(200, ROSTER) }),
-        ("refused", |n| if n == 0 { answer(418, vec![0xff; 100_000]) } else { answer(200, ROSTER) }),
-        ("refused", |n| if n == 0 { answer(307, "") } else { answer(200, ROSTER) }),
-    ];
-    for (result, answers) in odd {
-        let peer = Peer::tls("localhost", answers).await;
-        let sender = Sender::start(&peer, &peer.ca).await;
-        sender.wait_for("accepted", 1.0).await;
-        assert_eq!(sender.ended(result).await, 1.0, "{result}");
-        sender.end().await;
-    }
+    tokio::join!(
+        recovers("bad_answer", |n| if n == 0 { answer(200, "<html>hello</html>") } else { accepts(n) }),
+        recovers("bad_answer", |n| if n == 0 { answer(200, r#"{"rosterVersion":"9"}"#) } else { accepts(n) }),
+        recovers("unreachable", |n| if n == 0 { answer(200, vec![b' '; 9 << 20]) } else { accepts(n) }),
+        recovers("refused", |n| if n == 0 { answer(418, vec![0xff; 100_000]) } else { accepts(n) }),
+        recovers("refused", |n| if n == 0 { answer(307, "") } else { accepts(n) }),
+    );
 }
 
 #[tokio::test]
@@ -123,27 +122,10 @@ async fn an_aggregator_that_was_away_gets_one_report_of_now_and_nothing_of_befor
     world.run("web", LOW);
     world.labeled("web", "low").await;
     world.stage.stop_aggregator().await.unwrap();
-    for (cores, band) in [(HIGH, "high"), (LOW, "low"), (HIGH, "high")] {
+    for (cores, band) in [(HIGH, Band::High), (LOW, Band::Low), (HIGH, Band::High)] {
         world.load("web", cores);
-        let says = async || {
-            world
-                .report()
-                .await
-                .pods
-                .iter()
-                .any(|pod| pod.cpu.band.as_str() == band && pod.cpu.basis.is_some())
-        };
-        let uid = world.uid("web");
-        let web = async || {
-            says().await
-                && world
-                    .report()
-                    .await
-                    .pods
-                    .iter()
-                    .any(|p| p.uid.as_str() == uid && p.cpu.band.as_str() == band)
-        };
-        world.until("the agent to follow alone", web).await;
+        let follows = async || world.announced("web").await == Some(band);
+        world.until("the agent to follow alone", follows).await;
     }
     world.stage.restart_aggregator().await.unwrap();
     world.labeled("web", "high").await;

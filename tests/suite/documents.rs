@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// The cells of a row; names in backticks without them in the first cell.
+/// The five cells of a row, the first without its backticks. No cell holds a `|`.
 pub(crate) type Row = Vec<String>;
 
 /// Every row of every table of a page whose first cell is a name in backticks.
@@ -16,7 +16,7 @@ pub(crate) fn table(page: &str) -> Vec<Row> {
 }
 
 fn cells(line: &str) -> Row {
-    let cells = line.trim().trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned());
+    let cells = line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
     let mut cells: Row = cells.collect();
     assert_eq!(cells.len(), 5, "five cells: {line}");
     cells[0] = cells[0].trim_matches('`').to_owned();

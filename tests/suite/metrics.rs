@@ -30,19 +30,10 @@ const PROMISED: [(&str, &[&str]); 12] = [
 
 /// A container in the tree of the busy pod whose files are not there: reading them is an error.
 fn break_a_file(world: &World) {
-    let uid = world.uid("busy").replace('-', "_");
-    let root = world.stage.host().facts().root.join("sys/fs/cgroup");
-    let pod = find(&root, &format!("pod{uid}")).expect("the pod has a cgroup");
-    std::fs::create_dir(pod.join(format!("cri-containerd-{}.scope", "ab".repeat(32)))).unwrap();
-}
-
-fn find(directory: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
-    let entries = std::fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path());
-    let mut directories = entries.filter(|path| path.is_dir());
-    directories.find_map(|path| match path.to_string_lossy().contains(name) {
-        true => Some(path),
-        false => find(&path, name),
-    })
+    let root = world.stage.host().facts().root.join("sys/fs/cgroup/kubepods");
+    let pod = root.join(format!("pod{}", world.uid("busy")));
+    assert!(pod.is_dir(), "the pod has a cgroup");
+    std::fs::create_dir(pod.join("ab".repeat(32))).unwrap();
 }
 
 async fn scraped(address: std::net::SocketAddr) -> BTreeMap<String, Family> {

@@ -23,8 +23,12 @@ async fn a_recorded_run_replays_to_the_same_actions_byte_for_byte() {
     let steps = replay(&file).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     let inputs = |kind: &str| text.matches(&format!("\"input\":{{\"{kind}\"")).count();
-    assert!(steps >= 30 && text.lines().count() == steps + 1, "{steps}");
-    assert!(inputs("Reported") >= 4 && inputs("Outcome") == writes && inputs("PodChanged") >= 6, "{steps}");
+    assert!(steps >= 20 && text.lines().count() == steps + 1, "{steps}");
+    let counts = ["Reported", "Outcome", "PodChanged"].map(inputs);
+    assert!(
+        counts[0] >= 4 && counts[1] == writes && counts[2] >= 4,
+        "{counts:?} of {steps}, {writes} writes"
+    );
     assert_eq!(text.matches("{\"Label\":").count(), writes, "every write is in it");
 
     let changed = text.replacen("cpu-band\":\"high\"", "cpu-band\":\"low\"", 1);

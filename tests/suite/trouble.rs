@@ -72,14 +72,11 @@ async fn a_key_that_a_user_owns_stays_the_users_and_the_others_are_written() {
     assert_eq!(world.status("web").await.conflicts, [keys::CPU_BAND]);
     assert_eq!(world.counted("plimsoll_aggregator_conflicts").await, 1.0);
     let told = async || {
-        let events = Resource::new("events.k8s.io", "v1", "events");
-        let events = world.stage.api().store().list(&events, Some(SHOP), &Default::default()).unwrap();
-        let about_web = |event: &serde_json::Value| {
-            event["regarding"]["name"] == "web" && event["reason"] == "LabelConflict"
-        };
-        events
-            .iter()
-            .any(|event| about_web(event) && event["note"].as_str().unwrap().contains(keys::CPU_BAND))
+        let events = world.stage.api().store().list(&Resource::EVENTS, Some(SHOP), &Default::default());
+        events.unwrap().iter().any(|event| {
+            let conflict = event["involvedObject"]["name"] == "web" && event["reason"] == "LabelConflict";
+            conflict && event["message"].as_str().unwrap().contains(keys::CPU_BAND)
+        })
     };
     world.until("an Event that names the key", told).await;
     world.end().await;
@@ -127,8 +124,8 @@ async fn a_watch_that_expires_or_falls_silent_costs_no_write_and_no_label() {
     assert_eq!(world.writes().len(), 1, "a list alone writes nothing");
 
     world.stage.api().faults().always(watch(), Fault::Silence);
-    world.load("web", HIGH);
-    world.labeled("web", "high").await;
+    world.load("web", MODERATE);
+    world.labeled("web", "moderate").await;
     world.quiet().await;
     assert_eq!(world.writes().len(), 2, "an own write is believed although no watch shows it");
     world.end().await;

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use plimsoll_agent::config::Config as AgentConfig;
 use plimsoll_agent::profile::Profile;
 use plimsoll_contract::status::PodStatus;
-use plimsoll_contract::{PodUid, Report, keys};
+use plimsoll_contract::{Band, PodUid, Report, keys};
 use plimsoll_demo::args::ProfileName;
 use plimsoll_demo::stage::{NODE, Options, Stage};
 use plimsoll_demo::timeline::HostKind;
@@ -202,6 +202,13 @@ impl World {
     /// What the agent says of its node.
     pub(crate) async fn report(&self) -> Report {
         wire::plain(self.stage.agent_address(), "GET", "/v1/report").await.json()
+    }
+
+    /// The CPU band that the agent announces of a pod; absent while it does not know the pod.
+    pub(crate) async fn announced(&self, name: &str) -> Option<Band> {
+        let uid = self.uid(name);
+        let report = self.report().await;
+        report.pods.iter().find(|pod| pod.uid.as_str() == uid).map(|pod| pod.cpu.band)
     }
 
     /// A series of the aggregator.

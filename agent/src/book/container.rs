@@ -279,11 +279,10 @@ impl Container {
         self.memory_limit.0.map(|limit| limit.bound().is_some())
     }
 
-    /// Share of the quota's periods that were throttled; with a quota and no period, nothing wanted to run: 0.
+    /// Share of the quota's periods that were throttled; absent without a quota, or if they were not counted.
     pub(crate) fn throttled(&self) -> Option<f64> {
         let limited = self.has_quota() == Ok(true);
-        let counts = self.baseline.is_some_and(|point| point.counters.throttling.is_some());
-        self.sample.filter(|_| limited && counts).map(|sample| sample.throttled.unwrap_or(0.0))
+        self.sample.filter(|_| limited).and_then(|sample| sample.throttled)
     }
 
     /// The working set as last read.
@@ -292,13 +291,15 @@ impl Container {
         Some(load::working_set(self.current.known()?, self.detail.known()?.inactive_file))
     }
 
-    /// What holds its CPU back; absent if neither throttling nor pressure is known.
+    /// What holds its CPU back; absent if that is not known. Pressure has no cause of its own: with a quota whose throttling
+    /// is not known it is not the node's. Without pressure (cgroup v1) nobody can say that nothing holds it back.
     pub(crate) fn bound_by(&self) -> Option<BoundBy> {
+        let free = self.throttled().is_some() || self.has_quota() == Ok(false);
         match (self.throttled(), self.cpu_pressure.known()) {
             (Some(throttled), _) if throttled > THROTTLED_FROM => Some(BoundBy::Limit),
-            (_, Some(pressure)) if pressure > PRESSURE_FROM => Some(BoundBy::Node),
-            (None, None) => None,
-            _ => Some(BoundBy::None),
+            (_, Some(pressure)) if pressure > PRESSURE_FROM => free.then_some(BoundBy::Node),
+            (_, Some(_)) => Some(BoundBy::None),
+            (_, None) => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the roster says of a pod, as the book keeps it: of each container name that counts, the newest generation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plimsoll_contract::roster::RosterPod;
@@ -22,6 +22,15 @@ pub(super) struct Listing {
     pub(super) managed: bool,
     /// Of each name that counts, the newest generation.
     pub(super) counting: BTreeMap<ContainerId, Listed>,
+    /// The other ids: of other kinds, or of older generations.
+    others: BTreeSet<ContainerId>,
+}
+
+impl Listing {
+    /// Whether the roster has said what this container is.
+    pub(super) fn names(&self, id: &ContainerId) -> bool {
+        self.counting.contains_key(id) || self.others.contains(id)
+    }
 }
 
 impl From<&RosterPod> for Listing {
@@ -40,10 +49,9 @@ impl From<&RosterPod> for Listing {
                 newest.insert(Arc::clone(&listed.name), (container.id.clone(), listed));
             }
         }
-        Listing {
-            name: PodName::new(&pod.namespace, &pod.name),
-            managed: pod.managed,
-            counting: newest.into_values().collect(),
-        }
+        let counting: BTreeMap<ContainerId, Listed> = newest.into_values().collect();
+        let ids = pod.containers.iter().map(|container| &container.id);
+        let others = ids.filter(|id| !counting.contains_key(*id)).cloned().collect();
+        Listing { name: PodName::new(&pod.namespace, &pod.name), managed: pod.managed, counting, others }
     }
 }

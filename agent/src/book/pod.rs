@@ -51,6 +51,12 @@ pub struct PodEntry {
     pub(super) limits_changed: bool,
     pub(super) memory_events: bool,
     hurried: Option<Moment>,
+    /// Its own cgroup went while some of its containers still stand.
+    pub(super) leaving: bool,
+    /// When its newest container appeared.
+    newest: Option<Moment>,
+    /// When the roster was last asked for because of it.
+    asked: Option<Moment>,
 }
 
 /// A container's numbers, for metrics.
@@ -87,6 +93,9 @@ impl PodEntry {
             limits_changed: false,
             memory_events: false,
             hurried: None,
+            leaving: false,
+            newest: None,
+            asked: None,
         }
     }
 
@@ -211,6 +220,15 @@ impl PodEntry {
         defined.map(|(basis, amount)| (basis, usage / amount)).collect()
     }
 
+    /// A container came, if it was not known.
+    pub(super) fn admit(&mut self, id: &ContainerId, now: Moment) {
+        if !self.containers.contains_key(id) {
+            self.containers.insert(id.clone(), Box::default());
+            (self.newest, self.asked) = (Some(now), Some(now));
+        }
+        self.reunite();
+    }
+
     /// Keeps what is known of a container that stopped or is no longer listed, under its name.
     pub(super) fn retire(&mut self, id: &ContainerId, now: Moment) {
         let Some(state) = self.containers.remove(id) else {
@@ -264,6 +282,26 @@ impl PodEntry {
         urgent
     }
 
+    /// Whether to ask for the roster again: the aggregator hears of a new container from the API server, later than we do from
+    /// the kernel, and would else be asked at the next heartbeat only.
+    pub(super) fn asks(&mut self, now: Moment) -> bool {
+        let new = self.newest.is_some_and(|at| now.since(at) < ASKS_FOR);
+        let rested = self.asked.is_none_or(|at| now.since(at) >= ASKS_EVERY);
+        let asks = new && rested && self.mode == WithoutRoster::Unknown && self.has_strangers();
+        if asks {
+            self.asked = Some(now);
+        }
+        asks
+    }
+
+    /// Whether the roster has yet to say what some container is. One stranger beside known containers is the pause container,
+    /// which no roster ever lists.
+    fn has_strangers(&self) -> bool {
+        let Some(listing) = &self.listing else { return true };
+        let strangers = self.containers.keys().filter(|id| !listing.names(id)).count();
+        strangers > 1 || (strangers == 1 && self.containers.len() == 1)
+    }
+
     /// Whether something holds it back, or it uses more than `high` of its basis.
     fn under_pressure(&self, high: f64) -> bool {
         let hot = |track: &Track| {
@@ -276,5 +314,8 @@ impl PodEntry {
     }
 }
 
+/// A pod with a container that the roster has not named asks for it so often, and for so long after it came.
+const ASKS_EVERY: Duration = Duration::from_secs(2);
+const ASKS_FOR: Duration = Duration::from_secs(30);
 /// A pod under pressure is reported so often.
 const REST: Duration = Duration::from_secs(1);

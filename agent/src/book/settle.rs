@@ -24,9 +24,6 @@ pub(super) struct Scene<'a> {
     pub(super) answered: bool,
 }
 
-/// The pod's own cgroup is called the hottest only if it is so many times as hot as every container.
-const POD_AHEAD: f64 = 1.05;
-
 /// The candidates of one resource of one pod; kept to be filled again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
@@ -48,10 +45,8 @@ impl Scratch {
         self.paths.push(candidate.path);
         self.since = Some(self.since.map_or(candidate.since, |since| since.min(candidate.since)));
         self.instant = self.instant.max(candidate.instant);
-        // Where all containers have limits, the pod's own is their sum, and a lone container is as hot as its pod but for
-        // the moment of reading: the container is the better name.
-        let ahead = if id.is_none() { POD_AHEAD } else { 1.0 };
-        if self.hottest.as_ref().is_none_or(|hottest| candidate.path.to > hottest.utilization() * ahead) {
+        let heat = candidate.path.to - handicap(id);
+        if self.hottest.as_ref().is_none_or(|hottest| heat > hottest.heat()) {
             self.hottest = Some(Hottest {
                 container: id.cloned(),
                 basis: candidate.of.basis,
@@ -60,6 +55,14 @@ impl Scratch {
             });
         }
     }
+}
+
+/// A pod's own cgroup holds its sandbox (pause) container too: with a limit that is the sum of its containers' it is a hair
+/// hotter than its only container. It is named the hottest only where it says something that no container says.
+const OWN_HANDICAP: f64 = 0.02;
+
+fn handicap(container: Option<&ContainerId>) -> f64 {
+    if container.is_some() { 0.0 } else { OWN_HANDICAP }
 }
 
 /// The hottest candidate of a resource, at the last sweep.
@@ -76,6 +79,10 @@ impl Hottest {
     /// Smoothed usage over basis.
     pub(crate) fn utilization(&self) -> f64 {
         self.usage / self.amount
+    }
+
+    fn heat(&self) -> f64 {
+        self.utilization() - handicap(self.container.as_ref())
     }
 }
 

@@ -43,10 +43,12 @@ impl Host {
             slot.complete(&self.mounts);
         }
         if self.kubepods.as_ref().is_none_or(|(path, _)| self.index.is_empty() || !self.is_there(path)) {
-            self.kubepods = self.find_kubepods().map(|path| {
+            let found = self.find_kubepods().map(|path| {
                 let layout = Layout::of(&path.to_string_lossy());
                 (path, layout)
             });
+            let before = std::mem::replace(&mut self.kubepods, found);
+            self.note_kubepods(before.as_ref().map(|(path, _)| path.as_path()));
         }
         let Some((path, _)) = &self.kubepods else {
             self.drop_all(changes);
@@ -56,6 +58,18 @@ impl Host {
         let strays = STRAYS.map(|path| Folder { path: path.into(), level: Level::Strays });
         folders.extend(strays.into_iter().filter(|folder| self.is_there(&folder.path)));
         self.look(&folders, true, changes);
+    }
+
+    fn note_kubepods(&self, before: Option<&Path>) {
+        match &self.kubepods {
+            Some((path, _)) if before != Some(path) => {
+                tracing::info!(path = %path.display(), host = %self.describe(), "kubepods directory found");
+            }
+            None if before.is_some() => {
+                tracing::warn!("the kubepods directory is gone: no pods until the kubelet makes it again");
+            }
+            _ => {}
+        }
     }
 
     /// Lists `folders` and brings the slots below them up to date.
@@ -80,12 +94,9 @@ impl Host {
             walker.walk(folder, &mut walk);
         }
         self.truncated += walk.truncated;
-        if thoroughly && self.cut_short != (walk.truncated > 0) {
-            self.cut_short = walk.truncated > 0;
-            tracing::warn!(
-                listings = walk.truncated,
-                "directories of pods that cannot be listed to their end"
-            );
+        if thoroughly {
+            let before = std::mem::replace(&mut self.cut_short, walk.truncated > 0);
+            note_cut_short(before, &walk);
         }
         let scope = |path: &Path| {
             let within = thoroughly
@@ -206,5 +217,18 @@ impl Host {
 
     fn is_there(&self, path: &Path) -> bool {
         self.mounts.paths[self.mounts.primary()].join(path).is_dir()
+    }
+}
+
+fn note_cut_short(before: bool, walk: &Walk) {
+    match &walk.cut {
+        Some(path) if !before => tracing::warn!(
+            path = %path.display(),
+            directories = walk.truncated,
+            "directories of pods cannot be listed to their end, pods may be missed (cure: let the agent's user read them; \
+             a directory may hold 4096 entries)"
+        ),
+        None if before => tracing::info!("directories of pods are listed to their end again"),
+        _ => {}
     }
 }

@@ -121,11 +121,6 @@ impl ReadErrors {
             .filter(|(_, _, count)| *count > 0)
     }
 
-    /// All counts together.
-    pub fn total(&self) -> u64 {
-        self.counts.iter().flatten().sum()
-    }
-
     pub(super) fn count(&mut self, file: File, reason: UnknownReason) {
         self.counts[file as usize][reason as usize] += 1;
     }

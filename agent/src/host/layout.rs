@@ -38,7 +38,7 @@ pub enum Driver {
 
 /// A quality-of-service class that has a directory of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Class {
+pub enum Class {
     /// Some request or limit is set.
     Burstable,
     /// Nothing is set.
@@ -47,7 +47,7 @@ pub(super) enum Class {
 
 /// What a directory directly below the kubepods directory is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RootChild {
+pub enum RootChild {
     /// The directory of a class.
     Class(Class),
     /// A Guaranteed pod.
@@ -56,7 +56,7 @@ pub(super) enum RootChild {
 
 /// The naming scheme in force below one kubepods directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layout {
+pub struct Layout {
     driver: Driver,
     /// The kubepods directory's name without `.slice`: each slice's name begins with its parent's.
     stem: String,
@@ -75,7 +75,7 @@ impl Class {
 
 impl Layout {
     /// The scheme that the kubepods directory's own name tells.
-    pub(super) fn of(kubepods: &str) -> Layout {
+    pub fn of(kubepods: &str) -> Layout {
         let name = kubepods.rsplit('/').next().unwrap_or(kubepods);
         match name.strip_suffix(".slice") {
             Some(stem) => Layout { driver: Driver::Systemd, stem: stem.to_owned() },
@@ -84,18 +84,18 @@ impl Layout {
     }
 
     /// Who makes the names.
-    pub(super) fn driver(&self) -> Driver {
+    pub fn driver(&self) -> Driver {
         self.driver
     }
 
     /// What a directory directly below the kubepods directory is.
-    pub(super) fn root_child(&self, name: &str) -> Option<RootChild> {
+    pub fn root_child(&self, name: &str) -> Option<RootChild> {
         let class = Class::ALL.into_iter().find(|class| self.is_class(*class, name));
         class.map(RootChild::Class).or_else(|| self.pod(None, name).map(RootChild::Pod))
     }
 
     /// The pod whose directory is called `name`, in the directory of `class` or, for `None`, directly below kubepods.
-    pub(super) fn pod(&self, class: Option<Class>, name: &str) -> Option<PodUid> {
+    pub fn pod(&self, class: Option<Class>, name: &str) -> Option<PodUid> {
         if self.driver == Driver::Cgroupfs {
             return pod_uid(name.strip_prefix("pod")?, '-');
         }
@@ -107,7 +107,7 @@ impl Layout {
     }
 
     /// The container whose directory in a pod's directory is called `name`.
-    pub(super) fn container(&self, name: &str) -> Option<ContainerId> {
+    pub fn container(&self, name: &str) -> Option<ContainerId> {
         match self.driver {
             Driver::Cgroupfs => ContainerId::new(name.strip_prefix("crio-").unwrap_or(name)).ok(),
             Driver::Systemd => {
@@ -119,7 +119,7 @@ impl Layout {
     }
 
     /// The container whose directory below a runtime's own service is called `name`.
-    pub(super) fn stray(&self, name: &str) -> Option<(PodUid, ContainerId)> {
+    pub fn stray(&self, name: &str) -> Option<(PodUid, ContainerId)> {
         if self.driver == Driver::Cgroupfs {
             return None;
         }

@@ -17,7 +17,7 @@ use crate::sample::{CpuCounters, MemoryDetail, Throttling};
 const V1_UNLIMITED: u64 = 1 << 62;
 
 /// `cpu.stat` of v2: usage, and the quota's counters where the controller is on.
-pub(super) fn cpu_stat(text: &[u8]) -> Option<CpuCounters> {
+pub fn cpu_stat(text: &[u8]) -> Option<CpuCounters> {
     let (mut usage, mut periods, mut throttled) = (None, None, None);
     for (key, value) in pairs(text) {
         match key {
@@ -39,18 +39,18 @@ pub(super) fn cpu_stat(text: &[u8]) -> Option<CpuCounters> {
 }
 
 /// `cpu.stat` of v1: the quota's counters only.
-pub(super) fn throttling(text: &[u8]) -> Option<Throttling> {
+pub fn throttling(text: &[u8]) -> Option<Throttling> {
     let [periods, throttled] = fields(text, [b"nr_periods", b"nr_throttled"])?;
     Some(Throttling { periods, throttled })
 }
 
 /// `cpuacct.usage`, in nanoseconds.
-pub(super) fn nanoseconds(text: &[u8]) -> Option<Duration> {
+pub fn nanoseconds(text: &[u8]) -> Option<Duration> {
     line_number(text).map(Duration::from_nanos)
 }
 
 /// `cpu.max`: quota and period in microseconds, or `max` and the period.
-pub(super) fn cpu_max(text: &[u8]) -> Option<Limit<Cores>> {
+pub fn cpu_max(text: &[u8]) -> Option<Limit<Cores>> {
     let line = only_line(text)?;
     let space = line.iter().position(|byte| *byte == b' ')?;
     let period = number(&line[space + 1..])?;
@@ -61,7 +61,7 @@ pub(super) fn cpu_max(text: &[u8]) -> Option<Limit<Cores>> {
 }
 
 /// `cpu.cfs_quota_us` of v1, in microseconds; `-1` is unlimited.
-pub(super) fn cfs_quota(text: &[u8]) -> Option<Limit<u64>> {
+pub fn cfs_quota(text: &[u8]) -> Option<Limit<u64>> {
     match only_line(text)? {
         b"-1" => Some(Limit::Unlimited),
         line => number(line).map(Limit::Of),
@@ -69,17 +69,17 @@ pub(super) fn cfs_quota(text: &[u8]) -> Option<Limit<u64>> {
 }
 
 /// A quota and its period make a limit; neither can be nothing.
-pub(super) fn cores(quota: u64, period: u64) -> Option<Limit<Cores>> {
+pub fn cores(quota: u64, period: u64) -> Option<Limit<Cores>> {
     (quota > 0 && period > 0).then(|| Limit::Of(Cores(quota as f64 / period as f64)))
 }
 
 /// A file that holds one number of bytes.
-pub(super) fn bytes(text: &[u8]) -> Option<Bytes> {
+pub fn bytes(text: &[u8]) -> Option<Bytes> {
     line_number(text).map(Bytes)
 }
 
 /// `memory.max`: a number of bytes, or `max`.
-pub(super) fn memory_max(text: &[u8]) -> Option<Limit<Bytes>> {
+pub fn memory_max(text: &[u8]) -> Option<Limit<Bytes>> {
     match only_line(text)? {
         b"max" => Some(Limit::Unlimited),
         line => number(line).map(|limit| Limit::Of(Bytes(limit))),
@@ -87,13 +87,13 @@ pub(super) fn memory_max(text: &[u8]) -> Option<Limit<Bytes>> {
 }
 
 /// `memory.limit_in_bytes` of v1, which has no word for unlimited.
-pub(super) fn memory_limit(text: &[u8]) -> Option<Limit<Bytes>> {
+pub fn memory_limit(text: &[u8]) -> Option<Limit<Bytes>> {
     let limit = line_number(text)?;
     Some(if limit >= V1_UNLIMITED { Limit::Unlimited } else { Limit::Of(Bytes(limit)) })
 }
 
 /// `memory.stat` of v2.
-pub(super) fn memory_stat(text: &[u8]) -> Option<MemoryDetail> {
+pub fn memory_stat(text: &[u8]) -> Option<MemoryDetail> {
     let [anon, shmem, inactive_file, slab] =
         fields(text, [b"anon", b"shmem", b"inactive_file", b"slab_unreclaimable"])?;
     let unreclaimable = Bytes(anon.saturating_add(shmem).saturating_add(slab));
@@ -101,7 +101,7 @@ pub(super) fn memory_stat(text: &[u8]) -> Option<MemoryDetail> {
 }
 
 /// `memory.stat` of v1: the `total_` lines, which count children too. Kernel memory is not told apart there.
-pub(super) fn memory_stat_v1(text: &[u8]) -> Option<MemoryDetail> {
+pub fn memory_stat_v1(text: &[u8]) -> Option<MemoryDetail> {
     let [rss, shmem, inactive_file] = fields(text, [b"total_rss", b"total_shmem", b"total_inactive_file"])?;
     Some(MemoryDetail {
         inactive_file: Bytes(inactive_file),
@@ -110,18 +110,18 @@ pub(super) fn memory_stat_v1(text: &[u8]) -> Option<MemoryDetail> {
 }
 
 /// `memory.events`.
-pub(super) fn memory_events(text: &[u8]) -> Option<MemoryEvents> {
+pub fn memory_events(text: &[u8]) -> Option<MemoryEvents> {
     let [high, max, oom_kill] = fields(text, [b"high", b"max", b"oom_kill"])?;
     Some(MemoryEvents { high, max, oom_kill })
 }
 
 /// `memory.oom_control` of v1: processes killed for memory.
-pub(super) fn oom_kills(text: &[u8]) -> Option<u64> {
+pub fn oom_kills(text: &[u8]) -> Option<u64> {
     fields(text, [b"oom_kill"]).map(|[kills]| kills)
 }
 
 /// A pressure file: the `some avg10` in percent. Kernels before 5.13 have no `full` line for the CPU.
-pub(super) fn pressure(text: &[u8]) -> Option<f64> {
+pub fn pressure(text: &[u8]) -> Option<f64> {
     let line = lines(text).find_map(|line| line.strip_prefix(b"some avg10="))?;
     let value = &line[..line.iter().position(|byte| *byte == b' ')?];
     let dot = value.iter().position(|byte| *byte == b'.')?;
@@ -132,7 +132,7 @@ pub(super) fn pressure(text: &[u8]) -> Option<f64> {
 }
 
 /// A file that holds one number.
-pub(super) fn line_number(text: &[u8]) -> Option<u64> {
+pub fn line_number(text: &[u8]) -> Option<u64> {
     number(only_line(text)?)
 }
 

@@ -63,6 +63,15 @@ pub(super) struct Walk {
     pub(super) passed: BTreeSet<PathBuf>,
     /// Directories of which not all was read.
     pub(super) truncated: u64,
+    /// The last of them.
+    pub(super) cut: Option<PathBuf>,
+}
+
+impl Walk {
+    fn cut(&mut self, folder: &Folder) {
+        self.truncated += 1;
+        self.cut = Some(folder.path.clone());
+    }
 }
 
 /// What walking needs.
@@ -139,16 +148,25 @@ impl Walker<'_> {
                 Err(Errno::ENOENT | Errno::ENOTDIR) => return entries,
                 Err(errno) => {
                     self.reader.failure(File::Directory, errno);
-                    walk.truncated += 1;
+                    walk.cut(folder);
                     return entries;
                 }
             };
         for (count, entry) in dir.iter().enumerate() {
             if count >= self.most {
-                walk.truncated += 1;
+                walk.cut(folder);
                 break;
             }
-            let Ok(entry) = entry else { break };
+            let entry = match entry {
+                Ok(entry) => entry,
+                // Removed while it was listed.
+                Err(Errno::ENOENT | Errno::ENODEV) => break,
+                Err(errno) => {
+                    self.reader.failure(File::Directory, errno);
+                    walk.cut(folder);
+                    break;
+                }
+            };
             if !matches!(entry.file_type(), Some(Type::Directory) | None) {
                 continue;
             }

@@ -1,10 +1,12 @@
 //! One courier serves one replica: when to send, what, and what to do with the answer.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plimsoll_contract::report::Report;
+use plimsoll_contract::PodUid;
+use plimsoll_contract::report::{MAX_BODY, Report};
 use plimsoll_contract::roster::Answer;
 use plimsoll_process::shutdown::Shutdown;
 use tokio::sync::mpsc;
@@ -15,6 +17,7 @@ use super::connection::{Answered, Connection, Undelivered};
 use super::trust::{NotReady, Trust, authorization};
 use crate::config::Delivery;
 use crate::metrics::{Delivered, Metrics};
+use crate::report::encode;
 use crate::sweep::Shared;
 
 /// A full report is due after so long: it is the heartbeat too.
@@ -41,14 +44,18 @@ pub(super) struct Courier {
     /// The urgency up to which this replica has been told.
     told: u64,
     pause: Duration,
-    standing: Standing,
+    /// Whether the last full report had to be shortened; logged when it changes.
+    shortened: bool,
+    /// `None`: nothing was delivered yet.
+    standing: Option<Standing>,
 }
 
 /// How the last delivery ended: only a change is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    New,
-    Ended(Delivered),
+struct Standing {
+    delivered: Delivered,
+    /// What tells one refusal, or one missing file, from another.
+    detail: u16,
 }
 
 /// Why a delivery failed.
@@ -64,6 +71,24 @@ enum Failure {
     BadAnswer(serde_json::Error),
     #[error("cannot write the report as JSON: {0}")]
     Encode(serde_json::Error),
+}
+
+impl Standing {
+    fn after(result: &Result<(), Failure>) -> Standing {
+        let (delivered, detail) = match result {
+            Ok(()) => (Delivered::Accepted, 0),
+            Err(Failure::NotReady(what)) => (Delivered::NotReady, what.number()),
+            Err(Failure::Undelivered(Undelivered::Tls(_))) => (Delivered::Untrusted, 0),
+            Err(Failure::Undelivered(Undelivered::Timeout)) => (Delivered::Timeout, 0),
+            Err(Failure::Undelivered(_)) => (Delivered::Unreachable, 0),
+            Err(Failure::Refused(answered)) => match answered.status.as_u16() {
+                status @ (429 | 503) => (Delivered::Throttled, status),
+                status => (Delivered::Refused, status),
+            },
+            Err(Failure::BadAnswer(_) | Failure::Encode(_)) => (Delivered::BadAnswer, 0),
+        };
+        Standing { delivered, detail }
+    }
 }
 
 impl Courier {
@@ -85,7 +110,8 @@ impl Courier {
             roster_version: 0,
             told: 0,
             pause: SHORTEST_PAUSE,
-            standing: Standing::New,
+            shortened: false,
+            standing: None,
         }
     }
 
@@ -143,20 +169,16 @@ impl Courier {
         result
     }
 
-    async fn send(
-        &mut self,
-        full: bool,
-        pods: &std::collections::BTreeSet<plimsoll_contract::PodUid>,
-    ) -> Result<Answered, Failure> {
+    async fn send(&mut self, full: bool, pods: &BTreeSet<PodUid>) -> Result<Answered, Failure> {
         let authorization = authorization(&self.delivery.token)?;
-        let connection = self.connected().await?;
-        let mut connection = connection;
+        let mut connection = self.connected().await?;
         // Built only now, with a connection at hand: what is sent is the newest there is.
         let report = match full {
             true => self.shared.full_report(self.roster_version),
             false => self.shared.partial_report(pods, self.roster_version),
         };
-        let answered = connection.post(authorization, encode(&report)?).await?;
+        let body = self.encode(report)?;
+        let answered = connection.post(authorization, body).await?;
         self.connection = Some(connection);
         Ok(answered)
     }
@@ -170,15 +192,33 @@ impl Courier {
         }
     }
 
+    /// The report as JSON. A partial one need not say how a full one would do.
+    fn encode(&mut self, report: Report) -> Result<Vec<u8>, Failure> {
+        let (full, pods) = (report.full, report.pods.len());
+        let encoded = encode(report, || self.shared.managed_pods(), MAX_BODY).map_err(Failure::Encode)?;
+        let left_out = encoded.left_out;
+        if full && (left_out > 0) != std::mem::replace(&mut self.shortened, left_out > 0) {
+            match left_out {
+                0 => tracing::info!(pods, "the report is whole again"),
+                _ => tracing::warn!(
+                    pods,
+                    left_out,
+                    most = MAX_BODY,
+                    "the report would be too large, containers are left out of it; bands are not affected"
+                ),
+            }
+        }
+        Ok(encoded.body)
+    }
+
     fn take_in(&mut self, answered: Answered) -> Result<(), Failure> {
         if !answered.status.is_success() {
             return Err(Failure::Refused(answered));
         }
         let answer: Answer = serde_json::from_slice(&answered.body).map_err(Failure::BadAnswer)?;
-        if !answer.roster.is_empty() {
-            tracing::debug!(version = answer.roster_version, pods = answer.roster.len(), "roster");
-            self.shared.apply_roster(&answer);
-        }
+        tracing::debug!(version = answer.roster_version, pods = answer.roster.len(), "roster");
+        // An empty one says something too: that the pods of this report are not listed.
+        self.shared.apply_roster(&answer);
         self.roster_version = answer.roster_version;
         Ok(())
     }
@@ -195,24 +235,11 @@ impl Courier {
     }
 
     fn note(&mut self, result: &Result<(), Failure>) {
-        let delivered = match result {
-            Ok(()) => Delivered::Accepted,
-            Err(Failure::NotReady(_)) => Delivered::NotReady,
-            Err(Failure::Undelivered(Undelivered::Tls(_))) => Delivered::Untrusted,
-            Err(Failure::Undelivered(Undelivered::Timeout)) => Delivered::Timeout,
-            Err(Failure::Undelivered(_)) => Delivered::Unreachable,
-            Err(Failure::Refused(answered)) if matches!(answered.status.as_u16(), 429 | 503) => {
-                Delivered::Throttled
-            }
-            Err(Failure::Refused(_)) => Delivered::Refused,
-            Err(Failure::BadAnswer(_) | Failure::Encode(_)) => Delivered::BadAnswer,
-        };
-        self.metrics.delivered(delivered);
-        let standing = Standing::Ended(delivered);
-        if standing == self.standing {
+        let standing = Standing::after(result);
+        self.metrics.delivered(standing.delivered);
+        if self.standing.replace(standing) == Some(standing) {
             return;
         }
-        self.standing = standing;
         match result {
             Ok(()) => tracing::info!("reports are accepted"),
             Err(problem) => tracing::warn!(%problem, "reports are not delivered; trying on"),
@@ -220,11 +247,34 @@ impl Courier {
     }
 }
 
-fn encode(report: &Report) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(report).map_err(Failure::Encode)
-}
-
 /// Up to a tenth more or less.
 fn jitter(span: Duration) -> Duration {
     span.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use http::StatusCode;
+
+    use super::*;
+
+    fn refused(status: StatusCode, complaint: &'static str) -> Standing {
+        let body = complaint.into();
+        Standing::after(&Err(Failure::Refused(Answered { status, retry_after: None, body })))
+    }
+
+    #[test]
+    fn another_refusal_or_another_missing_file_is_news_and_another_wording_is_not() {
+        let (forbidden, conflict) = (StatusCode::FORBIDDEN, StatusCode::CONFLICT);
+        assert_ne!(refused(forbidden, ""), refused(conflict, ""));
+        assert_eq!(refused(conflict, "seq 1 is older than 2"), refused(conflict, "seq 3 is older than 4"));
+        let missing = |what| Standing::after(&Err(Failure::NotReady(what)));
+        let none = || ErrorKind::NotFound.into();
+        assert_ne!(
+            missing(NotReady::NoCa { path: "ca".into(), source: none() }),
+            missing(NotReady::NoToken { path: "token".into(), source: none() })
+        );
+    }
 }

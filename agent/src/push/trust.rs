@@ -20,7 +20,10 @@ const MOST_BYTES: u64 = 256 << 10;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotReady {
     /// The CA is not there: the aggregator has not published it yet, or the mount is missing.
-    #[error("no CA at {path}: {source}; the aggregator publishes it in ConfigMap plimsoll-ca")]
+    #[error(
+        "no CA at {path}: {source}; the aggregator publishes it in ConfigMap plimsoll-ca: wait a minute, then look at \
+         the aggregator's log and at --ca-file"
+    )]
     NoCa {
         /// The file.
         path: PathBuf,
@@ -28,13 +31,16 @@ pub(super) enum NotReady {
         source: io::Error,
     },
     /// The file is there and is no CA.
-    #[error("{path} holds no certificate in PEM form")]
+    #[error("{path} holds no certificate in PEM form; it should be what ConfigMap plimsoll-ca holds")]
     BadCa {
         /// The file.
         path: PathBuf,
     },
     /// The token is not there.
-    #[error("no token at {path}: {source}; it is a projected service-account token")]
+    #[error(
+        "no token at {path}: {source}; it is a projected service-account token with audience plimsoll-aggregator: look \
+         at the pod's volumes and at --token-file"
+    )]
     NoToken {
         /// The file.
         path: PathBuf,
@@ -42,7 +48,7 @@ pub(super) enum NotReady {
         source: io::Error,
     },
     /// The file is there and is no token.
-    #[error("{path} does not hold a token")]
+    #[error("{path} does not hold a token; the kubelet should have put a service-account token there")]
     BadToken {
         /// The file.
         path: PathBuf,
@@ -56,12 +62,26 @@ pub(super) struct Trust {
     looked: Option<Instant>,
     pem: Vec<u8>,
     config: Option<Arc<ClientConfig>>,
+    /// Whether the last look found a usable file; logged when it changes.
+    usable: bool,
+}
+
+impl NotReady {
+    /// Tells one from the other.
+    pub(super) fn number(&self) -> u16 {
+        match self {
+            NotReady::NoCa { .. } => 1,
+            NotReady::BadCa { .. } => 2,
+            NotReady::NoToken { .. } => 3,
+            NotReady::BadToken { .. } => 4,
+        }
+    }
 }
 
 impl Trust {
     /// Trust in what `path` holds: a file, or a directory with `ca.crt`.
     pub(super) fn new(path: &Path) -> Trust {
-        Trust { file: path.into(), looked: None, pem: Vec::new(), config: None }
+        Trust { file: path.into(), looked: None, pem: Vec::new(), config: None, usable: true }
     }
 
     /// The TLS configuration of this moment, and whether it is another one than before.
@@ -73,9 +93,14 @@ impl Trust {
         let mut changed = false;
         if due || self.config.is_none() {
             self.looked = Some(now);
-            match self.look() {
+            let looked = self.look();
+            let before = std::mem::replace(&mut self.usable, looked.is_ok());
+            match looked {
                 Ok(renewed) => changed = renewed,
                 Err(problem) if self.config.is_none() => return Err(problem),
+                Err(problem) if before => {
+                    tracing::warn!(%problem, "the aggregator's CA cannot be read anew; the last one stands");
+                }
                 Err(_) => {}
             }
         }
@@ -92,7 +117,9 @@ impl Trust {
             return Ok(false);
         }
         let config = client_config(&pem).ok_or(NotReady::BadCa { path })?;
-        self.config = Some(Arc::new(config));
+        if self.config.replace(Arc::new(config)).is_some() {
+            tracing::info!("the aggregator's CA has changed; connecting anew");
+        }
         self.pem = pem;
         Ok(true)
     }

@@ -57,14 +57,74 @@ fn more_pods_than_a_report_may_name_are_cut_and_it_does_not_call_itself_full() {
 }
 
 #[test]
+fn a_report_that_would_be_too_large_loses_containers_and_no_pod_and_the_managed_ones_last() {
+    let mut book = Book::new(Profile::standard(), WithoutRoster::Unknown);
+    for number in 0..40 {
+        for id in [id(2 * number + 1), id(2 * number + 2)] {
+            book.appeared(&Target { pod: uid(number), container: Some(id) }, at(0.0));
+        }
+    }
+    let report = book.full_report(&head(), at(0.0));
+    let whole = serde_json::to_vec(&report).unwrap().len();
+    let sent = |most: usize| {
+        let encoded = encode(report.clone(), || BTreeSet::from([uid(7)]), most).unwrap();
+        let read: Report = serde_json::from_slice(&encoded.body).unwrap();
+        assert_eq!((read.pods.len(), read.full), (40, true), "every pod, with its bands");
+        let managed = read.pods.iter().find(|pod| pod.uid == uid(7)).unwrap().containers.len();
+        (encoded.left_out, managed, encoded.body.len() <= most)
+    };
+    assert_eq!(sent(whole), (0, 2, true));
+    assert_eq!(sent(whole - 1), (78, 2, true), "of the others no band stands on any container");
+    assert_eq!(sent(whole / 3), (80, 0, false), "what cannot fit is still every pod");
+}
+
+#[test]
+fn the_largest_report_fits_what_the_aggregator_accepts_once_it_is_shortened() {
+    use plimsoll_contract::report::MAX_BODY;
+    let mut sim =
+        Sim::one(Profile::standard(), Cgroup { throttled: 3, pressure: 4.5, ..Cgroup::using(|_| 0.45) });
+    sim.run(120.0);
+    let mut report = sim.book.full_report(&head(), at(120.0));
+    let (mut pod, container) = (report.pods[0].clone(), report.pods[0].containers[0].clone());
+    pod.containers = vec![container; 6];
+    report.pods = (0..MAX_PODS).map(|number| PodReport { uid: uid(number as u32), ..pod.clone() }).collect();
+    assert!(serde_json::to_vec(&report).unwrap().len() > MAX_BODY);
+    let encoded = encode(report, BTreeSet::new, MAX_BODY).unwrap();
+    assert!(encoded.body.len() <= MAX_BODY && encoded.left_out > 0, "{} bytes", encoded.body.len());
+}
+
+#[test]
+fn throttling_that_was_not_counted_is_not_reported_as_none() {
+    let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.1).cpu_limit(0.5));
+    sim.run(5.0);
+    let throttled =
+        |sim: &Sim| sim.book.full_report(&head(), at(sim.now)).pods[0].containers[0].cpu.throttled;
+    assert_eq!(throttled(&sim), Some(0.0));
+    // As on v1, when the quota's cpu.stat could not be read in the sweep before.
+    sim.fault = Box::new(|_, now, reading| {
+        if let (true, Read::Value(counters)) = ((now - 6.0).abs() < 0.5, &mut reading.cpu) {
+            counters.throttling = None;
+        }
+    });
+    sim.run(6.0);
+    assert_eq!(throttled(&sim), None);
+    sim.run(7.0);
+    assert_eq!(throttled(&sim), None, "one reading is no difference");
+    sim.run(8.0);
+    assert_eq!(throttled(&sim), Some(0.0));
+}
+
+#[test]
 fn bound_by_tells_the_limit_from_the_node_from_nothing_from_not_known() {
     use plimsoll_contract::report::BoundBy;
     let table = [
         (1.0, Some(1), Some(50.0), Some(BoundBy::Limit)),
         (1.0, Some(0), Some(50.0), Some(BoundBy::Node)),
         (1.0, Some(0), Some(9.0), Some(BoundBy::None)),
-        (1.0, Some(0), None, Some(BoundBy::None)),
+        (1.0, Some(0), None, None),
+        (1.0, Some(1), None, Some(BoundBy::Limit)),
         (0.0, Some(1), Some(50.0), Some(BoundBy::Node)),
+        (0.0, None, Some(9.0), Some(BoundBy::None)),
         (0.0, None, None, None),
     ];
     for (limit, throttled, pressure, expected) in table {

@@ -72,10 +72,10 @@ fn a_busy_container_on_a_large_node_is_exact_over_a_long_time() {
 }
 
 #[test]
-fn without_a_quota_period_there_is_no_ratio() {
+fn without_a_quota_period_nothing_was_throttled_and_what_was_not_counted_has_no_ratio() {
     let sample =
         between(&point(0, Duration::ZERO, Some((3, 1))), &point(1000, Duration::ZERO, Some((3, 1)))).unwrap();
-    assert_eq!(sample.throttled, None);
+    assert_eq!(sample.throttled, Some(0.0));
     let sample =
         between(&point(0, Duration::ZERO, None), &point(1000, Duration::ZERO, Some((3, 1)))).unwrap();
     assert_eq!(sample.throttled, None);

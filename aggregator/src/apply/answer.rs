@@ -69,7 +69,9 @@ fn key(field: &str) -> Option<String> {
     let field = field.trim_start_matches('.');
     let rest = ["metadata.labels", "metadata.annotations"].iter().find_map(|map| field.strip_prefix(map))?;
     let key = rest.trim_matches(|c| matches!(c, '.' | '[' | ']' | '"' | '\''));
-    key.starts_with(keys::PREFIX).then(|| key.to_owned())
+    // What we never write cannot be in our way: such an answer is a failure, and the pod waits.
+    let mut written = keys::WRITTEN_LABELS.iter().chain(&keys::WRITTEN_ANNOTATIONS);
+    written.find(|written| **written == key).map(|key| (*key).to_owned())
 }
 
 fn pause(header: Option<&str>, said: &Status) -> Option<Duration> {
@@ -131,6 +133,8 @@ mod tests {
         );
         let foreign = status(409, "Apply failed", &[("FieldManagerConflict", ".spec.nodeName")]);
         assert!(matches!(classify(409, None, &foreign), WriteResult::Failed(409, _)));
+        let never_ours = status(409, "", &[("FieldManagerConflict", ".metadata.labels.plimsoll.dev/sla")]);
+        assert!(matches!(classify(409, None, &never_ours), WriteResult::Failed(409, _)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can be asked of the core: by ingest, by the agents, by people, by metrics. Nothing here changes anything.
 
-use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use plimsoll_contract::report::BoundBy;
 use plimsoll_contract::roster::Answer;
@@ -10,8 +10,6 @@ use plimsoll_contract::{NodeName, PodName, PodUid, Report, Resource};
 use super::{Core, Gauges, Refusal, Withheld};
 use crate::input::{Now, PodFacts};
 use crate::view::{Node, Pod, Track, announced};
-
-type LastByPod<'a> = BTreeMap<(&'a str, &'a str), &'a Decision>;
 
 impl Core {
     /// Whether a report would be taken in. Single pods of it may still be refused: [`Core::answer`] names them.
@@ -52,16 +50,14 @@ impl Core {
 
     /// One pod.
     pub fn pod(&self, name: &PodName) -> Option<PodStatus> {
-        let about = |d: &&Decision| d.pod == name.name.as_ref() && d.namespace == name.namespace.as_ref();
-        Some(self.pod_status(self.view.pods.get(name)?, self.ledger.newest_first().find(about)))
+        Some(self.pod_status(self.view.pods.get(name)?))
     }
 
-    /// All pods, by namespace and name.
-    pub fn pods(&self, _now: Now) -> Vec<PodStatus> {
-        let last = self.last_by_pod();
-        let of =
-            |pod: &Pod| last.get(&(pod.facts.pod.namespace.as_ref(), pod.facts.pod.name.as_ref())).copied();
-        self.view.pods.values().map(|pod| self.pod_status(pod, of(pod))).collect()
+    /// The pods after this one, by namespace and name, at most so many: all of them at once would hold everybody up.
+    pub fn pods_after(&self, after: Option<&PodName>, most: usize) -> Vec<PodStatus> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let pods = self.view.pods.range::<PodName, _>((from, Bound::Unbounded));
+        pods.take(most).map(|(_, pod)| self.pod_status(pod)).collect()
     }
 
     /// All nodes that the API server knows, by name.
@@ -73,6 +69,11 @@ impl Core {
     /// The last thousand decisions, newest first.
     pub fn decisions(&self) -> Vec<Decision> {
         self.ledger.newest_first().cloned().collect()
+    }
+
+    /// The revision now, and the decisions that are new or got their outcome since `revision`, in that order.
+    pub fn decisions_since(&self, revision: u64) -> (u64, Vec<Decision>) {
+        self.ledger.since(revision)
     }
 
     /// The generation now, and the pods whose status changed since `generation`; the one that changed last comes last.
@@ -104,15 +105,7 @@ impl Core {
         gauges
     }
 
-    fn last_by_pod(&self) -> LastByPod<'_> {
-        let mut last = LastByPod::new();
-        for decision in self.ledger.newest_first() {
-            last.entry((&decision.namespace, &decision.pod)).or_insert(decision);
-        }
-        last
-    }
-
-    fn pod_status(&self, pod: &Pod, last: Option<&Decision>) -> PodStatus {
+    fn pod_status(&self, pod: &Pod) -> PodStatus {
         let facts = &pod.facts;
         PodStatus {
             namespace: facts.pod.namespace.as_ref().into(),
@@ -125,7 +118,7 @@ impl Core {
             labeled: announced(facts, self.settings.output),
             left_alone: self.view.left_alone(facts),
             conflicts: pod.pen.conflicts.keys().cloned().collect(),
-            last: last.cloned(),
+            last: self.ledger.last_on(&facts.pod).cloned(),
         }
     }
 

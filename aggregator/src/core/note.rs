@@ -12,6 +12,13 @@ use serde::Serialize;
 /// Something worth a line in the log. Those of one step are gone with the next.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Note {
+    /// The first report of a node that this replica took in.
+    NodeHeard {
+        /// The node.
+        node: NodeName,
+        /// How many pods it named.
+        pods: usize,
+    },
     /// No report for `late_after`.
     NodeLate {
         /// The node.
@@ -27,7 +34,7 @@ pub enum Note {
         /// The node.
         node: NodeName,
     },
-    /// Pods of a report were not taken in. Said when the count for the reason changes, not with every report.
+    /// Pods of a report were not taken in. Said when the count for the reason changes from one full report to the next.
     Refused {
         /// Who reported them.
         node: NodeName,
@@ -68,7 +75,12 @@ pub enum Note {
         keys: Vec<String>,
     },
     /// An action is settled: it has its outcome. One line in the log.
-    Decided(Box<Decision>),
+    Decided {
+        /// It, with its outcome.
+        decision: Box<Decision>,
+        /// What a person has to know besides.
+        problem: Option<String>,
+    },
 }
 
 /// Why nothing is written. The first that holds is told.

@@ -92,8 +92,8 @@ impl Core {
         let Some(flight) = self.in_flight.remove(&outcome.action) else {
             return;
         };
-        let word = word(&outcome.result);
-        self.close(&flight, word, Some(outcome.took));
+        let problem = outcome.result.problem();
+        self.close(&flight, outcome.result.as_str(), problem, Some(outcome.took));
         if let WriteResult::Throttled(wait) = outcome.result {
             self.budget.throttle(self.now, wait);
         }
@@ -109,14 +109,16 @@ impl Core {
             let Some(flight) = self.in_flight.remove(&action) else {
                 continue;
             };
-            self.close(&flight, "timeout", None);
+            let lost = WriteResult::NoAnswer;
+            self.close(&flight, lost.as_str(), lost.problem(), None);
             self.fail(&flight);
         }
     }
 
-    fn close(&mut self, flight: &Flight, outcome: &str, took: Option<Duration>) {
-        let settled = self.ledger.settle(flight.decision, outcome, took);
-        self.notes.extend(settled.map(|decision| Note::Decided(Box::new(decision))));
+    fn close(&mut self, flight: &Flight, outcome: &str, problem: Option<String>, took: Option<Duration>) {
+        if let Some(decision) = self.ledger.settle(flight.decision, outcome, took) {
+            self.notes.push(Note::Decided { decision: Box::new(decision), problem });
+        }
         self.view.touch(&flight.pod);
     }
 
@@ -233,16 +235,5 @@ fn entry(now: Now, write: &LabelWrite) -> Decision {
         reason: reason.into(),
         outcome: "sent".into(),
         took_ms: None,
-    }
-}
-
-fn word(result: &WriteResult) -> &'static str {
-    match result {
-        WriteResult::Written => "written",
-        WriteResult::Conflict(_) => "conflict",
-        WriteResult::Gone => "gone",
-        WriteResult::Throttled(_) => "throttled",
-        WriteResult::Failed(..) => "failed",
-        WriteResult::NoAnswer => "timeout",
     }
 }

@@ -1,13 +1,31 @@
 //! The core's notes as log lines. Each is a transition: the core says none twice.
 
 use plimsoll_contract::NodeName;
-use plimsoll_contract::status::Decision;
 
 use crate::core::{Note, Withheld};
+
+/// The one line of an action: the same value as in `/v1/decisions`.
+macro_rules! decided {
+    ($level:ident, $decision:ident $(, $problem:ident)?) => {
+        tracing::$level!(
+            action = $decision.action,
+            pod = %format_args!("{}/{}", $decision.namespace, $decision.pod),
+            node = $decision.node.as_ref().map(NodeName::as_str),
+            from = $decision.from,
+            to = $decision.to,
+            reason = $decision.reason,
+            outcome = $decision.outcome,
+            took_ms = $decision.took_ms,
+            $($problem,)?
+            "action"
+        )
+    };
+}
 
 /// Logs one note.
 pub(super) fn log(note: &Note) {
     match note {
+        Note::NodeHeard { node, pods } => tracing::info!(%node, pods, "first report of the node"),
         Note::NodeLate { node } => {
             tracing::warn!(%node, "no report for a while, nothing on the node is resized");
         }
@@ -31,21 +49,7 @@ pub(super) fn log(note: &Note) {
         Note::Conflict { pod, keys } => {
             tracing::warn!(%pod, keys = keys.join(","), "somebody else owns keys of ours, they are left to them");
         }
-        Note::Decided(decision) => decided(decision),
+        Note::Decided { decision, problem: None } => decided!(info, decision),
+        Note::Decided { decision, problem: Some(problem) } => decided!(warn, decision, problem),
     }
-}
-
-/// The one line of an action: the same value as in `/v1/decisions`.
-fn decided(decision: &Decision) {
-    tracing::info!(
-        action = decision.action,
-        pod = %format_args!("{}/{}", decision.namespace, decision.pod),
-        node = decision.node.as_ref().map(NodeName::as_str),
-        from = decision.from,
-        to = decision.to,
-        reason = decision.reason,
-        outcome = decision.outcome,
-        took_ms = decision.took_ms,
-        "action"
-    );
 }

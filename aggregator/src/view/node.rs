@@ -10,6 +10,9 @@ use plimsoll_contract::status::NodeState;
 
 use crate::core::Settings;
 
+const REASONS: [RefusedReason; 3] =
+    [RefusedReason::UnknownPod, RefusedReason::ForeignPod, RefusedReason::BadValue];
+
 /// A node.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -36,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) at_stake: bool,
     /// Pods of the last report that were not taken in.
     pub(crate) refused: Vec<Refused>,
+    /// How many pods of the last full report were not taken in, by reason.
+    pub(crate) told: [usize; REASONS.len()],
     /// When it reported other nodes' pods.
     pub(crate) foreign: Vec<Duration>,
     /// Until when its reports are refused.
@@ -59,6 +64,7 @@ impl Node {
             state: NodeState::Reporting,
             at_stake: false,
             refused: Vec::new(),
+            told: [0; REASONS.len()],
             foreign: Vec::new(),
             quarantined: Duration::ZERO,
             roster_newest: 0,
@@ -78,6 +84,14 @@ impl Node {
     /// How many pods of the last report were not taken in for this reason.
     pub(crate) fn refused_for(&self, reason: RefusedReason) -> usize {
         self.refused.iter().filter(|r| r.reason == reason).count()
+    }
+
+    /// The reasons for which a full report was refused another number of pods than the last one, none aside.
+    pub(crate) fn newly_refused(&mut self) -> Vec<(RefusedReason, usize)> {
+        let counts = REASONS.map(|reason| self.refused_for(reason));
+        let before = std::mem::replace(&mut self.told, counts);
+        let all = REASONS.into_iter().zip(counts).zip(before);
+        all.filter(|((_, count), before)| count != before && *count > 0).map(|(news, _)| news).collect()
     }
 
     /// Counts a report that named other nodes' pods; whether that was one too many.

@@ -41,6 +41,28 @@ fn on_a_narrow_terminal_the_numbers_stay_whole() {
 }
 
 #[test]
+fn on_a_terminal_of_eighty_columns_every_share_band_and_age_is_whole() {
+    let cell = |amount: &str, basis: &str, band| table::Cell {
+        amount: amount.into(),
+        utilization: Some(1.0),
+        basis: basis.into(),
+        band,
+        age: "12m".into(),
+    };
+    let row = Row {
+        pod: "demo/requests-only".into(),
+        cpu: cell("1234m", "request", Band::Moderate),
+        memory: cell("120Mi", "limit", Band::Low),
+        class: "gold".into(),
+        last: "label written 12m ago".into(),
+    };
+    let (lines, _) = drawn_on(80, std::slice::from_ref(&row), 0, 4);
+    assert_eq!(lines[2], "demo/requests-only  1234m 100% request moderate 12m  120Mi 100% limit low 12m");
+    let (lines, _) = drawn_on(70, &[row], 0, 4);
+    assert!(lines[2].ends_with("1234m 100% request moderate 12m  120Mi 100% limit low 12m"), "{lines:?}");
+}
+
+#[test]
 fn the_screen_has_the_same_columns_as_the_plain_lines() {
     let rows = [row("a/b", Band::High), row("a/c", Band::Low)];
     let (lines, _) = drawn(&rows, 0, 6);

@@ -60,16 +60,6 @@ impl Band {
     /// Every band, in order.
     pub const ALL: [Band; 4] = [Band::Unknown, Band::Low, Band::Moderate, Band::High];
 
-    /// The band a utilization falls in, without smoothing or hysteresis. A utilization that is not a number is `Unknown`.
-    pub fn of(utilization: f64) -> Band {
-        match utilization {
-            u if u >= HIGH_FROM => Band::High,
-            u if u >= MODERATE_FROM => Band::Moderate,
-            u if u.is_nan() => Band::Unknown,
-            _ => Band::Low,
-        }
-    }
-
     /// The value of the label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -201,20 +191,5 @@ mod tests {
         for band in Band::ALL {
             assert_eq!(serde_json::to_string(&band).unwrap(), format!("\"{band}\""));
         }
-    }
-
-    #[test]
-    fn thresholds_belong_to_the_upper_band_and_no_number_is_unknown() {
-        let table = [
-            (0.0, Band::Low),
-            (0.3299, Band::Low),
-            (0.33, Band::Moderate),
-            (0.66, Band::High),
-            (7.0, Band::High),
-        ];
-        for (utilization, band) in table {
-            assert_eq!(Band::of(utilization), band, "{utilization}");
-        }
-        assert_eq!(Band::of(f64::NAN), Band::Unknown);
     }
 }

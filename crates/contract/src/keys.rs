@@ -84,4 +84,15 @@ mod tests {
             assert!(![SLA, IGNORE, BOUNDS].contains(key), "{key}");
         }
     }
+
+    #[test]
+    fn every_key_is_one_that_kubernetes_takes_and_there_is_no_second_of_it() {
+        let all = [WRITTEN_LABELS.as_slice(), &WRITTEN_ANNOTATIONS, &[SLA, IGNORE, BOUNDS]].concat();
+        for key in &all {
+            let name = key.strip_prefix(PREFIX).unwrap_or_default();
+            let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            assert!((1..=63).contains(&name.len()) && plain, "{key}");
+            assert_eq!(all.iter().filter(|other| *other == key).count(), 1, "{key}");
+        }
+    }
 }

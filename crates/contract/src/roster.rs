@@ -122,3 +122,42 @@ impl RefusedReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json, to_value};
+
+    #[test]
+    fn an_answer_without_news_is_a_version_and_what_is_missing_is_empty() {
+        let answer: Answer = from_value(json!({"rosterVersion": 9})).unwrap();
+        assert_eq!(answer, Answer { roster_version: 9, ..Answer::default() });
+        assert!(from_value::<Answer>(json!({})).is_err(), "without a version it is no answer");
+    }
+
+    #[test]
+    fn a_roster_entry_is_written_as_the_design_says_it() {
+        let entry = json!({
+            "uid": "0b8c3d1e5f2a4c3b9d8e7f6a5b4c3d2e", "namespace": "shop", "name": "web-0", "managed": true,
+            "bands": {"cpu": "high"},
+            "containers": [{
+                "id": "ab".repeat(32), "name": "app", "kind": "sidecar", "generation": 2, "cpuRequest": 0.1,
+                "memoryRequest": 1024,
+            }],
+        });
+        assert_eq!(to_value(from_value::<RosterPod>(entry.clone()).unwrap()).unwrap(), entry);
+    }
+
+    #[test]
+    fn only_app_and_sidecar_feed_the_bands() {
+        use ContainerKind::{App, Ephemeral, Init, Sidecar};
+        assert_eq!([App, Sidecar, Init, Ephemeral].map(ContainerKind::counts), [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_refusal_is_the_same_word_in_json_and_in_metrics() {
+        for reason in [RefusedReason::UnknownPod, RefusedReason::ForeignPod, RefusedReason::BadValue] {
+            assert_eq!(to_value(reason).unwrap(), reason.as_str());
+        }
+    }
+}

@@ -157,3 +157,45 @@ pub struct Decision {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn a_pod_of_which_little_is_known_says_little_and_reads_back() {
+        let little = json!({
+            "namespace": "shop", "name": "web-0", "uid": "u",
+            "cpu": {"band": "unknown"}, "memory": {"band": "unknown"}, "labeled": {},
+        });
+        let pod: PodStatus = from_value(little.clone()).unwrap();
+        assert_eq!((pod.node.as_ref(), &pod.cpu), (None, &ResourceStatus::default()));
+        assert_eq!(to_value(&pod).unwrap(), little);
+    }
+
+    #[test]
+    fn a_pod_a_node_and_a_decision_are_written_in_the_words_people_read() {
+        let decision = json!({
+            "at": "2026-01-01T00:00:00Z", "action": "label", "namespace": "shop", "pod": "web-0", "node": "n1",
+            "from": "cpu low", "to": "cpu high", "reason": "transition", "outcome": "written", "tookMs": 12,
+        });
+        let pod = json!({
+            "namespace": "shop", "name": "web-0", "uid": "u", "node": "n1", "class": "gold",
+            "cpu": {
+                "band": "high", "basis": "limit", "utilization": 0.9, "usage": 0.45, "of": 0.5, "container": "app",
+                "boundBy": "limit", "since": "2026-01-01T00:00:00Z",
+            },
+            "memory": {"band": "unknown", "reason": "no_controller"},
+            "labeled": {"cpu": "low"}, "leftAlone": "system_namespace", "conflicts": ["plimsoll.dev/cpu-band"],
+            "last": decision,
+        });
+        assert_eq!(to_value(from_value::<PodStatus>(pod.clone()).unwrap()).unwrap(), pod);
+        let node = json!({
+            "node": "n1", "reportAge": 3.5, "state": "late", "seq": 7, "capacity": {"cores": 4.0, "bytes": 1024},
+            "boot": "b", "pods": 3,
+        });
+        assert_eq!(to_value(from_value::<NodeStatus>(node.clone()).unwrap()).unwrap(), node);
+    }
+}

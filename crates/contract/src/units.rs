@@ -128,6 +128,9 @@ mod tests {
         assert_eq!(serde_json::to_string(&Limit::<Bytes>::Unlimited).unwrap(), "\"max\"");
         assert_eq!(serde_json::from_str::<Limit<Bytes>>("\"max\"").unwrap(), Limit::Unlimited);
         assert_eq!(serde_json::from_str::<Limit<Cores>>("0.5").unwrap(), Limit::Of(Cores(0.5)));
-        assert!(serde_json::from_str::<Limit<Cores>>("\"none\"").is_err());
+        for bad in ["\"none\"", "\"Max\"", "null", "-1", "1.5", "{}"] {
+            assert!(serde_json::from_str::<Limit<Bytes>>(bad).is_err(), "{bad}");
+        }
+        assert_eq!((Limit::<u8>::Unlimited.bound(), Limit::Of(3).bound()), (None, Some(3)));
     }
 }

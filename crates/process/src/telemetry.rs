@@ -7,7 +7,6 @@
 
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
-use std::str::FromStr;
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
@@ -36,15 +35,6 @@ impl fmt::Display for LogFormat {
             Self::Json => "json",
             Self::Text => "text",
         })
-    }
-}
-
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        <Self as ValueEnum>::from_str(text, false)
-            .map_err(|_| format!("`{text}` is neither `json` nor `text`"))
     }
 }
 

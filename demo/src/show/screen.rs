@@ -18,7 +18,7 @@ use ratatui::style::Modifier;
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::timeline::Event;
 
@@ -58,8 +58,8 @@ impl Screen {
             tokio::select! {
                 Some(event) = events.recv() => self.tell(&event),
                 _ = looks.tick() => {
-                    // Until the aggregator answers, the last picture stands.
-                    if let Ok(pods) = source.pods().await {
+                    // Until the aggregator answers, the last picture stands; keys do not wait for it.
+                    if let Ok(Ok(pods)) = timeout(LOOK, source.pods()).await {
                         self.rows = rows(&pods, top, Timestamp::now());
                     }
                 }
@@ -84,16 +84,23 @@ impl Screen {
 
 fn draw(frame: &mut Frame<'_>, about: &[String], rows: &[Row], told: &VecDeque<String>) {
     let table = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(4);
+    let about = wrapped(about, usize::from(frame.area().width));
     let head = u16::try_from(about.len()).unwrap_or(0);
     let [top, middle, bottom] =
         Layout::vertical([Constraint::Length(head), Constraint::Length(table), Constraint::Min(3)])
             .areas(frame.area());
-    let about = about.iter().map(|line| Line::styled(line.as_str(), Modifier::DIM)).collect::<Vec<_>>();
+    let about = about.into_iter().map(|line| Line::styled(line, Modifier::DIM)).collect::<Vec<_>>();
     frame.render_widget(Paragraph::new(about), top);
     draw_in(frame, middle, "Plimsoll", rows, 0, "q: quit");
     let room = usize::from(bottom.height);
     let latest = told.iter().skip(told.len().saturating_sub(room)).map(|line| Line::from(line.as_str()));
     frame.render_widget(Paragraph::new(latest.collect::<Vec<_>>()), bottom);
+}
+
+/// Cut into the width of the screen at any character: a command goes on in the next line as a terminal shows a long one.
+fn wrapped(lines: &[String], width: usize) -> Vec<String> {
+    let chars = lines.iter().map(|line| line.chars().collect::<Vec<_>>());
+    chars.flat_map(|line| line.chunks(width.max(1)).map(String::from_iter).collect::<Vec<_>>()).collect()
 }
 
 fn ends(key: KeyEvent) -> bool {
@@ -115,4 +122,25 @@ fn keyboard() -> anyhow::Result<mpsc::Receiver<KeyEvent>> {
     };
     thread::Builder::new().name("keys".into()).spawn(read).context("cannot read keys")?;
     Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    #[test]
+    fn on_a_narrow_terminal_a_command_goes_on_in_the_next_line_and_the_events_are_still_there() {
+        let about = ["kubectl --kubeconfig=/tmp/plimsoll-demo-1-x/kubeconfig get pods".to_owned()];
+        let mut terminal = Terminal::new(TestBackend::new(40, 12)).unwrap();
+        let told = VecDeque::from(["12.5s  web: busy".to_owned()]);
+        terminal.draw(|frame| draw(frame, &about, &[], &told)).unwrap();
+        let symbols: Vec<_> =
+            terminal.backend().buffer().content.iter().map(ratatui::buffer::Cell::symbol).collect();
+        let lines: Vec<_> = symbols.chunks(40).map(|line| line.concat().trim_end().to_owned()).collect();
+        assert_eq!(lines[..2].concat(), about[0]);
+        assert!(lines.iter().any(|line| line == "12.5s  web: busy"), "{lines:?}");
+    }
 }

@@ -106,6 +106,16 @@ fn a_pod_with_a_limit_of_its_own_is_one_more_candidate() {
     }
 }
 
+/// Evidence said `(pod)` where there was one container: the pause container beside it made the pod a hair hotter.
+#[test]
+fn the_only_container_of_a_pod_is_named_and_not_the_pod_around_it() {
+    let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.8));
+    sim.add(own(), Cgroup::using(|_| 0.805));
+    sim.run(20.0);
+    let cpu = sim.book.full_report(&head(), at(sim.now)).pods.remove(0).cpu;
+    assert_eq!((cpu.band, cpu.container), (High, Some(id(1))));
+}
+
 #[test]
 fn a_pod_without_a_limit_of_its_own_is_no_candidate() {
     let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.1));

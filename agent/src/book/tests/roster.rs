@@ -247,3 +247,39 @@ fn the_smoothed_load_goes_on_across_a_restart() {
     let one_step = 0.1 + 0.8 * (-1.0_f64 / 5.0).exp2();
     assert!(sim.utilization() >= one_step - 1e-6, "{} of {one_step}", sim.utilization());
 }
+
+#[test]
+fn a_container_that_outlives_its_pods_cgroup_leaves_nothing_behind() {
+    let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.9));
+    sim.add(own(), Cgroup::using(|_| 0.9).unlimited());
+    sim.run(20.0);
+    sim.remove(&own());
+    sim.run(22.0);
+    assert!(sim.book.get(&pod()).is_some(), "it still runs");
+    sim.remove(&container(1));
+    sim.run(24.0);
+    assert_eq!(sim.book.pods().count(), 0);
+}
+
+#[test]
+fn a_listing_outlives_its_pod_by_ten_minutes_however_long_ago_it_came() {
+    let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.9));
+    sim.add(own(), Cgroup::using(|_| 0.9).unlimited());
+    sim.run(1200.0);
+    for target in [container(1), own()] {
+        sim.remove(&target);
+    }
+    sim.sleep(5.0);
+    sim.book.apply_roster(&Answer::default(), at(sim.now), wall(sim.now));
+    sim.add(container(1), Cgroup::using(|_| 0.9));
+    let name = |sim: &Sim| sim.book.get(&pod()).and_then(|pod| pod.name().cloned());
+    assert_eq!(name(&sim), Some(PodName::new("shop", "web-0")), "the aggregator does not send it again");
+    sim.add(own(), Cgroup::using(|_| 0.9).unlimited());
+    for target in [container(1), own()] {
+        sim.remove(&target);
+    }
+    sim.sleep(601.0);
+    sim.book.apply_roster(&Answer::default(), at(sim.now), wall(sim.now));
+    sim.add(container(1), Cgroup::using(|_| 0.9));
+    assert_eq!(name(&sim), None);
+}

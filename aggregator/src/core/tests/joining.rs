@@ -39,6 +39,31 @@ fn foreign_unknown_and_impossible_pods_are_refused_and_the_others_taken() {
 }
 
 #[test]
+fn a_pod_that_stays_unknown_is_said_once_and_not_after_every_partial_report() {
+    let mut rig = settled();
+    let full = || vec![load(1, Band::Low, Band::Low), load(9, Band::High, Band::High)];
+    rig.report(0, true, full());
+    let said = |notes: Vec<Note>| notes.iter().filter(|note| matches!(note, Note::Refused { .. })).count();
+    assert_eq!(said(rig.core.take_notes()), 1);
+    for _ in 0..3 {
+        rig.report(0, false, vec![load(1, Band::Low, Band::Low)]);
+        assert_eq!(said(rig.core.take_notes()), 0);
+        rig.report(0, true, full());
+        assert_eq!(said(rig.core.take_notes()), 0);
+    }
+}
+
+#[test]
+fn the_first_report_of_a_node_is_said_once_with_its_pods() {
+    let mut rig = Rig::new(vec![facts(1, 0)]);
+    rig.report(0, true, vec![load(1, Band::Low, Band::Low)]);
+    let heard = Note::NodeHeard { node: node(0), pods: 1 };
+    assert!(rig.core.take_notes().contains(&heard));
+    rig.report(0, true, vec![load(1, Band::Low, Band::Low)]);
+    assert!(!rig.core.take_notes().contains(&heard));
+}
+
+#[test]
 fn a_pod_whose_numbers_became_impossible_is_unknown_and_not_what_it_was() {
     let mut rig = settled();
     let mut pod = load(1, Band::Low, Band::Low);

@@ -1,6 +1,7 @@
 //! Writes that do not go as asked.
 
 use super::*;
+use crate::core::Note;
 
 fn conflict(keys: &[&str]) -> WriteResult {
     WriteResult::Conflict(keys.iter().map(|k| (*k).to_owned()).collect())
@@ -64,6 +65,19 @@ fn failures_are_tried_again_ever_more_slowly_up_to_a_minute() {
     let write = only(&rig.report(0, true, vec![load(1, Band::Low, Band::Low)]));
     rig.outcome(&write, WriteResult::Failed(500, "no".into()));
     assert_eq!(rig.wait(1).len(), 1, "success began anew");
+}
+
+#[test]
+fn a_failed_write_says_why_in_its_one_line() {
+    let mut rig = Rig::new(vec![facts(1, 0)]);
+    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    rig.outcome(&write, WriteResult::Failed(422, "the label is not allowed".into()));
+    let notes = rig.core.take_notes();
+    let told = notes.iter().find_map(|note| match note {
+        Note::Decided { decision, problem } => Some((decision.outcome.as_str(), problem.as_deref())),
+        _ => None,
+    });
+    assert_eq!(told, Some(("failed", Some("422: the label is not allowed"))), "{notes:?}");
 }
 
 #[test]

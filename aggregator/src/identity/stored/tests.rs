@@ -70,6 +70,14 @@ fn other_names_are_added_so_that_two_replicas_agree() {
 }
 
 #[test]
+fn however_many_names_are_asked_for_the_certificate_is_made_anew_once() {
+    let many: Vec<_> = (0..20).map(|n| format!("n{n}.svc")).collect();
+    let Step::Replace(all, _) = fresh(start()).step(&many, start()) else { panic!("must be replaced") };
+    let stored = Stored { current: Some(Certificate::make(&all, start()).unwrap()), ..Stored::default() };
+    assert_eq!(stored.step(&many, start()), Step::Keep);
+}
+
+#[test]
 fn a_next_certificate_that_is_broken_is_made_again_and_an_unpublished_one_serves_in_need() {
     let mut stored = fresh(start());
     let late = start() + 89 * DAY + DAY / 2;

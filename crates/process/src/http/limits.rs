@@ -64,14 +64,14 @@ impl Default for Limits {
 
 impl Limits {
     /// For the port to which every node reports: 6000 connections that may be idle for 45 s (a report comes every
-    /// 10 s over a connection that is kept) and bodies of 512 KiB.
+    /// 10 s over a connection that is kept) and bodies of 2 MiB.
     pub fn reports() -> Self {
         Self {
             max_connections: 6000,
             max_handshakes: 128,
             header_timeout: Duration::from_secs(45),
             max_headers: 32,
-            max_body_bytes: 512 * KIB,
+            max_body_bytes: 2048 * KIB,
             ..Self::default()
         }
     }

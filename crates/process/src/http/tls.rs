@@ -30,11 +30,6 @@ impl TlsSource {
         Self(Arc::new(current))
     }
 
-    /// Always the same configuration.
-    pub fn fixed(config: Arc<ServerConfig>) -> Self {
-        Self::new(move || Some(Arc::clone(&config)))
-    }
-
     fn acceptor(&self) -> Option<TlsAcceptor> {
         (self.0)().map(TlsAcceptor::from)
     }

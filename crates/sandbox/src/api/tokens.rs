@@ -172,13 +172,7 @@ impl Tokens {
     /// Answers a TokenReview: the body with its `status`.
     pub(super) fn review(&self, store: &Store, mut review: Value) -> Value {
         let spec = &review["spec"];
-        let asked: Vec<String> = spec["audiences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
+        let asked = audiences(spec);
         let wanted = if asked.is_empty() { vec![API_AUDIENCE.to_owned()] } else { asked };
         let status = match self.known(store, spec["token"].as_str().unwrap_or_default(), &wanted) {
             Ok((user, audiences)) => json!({
@@ -204,13 +198,7 @@ impl Tokens {
     ) -> Result<Value, ApiError> {
         store.get_shared(&Resource::SERVICE_ACCOUNTS, namespace, account)?;
         let spec = &request["spec"];
-        let audiences = spec["audiences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
+        let audiences = audiences(spec);
         let seconds = spec["expirationSeconds"].as_u64().unwrap_or(3600);
         if seconds < 600 {
             let rule = format!("Invalid value: {seconds}");
@@ -236,6 +224,11 @@ impl Tokens {
         request["status"] = json!({"token": token, "expirationTimestamp": expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()});
         Ok(request)
     }
+}
+
+/// The audiences that a review or a request names.
+fn audiences(spec: &Value) -> Vec<String> {
+    spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn bound_pod(store: &Store, namespace: &str, name: &str, uid: Option<&str>) -> Result<BoundPod, ApiError> {

@@ -130,6 +130,7 @@ impl RealHost {
         for qos in [Qos::Burstable, Qos::BestEffort] {
             host.grove.create(&DRIVER.class(qos))?;
         }
+        host.grove.favor()?;
         Ok(host)
     }
 

@@ -28,6 +28,11 @@ fn identity() -> Identity {
     Identity { certificate: cert.der().clone(), server: Arc::new(server) }
 }
 
+/// Always the same configuration.
+fn fixed(config: Arc<ServerConfig>) -> TlsSource {
+    TlsSource::new(move || Some(Arc::clone(&config)))
+}
+
 /// A connection of a peer that trusts only this certificate.
 async fn connect(address: SocketAddr, trusted: &Identity) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
@@ -69,7 +74,7 @@ async fn a_certificate_is_swapped_while_the_port_is_open() {
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_given_up() {
     let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
-    let server = Running::start(limits, Some(TlsSource::fixed(identity().server))).await;
+    let server = Running::start(limits, Some(fixed(identity().server))).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(until_closed(&mut stream).await, "");
     assert_eq!(server.metrics.refused(Refusal::Handshake).get(), 1);
@@ -79,7 +84,7 @@ async fn a_handshake_that_does_not_come_is_given_up() {
 async fn silent_handshakes_do_not_lock_the_others_out_for_longer_than_their_limit() {
     let trusted = identity();
     let limits = Limits { max_handshakes: 1, handshake_timeout: Duration::from_secs(1), ..Limits::default() };
-    let server = Running::start(limits, Some(TlsSource::fixed(Arc::clone(&trusted.server)))).await;
+    let server = Running::start(limits, Some(fixed(Arc::clone(&trusted.server)))).await;
     let _silent = TcpStream::connect(server.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     works(&mut connect(server.address, &trusted).await.unwrap()).await;
@@ -89,7 +94,7 @@ async fn silent_handshakes_do_not_lock_the_others_out_for_longer_than_their_limi
 async fn a_full_server_says_so_over_tls() {
     let trusted = identity();
     let limits = Limits { max_connections: 1, ..Limits::default() };
-    let server = Running::start(limits, Some(TlsSource::fixed(Arc::clone(&trusted.server)))).await;
+    let server = Running::start(limits, Some(fixed(Arc::clone(&trusted.server)))).await;
     let mut first = connect(server.address, &trusted).await.unwrap();
     works(&mut first).await;
     let mut second = connect(server.address, &trusted).await.unwrap();
@@ -100,7 +105,7 @@ async fn a_full_server_says_so_over_tls() {
 
 #[tokio::test]
 async fn plain_http_on_a_tls_port_is_refused() {
-    let server = Running::start(Limits::default(), Some(TlsSource::fixed(identity().server))).await;
+    let server = Running::start(Limits::default(), Some(fixed(identity().server))).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     get(&mut stream, "/x").await;
     let mut bytes = Vec::new();

@@ -270,3 +270,27 @@ fn a_directory_of_ours_is_not_shared() {
     let refusal = RealHost::new("plimsoll-test-twice", worker()).unwrap_err().to_string();
     assert!(refusal.contains("exists already"), "{refusal}");
 }
+
+/// The demo's `web` was called high 31 s after its load rose, on a machine that compiled at the same time.
+#[test]
+fn a_busy_machine_does_not_starve_the_workloads() {
+    if !possible("a_busy_machine_does_not_starve_the_workloads") {
+        return;
+    }
+    let host = host("plimsoll-test-busy");
+    let limits =
+        Limits { cpu: Limit::Of(Cores(0.2)), memory: Limit::Unlimited, cpu_request: Some(Cores(0.05)) };
+    let (_, id) = start_pod(&host, limits, r#"{"cpu": {"constant": 0.4}}"#);
+    // In sessions of their own: the kernel gives each session one share, however many threads it has.
+    let spin = || Command::new("setsid").args(["sh", "-c", "while :; do :; done"]).spawn().unwrap();
+    let mut crowd: Vec<_> = (0..16).map(|_| spin()).collect();
+    sleep(Duration::from_millis(500));
+    let (before, began) = (usage(&host, &id), Instant::now());
+    sleep(Duration::from_secs(2));
+    let cores = (usage(&host, &id) - before) / began.elapsed().as_secs_f64();
+    for spinner in &mut crowd {
+        spinner.kill().unwrap();
+        spinner.wait().unwrap();
+    }
+    assert!(cores > 0.17, "{cores} of the 0.2 cores it may have");
+}

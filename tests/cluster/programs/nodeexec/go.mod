@@ -1,0 +1,3 @@
+module plimsoll.dev/tests/cluster/nodeexec
+
+go 1.26.0
