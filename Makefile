@@ -5,10 +5,10 @@ CRATES := plimsoll-contract plimsoll-process plimsoll-sandbox plimsoll-agent pli
 .PHONY: demo test lint fmt clippy doc deny alone bench images cluster cluster-down e2e ci
 
 demo:      ## the whole loop on this machine: load, bands, labels, live (Ctrl-C ends it)
-	$(CARGO) run --quiet --package plimsoll-demo -- $(ARGS)
+	$(CARGO) run --package plimsoll-demo -- $(ARGS)
 
 test:      ## every test that needs no cluster; what needs root says so by name where there is none
-	$(CARGO) test --workspace
+	RUST_TEST_THREADS=6 $(CARGO) test --workspace   # most of their time they wait: more of them than cores
 
 lint: fmt clippy doc deny alone   ## everything that can be wrong without running anything
 

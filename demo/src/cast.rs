@@ -56,8 +56,8 @@ fn parts(profile: ProfileName) -> Vec<Part> {
 /// When `web` gets busy, counted from its start.
 pub fn web_is_busy_after(profile: ProfileName) -> &'static str {
     match profile {
-        ProfileName::Default => "20s",
-        ProfileName::Lab => "12s",
+        ProfileName::Default => "14s",
+        ProfileName::Lab => "8s",
     }
 }
 
@@ -66,8 +66,8 @@ pub fn web_is_busy_after(profile: ProfileName) -> &'static str {
 fn web(profile: ProfileName) -> Value {
     let busy = web_is_busy_after(profile);
     let idle = match profile {
-        ProfileName::Default => "60s",
-        ProfileName::Lab => "30s",
+        ProfileName::Default => "40s",
+        ProfileName::Lab => "20s",
     };
     json!({"points": [["0s", 0.004], [busy, 0.4], [idle, 0.004]], "repeat": "31m"})
 }

@@ -29,7 +29,7 @@ const LAB: Promise = Promise { high: 9.0, low: 40.0 };
 #[test]
 fn the_lab_demo_keeps_its_promises_on_real_cgroups() {
     match choose_host(false) {
-        (HostKind::Real, _) => judge(&play(&["--profile", "lab", "--seconds", "72"]), HostKind::Real, &LAB),
+        (HostKind::Real, _) => judge(&play(&["--profile", "lab", "--seconds", "62"]), HostKind::Real, &LAB),
         (HostKind::Simulated, why) => {
             eprintln!(
                 "skipped: the_lab_demo_keeps_its_promises_on_real_cgroups needs root or a delegated subtree: {why}"
@@ -40,12 +40,12 @@ fn the_lab_demo_keeps_its_promises_on_real_cgroups() {
 
 #[test]
 fn the_lab_demo_keeps_its_promises_on_a_simulated_host() {
-    judge(&play(&["--profile", "lab", "--seconds", "72", "--simulated"]), HostKind::Simulated, &LAB);
+    judge(&play(&["--profile", "lab", "--seconds", "62", "--simulated"]), HostKind::Simulated, &LAB);
 }
 
 #[test]
 fn the_default_demo_keeps_its_promises_on_a_simulated_host() {
-    judge(&play(&["--seconds", "140", "--simulated"]), HostKind::Simulated, &DEFAULT);
+    judge(&play(&["--seconds", "118", "--simulated"]), HostKind::Simulated, &DEFAULT);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Verdict;
 use crate::history::Sight;
-use crate::pods::{BURN, NODES, SLEEP, START, STIR, pod, spec};
+use crate::pods::{BURN, HOARD, NODES, SLEEP, START, STIR, pod, spec};
 use crate::world::World;
 
 const NAMESPACE: &str = "identity";
@@ -40,11 +40,11 @@ pub(crate) async fn a_restarted_container_keeps_its_band(world: &World) -> Verdi
     Ok(format!("the container came back after {:.1} s", took.as_secs_f64()))
 }
 
-/// `busy` becomes `idle` under the same name: nothing of the old pod's band may be on the new one.
+/// Full of memory becomes empty under the same name: nothing of the old pod's band may be on the new one.
 pub(crate) async fn a_new_pod_of_the_same_name_starts_afresh(world: &World) -> Verdict {
     world.namespace(NAMESPACE).await?;
     let set = |script: &str| {
-        let mut spec = spec(None, script, REQUESTS, ["900m", "16Mi"]);
+        let mut spec = spec(None, script, REQUESTS, ["900m", "32Mi"]);
         spec["nodeSelector"] = json!({"kubernetes.io/hostname": NODES[1]});
         json!({
             "apiVersion": "apps/v1",
@@ -58,18 +58,20 @@ pub(crate) async fn a_new_pod_of_the_same_name_starts_afresh(world: &World) -> V
             },
         })
     };
-    world.create(set(BURN)).await?;
-    let old = world.history.wait((NAMESPACE, "db-0"), Timestamp::now(), START, high).await?;
+    let full = |sight: &Sight| sight.get(keys::MEMORY_BAND) == "high";
+    world.create(set(HOARD)).await?;
+    let old = world.history.wait((NAMESPACE, "db-0"), Timestamp::now(), START, full).await?;
     let change: Value = json!({"spec": {"template": set(SLEEP)["spec"]["template"]}});
     world
         .kubectl(&["patch", "statefulset", "db", "-n", NAMESPACE, "--type=merge", "-p", &change.to_string()])
         .await?;
     world.kubectl(&["delete", "pod", "db-0", "-n", NAMESPACE]).await?;
-    let low = |sight: &Sight| sight.uid != old.uid && sight.get(keys::CPU_BAND) == "low";
+    let low = |sight: &Sight| sight.uid != old.uid && sight.get(keys::MEMORY_BAND) == "low";
     let new = world.history.wait((NAMESPACE, "db-0"), Timestamp::now(), START, low).await?;
     let sights = world.history.of(NAMESPACE, "db-0");
-    let bands: Vec<_> = sights.iter().filter(|s| s.uid == new.uid).map(|s| s.get(keys::CPU_BAND)).collect();
-    ensure!(bands == ["", "low"], "the new pod went through {bands:?}");
+    let bands: Vec<_> =
+        sights.iter().filter(|s| s.uid == new.uid).map(|s| s.get(keys::MEMORY_BAND)).collect();
+    ensure!(bands.iter().all(|band| ["", "low"].contains(band)), "the new pod went through {bands:?}");
     Ok(String::new())
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use plimsoll_contract::keys;
+use tokio::time::sleep;
 
 use crate::Verdict;
 use crate::pods::{NODES, SHOP, START, shop};
@@ -24,6 +25,8 @@ pub(crate) async fn one_command_installs_it_and_the_first_report_comes_within_tw
         Ok(pods.iter().filter(running).count() == shop().len())
     };
     world.until("the pods to run", START, all).await?;
+    // What fills memory shall have done so.
+    sleep(Duration::from_secs(10)).await;
     let begun = Instant::now();
     world.kubectl(&["apply", "-k", OVERLAY]).await?;
     let reports = async |count: usize| {

@@ -21,6 +21,9 @@ pub(crate) const STIR: &str = "while :; do sleep 0.3; done";
 /// Takes nothing.
 pub(crate) const SLEEP: &str = "sleep 99999";
 
+/// Holds three quarters of 32 MiB.
+pub(crate) const HOARD: &str = "head -c 25m /dev/zero >/dev/shm/hoard; sleep 99999";
+
 /// A kind of pod, and what its labels shall say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
@@ -80,7 +83,7 @@ pub(crate) const KINDS: [Kind; 6] = [
     },
     Kind {
         name: "memory-hoarder",
-        script: "head -c 25m /dev/zero >/dev/shm/hoard; sleep 99999",
+        script: HOARD,
         requests: ["20m", "16Mi"],
         limits: ["900m", "32Mi"],
         qos: "Burstable",

@@ -58,7 +58,7 @@ pub(crate) async fn a_real_prometheus_gets_the_series(world: &World) -> Verdict 
 fn configuration(kubeconfig: &Path) -> anyhow::Result<String> {
     let (_, jobs) = SHIPPED.split_once("plimsoll.yaml: |\n").context("the component has no plimsoll.yaml")?;
     let jobs: Vec<_> = jobs.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
-    let found = format!("- role: pod\n            kubeconfig_file: {}", kubeconfig.display());
+    let found = format!("- role: pod\n        kubeconfig_file: {}", kubeconfig.display());
     Ok(jobs.join("\n").replace("- role: pod", &found).replace("scrape_interval: 15s", "scrape_interval: 5s")
         + "\n")
 }

@@ -21,7 +21,7 @@ const NAMESPACE: &str = "steps";
 /// Pods; the second half steps up when the first has stepped down, so that there is CPU for all.
 const PODS: usize = 20;
 /// A container's start is a load, too: the bands must be low again before the step.
-const CALM: u64 = 110;
+const CALM: u64 = 150;
 /// How long the load is high.
 const HIGH: u64 = 40;
 /// DESIGN 9, and what this machine's two cores under three nodes may add to the slowest.

@@ -135,6 +135,12 @@ pub(super) enum Failure {
     Unknown(UnknownReason),
 }
 
+/// A kernel without pressure accounting, or with it switched off, is how that node is, and no error.
+fn is_without_pressure(file: File, reason: UnknownReason) -> bool {
+    matches!(file, File::CpuPressure | File::MemoryPressure)
+        && matches!(reason, UnknownReason::Absent | UnknownReason::NoController)
+}
+
 /// Reads files into one buffer and keeps the counts.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -206,7 +212,9 @@ impl Reader {
     }
 
     fn unknown(&mut self, file: File, reason: UnknownReason) -> Failure {
-        self.errors.count(file, reason);
+        if !is_without_pressure(file, reason) {
+            self.errors.count(file, reason);
+        }
         Failure::Unknown(reason)
     }
 

@@ -22,6 +22,9 @@ use crate::sample::{CpuCounters, Inode, MemoryDetail, Moment, Read, Reading, Tar
 pub(super) const DETAIL_EVERY: u64 = 5;
 /// Every how many sweeps the limits of a pod that is not managed are read.
 pub(super) const LIMITS_EVERY: u64 = 10;
+/// For so many sweeps the limits of a new cgroup are read in every one: the runtime sets them a moment after it made the
+/// cgroup, and a first band of the request, because the quota was not there yet, would be wrong.
+pub(super) const YOUNG: u8 = 20;
 /// So that limits and details of one cgroup do not fall into the same sweep.
 const LIMITS_OFFSET: u64 = 2;
 /// Least often that `memory.stat` is read where it is slow.
@@ -49,6 +52,8 @@ pub(super) struct Slot {
     kept: Kept,
     /// Nothing was read yet, so everything is due.
     fresh: bool,
+    /// Sweeps in which its limits are still read every time.
+    young: u8,
     /// Whether a limit was in force when last read. A pod's own cgroup is only read while there is one.
     limited: bool,
     /// Memory in use when `memory.stat` was last read.
@@ -95,6 +100,7 @@ impl Slot {
             directories: hold.then_some(directories),
             kept: Kept::default(),
             fresh: true,
+            young: YOUNG,
             limited: false,
             detailed_at: Bytes(0),
             stat_every: DETAIL_EVERY,
@@ -186,7 +192,9 @@ impl Slot {
         let turn = sweep.tick.wrapping_add(self.phase);
         let was_limited = self.limited;
         let (mut cpu_limit, mut memory_limit) = (Read::NotDue, Read::NotDue);
-        if self.fresh || self.managed || turn % LIMITS_EVERY == LIMITS_OFFSET {
+        let young = self.young > 0;
+        self.young = self.young.saturating_sub(1);
+        if self.fresh || young || self.managed || turn % LIMITS_EVERY == LIMITS_OFFSET {
             cpu_limit = settle(files.cpu_limit(seats.quota))?;
             memory_limit = settle(files.memory_limit(seats.memory))?;
             self.limited = is_bound(&cpu_limit, self.limited) | is_bound(&memory_limit, self.limited);

@@ -134,7 +134,7 @@ impl Files<'_> {
         parse::cores(quota, period).ok_or_else(|| self.reader.malformed(File::CfsQuota))
     }
 
-    /// Missing pressure files are no error: the kernel may be built without, and v1 has none.
+    /// Missing pressure files are not counted as errors: the kernel may be built without, and v1 has none.
     pub(super) fn cpu_pressure(&mut self, seat: Option<Seat>, kept: &mut Kept) -> Result<f64, Failure> {
         self.held(seat.ok_or(ABSENT)?, &mut kept.cpu_pressure, File::CpuPressure, parse::pressure)
     }

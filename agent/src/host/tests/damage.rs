@@ -117,7 +117,9 @@ fn check(tree: &Tree, host: &mut Host, path: &Path, damage: &Damage, held: bool)
             assert_eq!(reading, &whole[target], "{what}: somebody else");
         }
     }
-    assert_eq!(host.read_errors().get(counted, damage.reason), before + 1, "{what}");
+    // A kernel may have no pressure accounting: that is no error.
+    let error = !(name.ends_with(".pressure") && damage.reason == UnknownReason::Absent);
+    assert_eq!(host.read_errors().get(counted, damage.reason), before + u64::from(error), "{what}");
 
     if path.is_dir() {
         fs::remove_dir(path).unwrap();
@@ -182,6 +184,7 @@ fn a_simulated_container_that_is_being_removed_is_malformed_until_it_is_gone() {
     let tree = Tree::bare();
     let dir = tree.container(1, 1);
     let mut host = tree.host();
+    grow_up(&mut host);
     sweep(&mut host);
     for file in fs::read_dir(tree.path(&dir)).unwrap().map(|entry| entry.unwrap().path()) {
         fs::write(file, "").unwrap();

@@ -36,7 +36,7 @@ fn everything_is_read_at_first_sight() {
 fn counters_every_sweep_details_every_fifth_limits_every_tenth_and_evenly() {
     let tree = Tree::bare();
     let mut host = many(&tree, 40);
-    sweep(&mut host);
+    grow_up(&mut host);
     for _ in 0..20 {
         let readings = sweep(&mut host);
         let count = |what: fn(&Reading) -> bool| readings.values().filter(|reading| what(reading)).count();
@@ -52,11 +52,23 @@ fn counters_every_sweep_details_every_fifth_limits_every_tenth_and_evenly() {
     }
 }
 
+/// On a real cluster pods with a limit got their first band of the request: the agent had looked before the runtime set it.
+#[test]
+fn a_quota_set_a_moment_after_the_cgroup_was_made_is_seen_in_the_next_sweep() {
+    let tree = Tree::bare();
+    let dir = tree.container(1, 1);
+    tree.write(&format!("{dir}/cpu.max"), "max 100000\n");
+    let mut host = tree.host();
+    assert_eq!(sweep(&mut host)[&container(1, 1)].cpu_limit, Read::Value(Limit::Unlimited));
+    tree.write(&format!("{dir}/cpu.max"), "50000 100000\n");
+    assert_eq!(sweep(&mut host)[&container(1, 1)].cpu_limit, Read::Value(Limit::Of(Cores(0.5))));
+}
+
 #[test]
 fn limits_of_managed_pods_are_read_in_every_sweep() {
     let tree = Tree::bare();
     let mut host = many(&tree, 4);
-    sweep(&mut host);
+    grow_up(&mut host);
     host.set_managed(BTreeSet::from([uid(1)]));
     tree.container(1, 9);
     host.discover(at(20));

@@ -144,13 +144,8 @@ fn without_the_memory_controller_memory_is_unknown_and_cpu_is_as_ever() {
     let no = UnknownReason::NoController;
     assert_eq!((web.memory, web.memory_limit), (Read::Unknown(no), Read::Unknown(no)));
     assert_eq!((web.memory_detail, web.memory_events), (Read::Unknown(no), Read::Unknown(no)));
-    let absent = host.read_errors().get(File::MemoryPressure, UnknownReason::Absent);
-    assert_eq!(absent, 6 + 2, "of every container, and of the two pods with a limit");
-    assert_eq!(
-        host.read_errors().iter().map(|(_, _, count)| count).sum::<u64>(),
-        absent,
-        "no controller is no error"
-    );
+    assert_eq!(web.memory_pressure, Read::Unknown(UnknownReason::Absent));
+    assert_eq!(host.read_errors().iter().count(), 0, "no controller and no pressure are no errors");
 }
 
 #[test]

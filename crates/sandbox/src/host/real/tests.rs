@@ -244,7 +244,7 @@ fn an_idle_container_costs_next_to_nothing_and_two_cores_are_two_threads() {
         id: new_container_id(),
         name: "busy".into(),
         limits: Limits::NONE,
-        load: Load::parse(r#"{"cpu":{"step":{"from":0.1,"to":1.2,"at":"1s"}}}"#).unwrap(),
+        load: Load::parse(r#"{"cpu":{"step":{"from":0.1,"to":1.2,"at":"60s"}}}"#).unwrap(),
     };
     host.start_container(&uid, &busy).unwrap();
     sleep(Duration::from_millis(300));
