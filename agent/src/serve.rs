@@ -101,27 +101,17 @@ fn tag(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use http::header::{ETAG, IF_NONE_MATCH};
     use jiff::Timestamp;
     use plimsoll_process::metrics::registry;
 
     use super::*;
-    use crate::args::Args;
-    use crate::config::Config;
-    use crate::host::Host;
-    use crate::sweep::Sweeper;
+    use crate::sweep::tests::sweeper_of_a_captured_tree;
 
     #[test]
     fn a_report_is_sent_once_until_a_sweep_or_a_delivery_changes_it() {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/docker/tree");
-        let args = Args::try_parse_from(["agent", "--node-name=n", "--host-root", root]).unwrap();
-        let config = Config::from_args(&args).unwrap();
-        let host = Host::open(&config.host).unwrap();
-        let shared = Arc::new(Shared::new(&config, host.node().unwrap(), Timestamp::now()));
-        let metrics = Metrics::register(&Registry::new()).unwrap();
-        let port = Port::new(shared.clone(), registry(), metrics.clone(), Duration::from_secs(1));
-        let mut sweeper = Sweeper::new(host, shared.clone(), metrics, Duration::ZERO);
+        let (mut sweeper, shared, metrics) = sweeper_of_a_captured_tree();
+        let port = Port::new(shared.clone(), registry(), metrics, Duration::from_secs(1));
         let ask = |tag: &str| {
             let request = Request::get("/v1/report").header(IF_NONE_MATCH, tag).body(()).unwrap();
             let response = port.answer(&request);

@@ -282,22 +282,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use clap::Parser;
     use prometheus::Registry;
 
     use super::*;
     use crate::args::Args;
 
-    #[tokio::test]
-    async fn a_long_period_does_not_delay_the_end() {
+    pub(crate) fn sweeper_of_a_captured_tree() -> (Sweeper, Arc<Shared>, Metrics) {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/docker/tree");
         let args = Args::try_parse_from(["agent", "--node-name=n", "--host-root", root]).unwrap();
         let config = Config::from_args(&args).unwrap();
         let host = Host::open(&config.host).unwrap();
         let shared = Arc::new(Shared::new(&config, host.node().unwrap(), Timestamp::now()));
         let metrics = Metrics::register(&Registry::new()).unwrap();
-        let sweeper = Sweeper::new(host, shared.clone(), metrics, Duration::ZERO);
+        (Sweeper::new(host, shared.clone(), metrics.clone(), Duration::ZERO), shared, metrics)
+    }
+
+    #[tokio::test]
+    async fn a_long_period_does_not_delay_the_end() {
+        let (sweeper, shared, _) = sweeper_of_a_captured_tree();
         let shutdown = Shutdown::new();
         let task = tokio::spawn(run(sweeper, Duration::from_secs(15), shutdown.clone()));
         while shared.sweeps() == 0 {

@@ -82,6 +82,26 @@ pub struct PodFacts {
     pub service_account: String,
 }
 
+#[cfg(test)]
+impl PodFacts {
+    /// A pod of which nothing is known but its names, for tests.
+    pub(crate) fn bare(namespace: &str, name: &str, uid: &str) -> PodFacts {
+        PodFacts {
+            pod: PodName::new(namespace, name),
+            uid: uid.to_owned(),
+            cgroup_uid: None,
+            node: None,
+            finished: false,
+            terminating: false,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            containers: Vec::new(),
+            controller: None,
+            service_account: "default".to_owned(),
+        }
+    }
+}
+
 /// What we keep of a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerFacts {

@@ -50,9 +50,7 @@ pub(super) struct Slot {
     /// `None`: opened on demand.
     directories: Option<Directories>,
     kept: Kept,
-    /// Nothing was read yet, so everything is due.
-    fresh: bool,
-    /// Sweeps in which its limits are still read every time.
+    /// Sweeps in which its limits are still read every time; at [`YOUNG`] nothing was read yet, so everything is due.
     young: u8,
     /// Whether a limit was in force when last read. A pod's own cgroup is only read while there is one.
     limited: bool,
@@ -99,7 +97,6 @@ impl Slot {
             phase: 0,
             directories: hold.then_some(directories),
             kept: Kept::default(),
-            fresh: true,
             young: YOUNG,
             limited: false,
             detailed_at: Bytes(0),
@@ -192,15 +189,14 @@ impl Slot {
         let turn = sweep.tick.wrapping_add(self.phase);
         let was_limited = self.limited;
         let (mut cpu_limit, mut memory_limit) = (Read::NotDue, Read::NotDue);
-        let young = self.young > 0;
+        let (fresh, young) = (self.young == YOUNG, self.young > 0);
         self.young = self.young.saturating_sub(1);
-        if self.fresh || young || self.managed || turn % LIMITS_EVERY == LIMITS_OFFSET {
+        if young || self.managed || turn % LIMITS_EVERY == LIMITS_OFFSET {
             cpu_limit = settle(files.cpu_limit(seats.quota))?;
             memory_limit = settle(files.memory_limit(seats.memory))?;
             self.limited = is_bound(&cpu_limit, self.limited) | is_bound(&memory_limit, self.limited);
         }
         if self.target.container.is_none() && !self.limited && !was_limited {
-            self.fresh = false;
             return Ok(None);
         }
         let before = (sweep.clock)();
@@ -208,9 +204,9 @@ impl Slot {
         let at = Moment((before.0 + (sweep.clock)().0) / 2);
         let memory = settle(files.memory(seats.memory, &mut self.kept))?;
 
-        let due = self.fresh || turn.is_multiple_of(DETAIL_EVERY);
+        let due = fresh || turn.is_multiple_of(DETAIL_EVERY);
         let mut reading = Reading { cpu, cpu_limit, memory, memory_limit, ..self.blank(at) };
-        if self.stat_is_due(turn, memory) {
+        if fresh || self.stat_is_due(turn, memory) {
             reading.memory_detail = settle(self.detail(&mut files, memory, sweep))?;
         }
         if due {
@@ -218,7 +214,6 @@ impl Slot {
             reading.memory_pressure = settle(files.memory_pressure(seats.pressure, &mut self.kept))?;
             reading.memory_events = settle(files.memory_events(seats.memory, &mut self.kept))?;
         }
-        self.fresh = false;
         Ok(Some(reading))
     }
 
@@ -248,7 +243,7 @@ impl Slot {
             // Where the read is slow, movement is no reason to suffer it more often.
             self.stat_every == DETAIL_EVERY && change >= CHARGE_BATCH && change >= self.detailed_at.0 / 20
         });
-        self.fresh || moved || turn.is_multiple_of(self.stat_every)
+        moved || turn.is_multiple_of(self.stat_every)
     }
 
     fn detail<C: Fn() -> Moment>(
@@ -310,6 +305,6 @@ fn is_bound<T: Copy>(limit: &Read<Limit<T>>, before: bool) -> bool {
 impl Slot {
     /// Everything is due again.
     pub(super) fn refresh(&mut self) {
-        self.fresh = true;
+        self.young = YOUNG;
     }
 }

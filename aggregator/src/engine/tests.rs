@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use plimsoll_contract::report::{Capacity, CpuLoad, MemoryLoad, PodReport, VERSION};
-use plimsoll_contract::{Band, Basis, Bytes, Cores, NodeName, PodName, PodUid, Report};
+use plimsoll_contract::{Band, Basis, Bytes, Cores, NodeName, PodUid, Report};
 
 use super::*;
 use crate::core::Settings;
@@ -11,17 +11,9 @@ const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
 
 fn pod() -> PodFacts {
     PodFacts {
-        pod: PodName::new("shop", "web"),
-        uid: UID.to_owned(),
         cgroup_uid: PodUid::new(UID).ok(),
         node: NodeName::new("n1").ok(),
-        finished: false,
-        terminating: false,
-        labels: [].into(),
-        annotations: [].into(),
-        containers: Vec::new(),
-        controller: None,
-        service_account: "default".to_owned(),
+        ..PodFacts::bare("shop", "web", UID)
     }
 }
 

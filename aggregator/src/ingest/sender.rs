@@ -81,17 +81,10 @@ mod tests {
 
     fn pod() -> PodFacts {
         PodFacts {
-            pod: PodName::new("plimsoll-agents", "agent-x"),
-            uid: "u".into(),
-            cgroup_uid: None,
             node: NodeName::new("n1").ok(),
-            finished: false,
-            terminating: false,
-            labels: [].into(),
-            annotations: [].into(),
-            containers: Vec::new(),
             controller: Some("DaemonSet/plimsoll-agent".into()),
             service_account: "plimsoll-agent".into(),
+            ..PodFacts::bare("plimsoll-agents", "agent-x", "u")
         }
     }
 

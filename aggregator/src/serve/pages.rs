@@ -72,19 +72,7 @@ mod tests {
     use crate::input::{Input, Now, PodFacts};
 
     fn pod(number: usize) -> PodFacts {
-        PodFacts {
-            pod: PodName::new("shop", &format!("pod-{number:05}")),
-            uid: number.to_string(),
-            cgroup_uid: None,
-            node: None,
-            finished: false,
-            terminating: false,
-            labels: [].into(),
-            annotations: [].into(),
-            containers: Vec::new(),
-            controller: None,
-            service_account: "default".to_owned(),
-        }
+        PodFacts::bare("shop", &format!("pod-{number:05}"), &number.to_string())
     }
 
     async fn listed(count: usize) -> (Vec<PodStatus>, usize) {
