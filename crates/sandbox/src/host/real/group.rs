@@ -30,6 +30,8 @@ const MOST_SHARES: u64 = 262_144;
 const MOST_WEIGHT: u64 = 10_000;
 /// How long a cgroup may take to become empty once its processes are dead.
 const LINGER: Duration = Duration::from_millis(20);
+/// For how many times [`LINGER`] processes of a dead run are believed to be dying.
+const DYING: u32 = 50;
 
 /// One directory of ours in every hierarchy that matters.
 #[derive(Debug, Clone)]
@@ -175,8 +177,8 @@ impl Grove {
                 ours && pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()
             })
         };
-        // A process of another pid namespace looks dead from here: what is inhabited is not a leftover.
-        let empty = |directory: &PathBuf| !is_inhabited(directory);
+        // A process of another pid namespace looks dead from here: what stays inhabited is not a leftover.
+        let empty = |directory: &PathBuf| empties(directory);
         for mount in &self.mounts {
             let entries = fs::read_dir(mount.join(&self.above)).into_iter().flatten().flatten();
             for directory in entries.filter(dead).map(|entry| entry.path()).filter(empty) {
@@ -239,6 +241,17 @@ fn v1_mounts() -> Result<Vec<PathBuf>, WhyNot> {
         }
     }
     Ok(mounts)
+}
+
+/// Whether the processes in a cgroup and below it, if any, are only on their way out: the threads of a killed process
+/// leave one by one, and until the last has left the process counts as an inhabitant.
+fn empties(directory: &Path) -> bool {
+    (0..DYING).any(|round| {
+        if round > 0 {
+            thread::sleep(LINGER);
+        }
+        !is_inhabited(directory)
+    })
 }
 
 /// Whether a process lives in a cgroup or below it; also when that cannot be said.
