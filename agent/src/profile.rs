@@ -10,7 +10,7 @@ use plimsoll_contract::band::{HIGH_FROM, MODERATE_FROM};
 /// The numbers behind the bands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// Time between two sweeps. A gap of more than three of these is a gap in the data.
+    /// Time between two sweeps.
     pub period: Duration,
     /// Half-life of the smoothing.
     pub half_life: Duration,
@@ -85,14 +85,21 @@ impl Profile {
         }
     }
 
-    /// The longest time between two readings that still says something about the time between them.
+    /// The longest time between two readings that still says something about the time between them. A counter's mean is
+    /// exact however late it is read, so a starved agent goes on; but a machine that stood still meanwhile used nothing,
+    /// and that must not last long enough to lower a band: hence a quarter of the dwell (`docs/adr/0008`).
     pub fn longest_gap(&self) -> Duration {
+        self.late_sweep().max(self.dwell_off.min(self.memory) / 4)
+    }
+
+    /// From here on a sweep is late.
+    fn late_sweep(&self) -> Duration {
         self.period.saturating_mul(3)
     }
 
     /// How long a band outlives its data before it becomes `unknown`.
     pub fn patience(&self) -> Duration {
-        self.longest_gap().max(self.half_life)
+        self.late_sweep().max(self.half_life)
     }
 
     /// Whether the numbers make sense together.

@@ -162,7 +162,10 @@ pub enum Refusal {
 impl Refusal {
     /// As the report says it.
     pub fn reason(self) -> UnknownReason {
-        UnknownReason::CounterReset
+        match self {
+            Refusal::Gap => UnknownReason::Gap,
+            _ => UnknownReason::CounterReset,
+        }
     }
 }
 

@@ -202,6 +202,7 @@ fn words(reason: UnknownReason) -> &'static str {
         UnknownReason::Malformed => "a cgroup file is malformed",
         UnknownReason::Failed => "reading its cgroup fails",
         UnknownReason::CounterReset => "a counter was reset",
+        UnknownReason::Gap => "not read for too long",
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use plimsoll_contract::keys;
 use plimsoll_contract::status::PodStatus;
-use tokio::time::sleep;
 
 use crate::Verdict;
 use crate::pods::{NODES, SLEEP, pod};
@@ -16,7 +18,9 @@ use crate::world::World;
 
 const NAMESPACE: &str = "churn";
 const PODS: usize = 60;
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Lives under way on a node: it has one slow CPU, and starts no more pods a minute when more of them wait for it.
+const AT_ONCE: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Open descriptors of the agents, by node.
 async fn descriptors(world: &World) -> anyhow::Result<BTreeMap<&'static str, usize>> {
@@ -30,32 +34,29 @@ async fn descriptors(world: &World) -> anyhow::Result<BTreeMap<&'static str, usi
     Ok(counts)
 }
 
+/// A pod is made, runs, and is deleted at once.
+async fn live(world: &World, name: String, node: &str) -> anyhow::Result<()> {
+    world.run(NAMESPACE, vec![pod(&name, node, SLEEP, ["1m", "1Mi"], ["900m", "16Mi"])]).await?;
+    let runs = async || {
+        let status = world.pod(NAMESPACE, &name).await?.status;
+        Ok(status.is_some_and(|status| status.phase.as_deref() == Some("Running")))
+    };
+    world.until(&format!("{name} to run"), PATIENCE, runs).await?;
+    world.kubectl(&["delete", "pod", "-n", NAMESPACE, &name, "--wait=false"]).await?;
+    let gone = async || Ok(world.pods(NAMESPACE, "").await?.iter().all(|pod| pod.name_any() != name));
+    world.until(&format!("{name} to be gone"), PATIENCE, gone).await.map(drop)
+}
+
 pub(crate) async fn sixty_short_lives_leave_nothing_behind(world: &World) -> Verdict {
     let before = descriptors(world).await?;
     let (since, begun) = (Timestamp::now(), Instant::now());
-    let names: Vec<_> = (0..PODS).map(|number| format!("mayfly-{number}")).collect();
-    let made = names.iter().zip(NODES.iter().cycle());
-    let made = made.map(|(name, node)| pod(name, node, SLEEP, ["1m", "1Mi"], ["900m", "16Mi"])).collect();
-    world.run(NAMESPACE, made).await?;
-    let mut left = names.clone();
-    while !left.is_empty() {
-        ensure!(begun.elapsed() < PATIENCE, "{} pods never ran: {:?}", left.len(), left.first());
-        let pods = world.pods(NAMESPACE, "").await?;
-        let runs = |name: &String| {
-            pods.iter().any(|pod| {
-                pod.metadata.name.as_ref() == Some(name)
-                    && pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))
-            })
-        };
-        let (running, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(runs);
-        left = rest;
-        for name in running {
-            world.kubectl(&["delete", "pod", "-n", NAMESPACE, &name, "--wait=false"]).await?;
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
-    let gone = async || Ok(world.pods(NAMESPACE, "").await?.is_empty());
-    world.until("all to be gone", PATIENCE, gone).await?;
+    world.namespace(NAMESPACE).await?;
+    let nodes = NODES.map(|node| {
+        let names = (0..PODS / NODES.len()).map(move |number| format!("mayfly-{number}-{node}"));
+        let lives = stream::iter(names).map(move |name| live(world, name, node)).buffer_unordered(AT_ONCE);
+        lives.try_collect::<Vec<()>>()
+    });
+    try_join_all(nodes).await?;
     let took = begun.elapsed().as_secs_f64();
 
     for (name, sights) in world.history.within(NAMESPACE) {

@@ -2,19 +2,35 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use k8s_openapi::api::core::v1::{ContainerPort, Pod};
+use serde_json::{Map, Value, json};
 
 use crate::Verdict;
-use crate::pods::{KINDS, NODES, SHOP, START};
+use crate::pods::{KINDS, NODES, SHOP};
 use crate::world::World;
 
+/// Several scrapes of 5 s, and their start.
+const SCRAPED: Duration = Duration::from_secs(60);
 const ADDRESS: &str = "127.0.0.1:19090";
 const SHIPPED: &str = include_str!("../../manifests/components/prometheus/scrape.yaml");
 
 /// Ends with its owner.
 struct Server(Child);
+
+impl Server {
+    /// Whether it still runs, and the last it wrote.
+    fn last_words(&mut self, folder: &Path) -> String {
+        let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+        let state = match self.0.try_wait() {
+            Ok(Some(status)) => format!("Prometheus ended ({status})"),
+            _ => "Prometheus runs".to_owned(),
+        };
+        format!("{state}; its last words: {}", log.lines().last().unwrap_or_default())
+    }
+}
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -26,8 +42,8 @@ impl Drop for Server {
 pub(crate) async fn a_real_prometheus_gets_the_series(world: &World) -> Verdict {
     let program = std::env::var_os("PROMETHEUS").map_or_else(|| PathBuf::from("prometheus"), PathBuf::from);
     let folder = tempfile::tempdir()?;
-    std::fs::write(folder.path().join("prometheus.yml"), configuration(&world.kubeconfig)?)?;
-    let _server = start(&program, folder.path())?;
+    std::fs::write(folder.path().join("prometheus.yml"), configuration(world).await?.to_string())?;
+    let mut server = start(&program, folder.path())?;
     let mut said = Vec::new();
     for kind in &KINDS {
         let band = match kind.cpu[0] {
@@ -38,7 +54,8 @@ pub(crate) async fn a_real_prometheus_gets_the_series(world: &World) -> Verdict 
         let name = kind.on(NODES[0]);
         let labels = format!("{{namespace=\"{SHOP}\",pod=\"{name}\",resource=\"cpu\"}}");
         let right = async || Ok(query(&format!("plimsoll_pod_band{labels}")).await?.as_deref() == Some(band));
-        world.until(&format!("{name}'s band in Prometheus"), START, right).await?;
+        let shown = world.until(&format!("{name}'s band in Prometheus"), SCRAPED, right).await;
+        shown.with_context(|| server.last_words(folder.path()))?;
         let share = format!(
             "plimsoll_pod_utilization_ratio{{namespace=\"{SHOP}\",pod=\"{name}\",resource=\"cpu\",basis=\"{}\"}}",
             kind.cpu[1]
@@ -54,13 +71,45 @@ pub(crate) async fn a_real_prometheus_gets_the_series(world: &World) -> Verdict 
     Ok(format!("{} bands and shares, 3 agents, the aggregator", said.len()))
 }
 
-/// The shipped jobs, scraped more often, found with our kubeconfig.
-fn configuration(kubeconfig: &Path) -> anyhow::Result<String> {
-    let (_, jobs) = SHIPPED.split_once("plimsoll.yaml: |\n").context("the component has no plimsoll.yaml")?;
-    let jobs: Vec<_> = jobs.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
-    let found = format!("- role: pod\n        kubeconfig_file: {}", kubeconfig.display());
-    Ok(jobs.join("\n").replace("- role: pod", &found).replace("scrape_interval: 15s", "scrape_interval: 5s")
-        + "\n")
+/// The shipped jobs, scraped more often. Debian's Prometheus has no Kubernetes discovery: each job gets what that would
+/// find, so that the job's own rules choose from it.
+async fn configuration(world: &World) -> anyhow::Result<Value> {
+    let shipped: Value = serde_saphyr::from_str(SHIPPED)?;
+    let jobs = shipped["data"]["plimsoll.yaml"].as_str().context("the component has no plimsoll.yaml")?;
+    let mut configuration: Value = serde_saphyr::from_str(jobs)?;
+    for job in configuration["scrape_configs"].as_array_mut().into_iter().flatten() {
+        let discovery = job["kubernetes_sd_configs"].take();
+        ensure!(discovery[0]["role"] == "pod", "a discovery that this test does not know: {discovery}");
+        let mut targets = Vec::new();
+        for namespace in discovery[0]["namespaces"]["names"].as_array().into_iter().flatten() {
+            let pods = world.pods(namespace.as_str().context("a name")?, "").await?;
+            targets.extend(pods.iter().flat_map(discovered));
+        }
+        let job = job.as_object_mut().context("a job is an object")?;
+        job.remove("kubernetes_sd_configs");
+        job.insert("static_configs".into(), targets.into());
+        job.insert("scrape_interval".into(), "5s".into());
+    }
+    Ok(configuration)
+}
+
+/// The targets of a pod: one for each port of its containers, with the labels that discovery gives.
+fn discovered(pod: &Pod) -> Vec<Value> {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
+    let labels = pod.metadata.labels.iter().flatten().map(|(key, value)| {
+        let name = key.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        (format!("__meta_kubernetes_pod_label_{name}"), json!(value))
+    });
+    let mut labels: Map<String, Value> = labels.collect();
+    labels.insert("__meta_kubernetes_pod_node_name".into(), json!(spec.node_name));
+    let ports = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
+    let target = |port: &ContainerPort| {
+        let mut labels = labels.clone();
+        labels.insert("__meta_kubernetes_pod_container_port_name".into(), json!(port.name));
+        json!({"targets": [format!("{address}:{}", port.container_port)], "labels": labels})
+    };
+    ports.map(target).collect()
 }
 
 fn start(program: &Path, folder: &Path) -> anyhow::Result<Server> {

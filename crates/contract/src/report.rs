@@ -147,11 +147,13 @@ pub enum UnknownReason {
     Failed,
     /// The counter moved backwards, or faster than the node can.
     CounterReset,
+    /// Nothing was read for too long: the agent was starved, or the machine slept.
+    Gap,
 }
 
 impl UnknownReason {
     /// Every reason.
-    pub const ALL: [UnknownReason; 9] = [
+    pub const ALL: [UnknownReason; 10] = [
         UnknownReason::WarmingUp,
         UnknownReason::NotInRoster,
         UnknownReason::RequestUnknown,
@@ -161,6 +163,7 @@ impl UnknownReason {
         UnknownReason::Malformed,
         UnknownReason::Failed,
         UnknownReason::CounterReset,
+        UnknownReason::Gap,
     ];
 
     /// The word in JSON and metrics.
@@ -175,6 +178,7 @@ impl UnknownReason {
             UnknownReason::Malformed => "malformed",
             UnknownReason::Failed => "failed",
             UnknownReason::CounterReset => "counter_reset",
+            UnknownReason::Gap => "gap",
         }
     }
 }

@@ -120,7 +120,7 @@ fn a_machine_that_slept_for_hours_catches_nothing_up_and_invents_no_rate() {
     assert_eq!(seen, [Seen { at: woke, resource: Resource::Cpu, from: Low, to: Unknown }]);
     let report = sim.book.full_report(&head(), at(sim.now)).pods.remove(0);
     assert_eq!(report.containers[0].cpu.cores, None, "no rate over the sleep");
-    assert_eq!(report.cpu.reason, Some(UnknownReason::CounterReset));
+    assert_eq!(report.cpu.reason, Some(UnknownReason::Gap));
     let seen = sim.run_cpu(woke + 60.0);
     assert_eq!(seen, [Seen { at: woke + 10.0, resource: Resource::Cpu, from: Unknown, to: Low }]);
     assert_eq!(
@@ -140,6 +140,34 @@ fn a_pause_of_the_agent_alone_does_not_count_as_dwell() {
     let seen = sim.run_cpu(woke + 30.0);
     assert!(came_to(&seen, High) - woke >= 10.0, "{seen:?}");
     assert!(seen.iter().all(|seen| seen.to != Unknown), "{seen:?}");
+}
+
+#[test]
+fn a_starved_agent_that_reads_every_tenth_second_still_says_the_band() {
+    let step = 60.0;
+    let mut sim = Sim::one(Profile::standard(), Cgroup::using(move |t| if t < step { 0.1 } else { 0.9 }));
+    sim.run(30.0);
+    let mut seen = Vec::new();
+    while sim.now < 150.0 {
+        sim.sleep(9.0);
+        seen.extend(sim.run_cpu(sim.now));
+    }
+    let bands: Vec<_> = seen.iter().map(|seen| seen.to).collect();
+    assert!(!bands.contains(&Unknown), "{seen:?}");
+    assert_eq!(bands.last(), Some(&High), "{seen:?}");
+    assert!(came_to(&seen, High) - step <= 40.0, "{seen:?}");
+}
+
+#[test]
+fn a_machine_that_stands_still_now_and_then_lowers_no_band() {
+    // 14 s in which nothing ran, each third of a minute
+    let mut sim = Sim::one(Profile::standard(), hot());
+    sim.run(29.0);
+    assert_eq!(sim.cpu(), High);
+    for _ in 0..10 {
+        sim.stand_still(14.0);
+        assert_eq!(sim.run_cpu(sim.now + 20.0), []);
+    }
 }
 
 #[test]

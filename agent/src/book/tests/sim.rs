@@ -246,6 +246,11 @@ impl Sim {
         self.now += seconds;
     }
 
+    /// Time passes in which nothing runs at all.
+    pub(crate) fn stand_still(&mut self, seconds: f64) {
+        self.now += seconds;
+    }
+
     /// Sweeps once a period until `end`.
     pub(crate) fn run(&mut self, end: f64) -> Vec<Seen> {
         let mut seen = Vec::new();
