@@ -1,7 +1,8 @@
 //! The pause switch: ConfigMap `plimsoll-control` in our namespace, key `paused`. Watched by name; never written.
 //!
 //! No ConfigMap, no key, or `false` means go on. Anything else than `true` or `false` pauses too, and says so: who
-//! mistypes a brake wants to stop.
+//! mistypes a brake wants to stop. Until it was read once, [`leader::tell`](crate::leader::tell) does not let anything
+//! be written: a replica that starts while the brake is on shall not write before it notices.
 
 use std::pin::pin;
 
@@ -12,6 +13,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 use plimsoll_contract::keys;
 use plimsoll_process::shutdown::Shutdown;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::calls::Pauses;
@@ -21,9 +23,7 @@ use crate::input::Input;
 use crate::metrics::Metrics;
 use crate::readiness::{Part, Readiness};
 
-const KEY: &str = "paused";
-
-/// Follows the switch until the shutdown.
+/// Follows the switch until the shutdown, and says in the channel once the core knows how it stands.
 ///
 /// # Errors
 /// Never before the shutdown.
@@ -33,6 +33,7 @@ pub async fn follow(
     engine: Engine,
     readiness: Readiness,
     metrics: Metrics,
+    read: watch::Sender<bool>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
@@ -68,12 +69,14 @@ pub async fn follow(
             tracing::info!(paused, "pause switch");
             engine.submit(Input::Paused(paused));
         }
+        read.send_if_modified(|read| !std::mem::replace(read, true));
     }
     Ok(())
 }
 
 fn is_paused(map: &ConfigMap) -> bool {
-    let value = map.data.as_ref().and_then(|data| data.get(KEY)).map_or("", |value| value.trim());
+    let value =
+        map.data.as_ref().and_then(|data| data.get(keys::CONTROL_PAUSED)).map_or("", |value| value.trim());
     match value {
         "" | "false" => false,
         "true" => true,
@@ -98,7 +101,7 @@ mod tests {
             (Some("yes"), true),
         ];
         for (value, paused) in table {
-            let data = value.map(|value| [(KEY.to_owned(), value.to_owned())].into());
+            let data = value.map(|value| [(keys::CONTROL_PAUSED.to_owned(), value.to_owned())].into());
             assert_eq!(is_paused(&ConfigMap { data, ..ConfigMap::default() }), paused, "{value:?}");
         }
     }

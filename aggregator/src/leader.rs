@@ -56,15 +56,21 @@ pub async fn claim(
     Ok(())
 }
 
-/// Tells the core what the channel says, until the shutdown.
+/// Tells the core what the channel says, from when the pause switch was read until the shutdown.
 ///
 /// # Errors
-/// If the channel's other end is gone before the shutdown.
+/// If the other end of a channel is gone before the shutdown.
 pub async fn tell(
     mut epoch: watch::Receiver<Option<u64>>,
+    mut switch_read: watch::Receiver<bool>,
     engine: Engine,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
+    tokio::select! {
+        biased;
+        () = shutdown.triggered() => return Ok(()),
+        read = switch_read.wait_for(|read| *read) => { read.context("nobody watches the pause switch any more")?; }
+    }
     loop {
         let now = *epoch.borrow_and_update();
         engine.submit(Input::Leading(now));

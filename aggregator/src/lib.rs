@@ -146,6 +146,8 @@ struct Program {
     readiness: Readiness,
     engine: Engine,
     outlets: Outlets,
+    /// Whether the core knows how the pause switch stands.
+    switch_read: watch::Sender<bool>,
     shutdown: Shutdown,
 }
 
@@ -160,7 +162,8 @@ impl Program {
         let (engine, outlets) = Engine::new(Core::new(settings), recorder);
         registry.register(Box::new(CoreCollector::new(engine.clone())?))?;
         let readiness = Readiness::new();
-        Ok(Program { config, clients, registry, metrics, readiness, engine, outlets, shutdown })
+        let switch_read = watch::Sender::new(false);
+        Ok(Program { config, clients, registry, metrics, readiness, engine, outlets, switch_read, shutdown })
     }
 
     /// What reaches the core without being asked for.
@@ -178,7 +181,8 @@ impl Program {
             cluster::follow::<cluster::Namespaces>(Api::all(reads.clone()), e, r, m, s),
         );
         let (e, r, m, s) = parts();
-        tasks.spawn("control", control::follow(reads.clone(), self.config.namespace.clone(), e, r, m, s));
+        let (namespace, read) = (self.config.namespace.clone(), self.switch_read.clone());
+        tasks.spawn("control", control::follow(reads.clone(), namespace, e, r, m, read, s));
         tasks.spawn("tick", engine.clone().tick(self.shutdown.clone()));
     }
 
@@ -227,7 +231,8 @@ impl Program {
 
     /// What the core wants done, once this replica may.
     fn act(self, tasks: &mut Tasks) {
-        let Program { config, clients, metrics, readiness, engine, outlets, shutdown, registry: _ } = self;
+        let Program { config, clients, metrics, readiness, engine, outlets, switch_read, shutdown, .. } =
+            self;
         let (claimed, epoch) = watch::channel(None);
         let claim = leader::claim(
             clients.writes.clone(),
@@ -238,7 +243,8 @@ impl Program {
             shutdown.clone(),
         );
         tasks.spawn("lease", claim);
-        tasks.spawn("leading", leader::tell(epoch, engine.clone(), shutdown.clone()));
+        tasks
+            .spawn("leading", leader::tell(epoch, switch_read.subscribe(), engine.clone(), shutdown.clone()));
         let announce = apply::announce(
             clients.writes.clone(),
             config.identity,

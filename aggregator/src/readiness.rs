@@ -21,7 +21,7 @@ pub enum Part {
     Namespaces,
     /// The Lease is ours. Not needed to be ready.
     Lease,
-    /// The pause switch is watched. Not needed to be ready.
+    /// The pause switch is watched. Not needed to be ready; nothing is written before.
     Control,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// See how loaded the pods of a cluster are, and of what.
+/// See how loaded the pods of a cluster are, and of what; and take off again what Plimsoll wrote on them.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "plimsoll", version, max_term_width = 110)]
 pub struct Args {
@@ -36,6 +36,10 @@ pub enum Command {
     Labels(LabelsArgs),
     /// Show the load of the pods, live
     Top(TopArgs),
+    /// Stop Plimsoll from writing on pods, or let it write again
+    Pause(PauseArgs),
+    /// Pause Plimsoll and take its labels and annotations off the pods; what others own stays
+    Cleanup(CleanupArgs),
 }
 
 /// Flags of `plimsoll labels`.
@@ -65,6 +69,49 @@ pub enum Output {
     Json,
     /// One line a label: namespace, pod, label, value
     Csv,
+}
+
+/// Flags of `plimsoll pause`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PauseArgs {
+    /// Let it write again
+    #[arg(long)]
+    pub off: bool,
+    /// Where to ask whether it has paused: the aggregator's plain port, such as http://127.0.0.1:9619 after
+    /// `kubectl port-forward` [default: every pod of the aggregator, through the API server's proxy]
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub url: Option<http::Uri>,
+}
+
+/// Flags of `plimsoll cleanup`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CleanupArgs {
+    /// Only the pods of this namespace; Plimsoll is paused as a whole all the same [default: all]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Change nothing, say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; nothing is asked either when the input is not a terminal
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How to print what was done
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Account,
+    /// Where to ask whether it has paused: the aggregator's plain port, such as http://127.0.0.1:9619 after
+    /// `kubectl port-forward` [default: every pod of the aggregator, through the API server's proxy]
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub url: Option<http::Uri>,
+}
+
+/// How it is printed what was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Account {
+    /// For a person; long lists are cut
+    #[default]
+    Text,
+    /// One object with every pod
+    Json,
 }
 
 /// Flags of `plimsoll top`.
@@ -151,17 +198,37 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_with_its_flag_and_what_would_be_right() {
-        let table: [(&[&str], &str, &str); 5] = [
+        let table: [(&[&str], &str, &str); 8] = [
             (&["labels", "--output", "yaml"], "--output", "csv"),
             (&["top", "--sort", "age"], "--sort", "memory"),
             (&["top", "--every", "1ms"], "--every", "500ms"),
             (&["top", "--url", "127.0.0.1:9619"], "--url", "http://"),
             (&["top", "--url", "https://127.0.0.1:9619"], "--url", "http://"),
+            (&["pause", "--url", "ftp://127.0.0.1"], "--url", "http://"),
+            (&["cleanup", "--url", "aggregator"], "--url", "http://"),
+            (&["cleanup", "--output", "csv"], "--output", "json"),
         ];
         for (typed, flag, cure) in table {
             let typed = std::iter::once("plimsoll").chain(typed.iter().copied());
             let refusal = Args::try_parse_from(typed).unwrap_err().to_string();
             assert!(refusal.contains(flag) && refusal.contains(cure), "{refusal}");
         }
+    }
+
+    #[test]
+    fn cleanup_and_pause_do_the_whole_thing_unless_told_otherwise() {
+        let typed = |words: &[&str]| {
+            Args::try_parse_from(std::iter::once("plimsoll").chain(words.iter().copied())).unwrap().command
+        };
+        let Command::Cleanup(cleanup) = typed(&["cleanup"]) else { panic!("not a cleanup") };
+        assert!(!cleanup.dry_run && !cleanup.yes && cleanup.namespace.is_none());
+        let all = ["cleanup", "-n", "shop", "--dry-run", "-y", "-o", "json", "--url", "http://127.0.0.1:1"];
+        let Command::Cleanup(cleanup) = typed(&all) else { panic!("not a cleanup") };
+        assert!(cleanup.dry_run && cleanup.yes && cleanup.url.is_some());
+        assert_eq!((cleanup.namespace.as_deref(), cleanup.output), (Some("shop"), Account::Json));
+        let Command::Pause(pause) = typed(&["pause"]) else { panic!("not a pause") };
+        assert!(!pause.off);
+        let Command::Pause(pause) = typed(&["pause", "--off"]) else { panic!("not a pause") };
+        assert!(pause.off);
     }
 }

@@ -145,6 +145,15 @@ pub async fn cluster(args: &ClusterArgs) -> Result<Client, Failure> {
     client(config)
 }
 
+/// The context of the kubeconfig that [`cluster`] takes, if there is one: for a person to recognize.
+pub fn context(args: &ClusterArgs) -> Option<String> {
+    let current = || match &args.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path).ok()?.current_context,
+        None => Kubeconfig::read().ok()?.current_context,
+    };
+    args.context.clone().or_else(current)
+}
+
 /// A client without credentials for one plain URL.
 ///
 /// # Errors
@@ -242,6 +251,13 @@ mod tests {
         let args = ClusterArgs { kubeconfig: Some("no/such/file".into()), context: None };
         let failure = cluster(&args).await.map(|_| ()).unwrap_err().to_string();
         assert!(failure.contains("no/such/file") && failure.contains("--kubeconfig"), "{failure}");
+    }
+
+    #[test]
+    fn the_context_is_the_one_that_was_asked_for_or_none_where_there_is_no_file() {
+        let args = ClusterArgs { kubeconfig: Some("no/such/file".into()), context: Some("mine".into()) };
+        assert_eq!(context(&args).as_deref(), Some("mine"));
+        assert_eq!(context(&ClusterArgs { context: None, ..args }), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,23 +6,33 @@
 //!                              |
 //!                              v
 //!                   PodStatus -> table::Row -> lines (plain) | screen (terminal)
+//!
+//!   plimsoll pause ----- key `paused` of ConfigMap plimsoll-control ----> API server ---> aggregator (seen to follow)
+//!   plimsoll cleanup --- the same; list; apply of nothing, a pod; list ----> API server
 //! ```
 //!
-//! It reads, with the rights of whoever runs it, and writes nothing. `plimsoll` and `kubectl plimsoll` are the same.
-//! Each request has a deadline and is sent once; a failure says what was asked, of whom, and what to do.
+//! Everything is done with the rights of whoever runs it. Only `pause` and `cleanup` write: the switch, and on pods
+//! nothing but that our own keys go. `plimsoll` and `kubectl plimsoll` are the same. Each request has a deadline and is
+//! sent once; a failure says what was asked, of whom, and what to do.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`args`] | what was typed |
 //! | [`connect`] | the way to the API server or a URL, and failures with their cure |
 //! | [`labels`] | all labels of all pods |
+//! | [`pods`] | the metadata of pods, page by page |
+//! | [`pause`] | the switch, and seeing that the aggregator follows it |
+//! | [`cleanup`] | our keys off the pods again |
 //! | [`table`] | pods as rows: pure, shared with the demo |
 //! | [`screen`] | the same rows in a terminal |
 //! | [`top`] | the live table |
 
 pub mod args;
+pub mod cleanup;
 pub mod connect;
 pub mod labels;
+pub mod pause;
+pub mod pods;
 pub mod screen;
 pub mod table;
 pub mod top;
@@ -65,6 +75,11 @@ pub async fn run(args: &Args, out: &mut (impl Write + Send)) -> anyhow::Result<(
     match &args.command {
         Command::Labels(labels) => labels::run(&connect::cluster(&args.cluster).await?, labels, out).await,
         Command::Top(top) => top::run(&top::Source::new(&args.cluster, top).await?, top, out).await,
+        Command::Pause(pause) => pause::run(&connect::cluster(&args.cluster).await?, pause, out).await,
+        Command::Cleanup(cleanup) => {
+            let context = connect::context(&args.cluster);
+            cleanup::run(&connect::cluster(&args.cluster).await?, context.as_deref(), cleanup, out).await
+        }
     }
 }
 

@@ -129,15 +129,16 @@ async fn all() -> ExitCode {
             let world = Arc::clone(&world);
             async move { (test.name, run(test, world).await) }
         });
+        let before = failed.len();
         for (name, fine) in futures_util::future::join_all(running).await {
             if fine { passed += 1 } else { failed.push(name) }
+        }
+        if failed.len() > before {
+            world.keep_logs().await;
         }
         if number == 0 && !failed.is_empty() {
             break;
         }
-    }
-    if !failed.is_empty() {
-        world.keep_logs().await;
     }
     println!("e2e: {passed} passed, {} failed, {:.0} s", failed.len(), begun.elapsed().as_secs_f64());
     for name in &failed {

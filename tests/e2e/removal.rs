@@ -1,10 +1,13 @@
 //! The account of the whole run, and the removal.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use plimsoll_contract::keys;
 
 use crate::Verdict;
@@ -40,18 +43,22 @@ pub(crate) async fn nothing_was_written_wrongly_or_twice(world: &World) -> Verdi
     Ok(format!("{} writes on {} pods; answers: {codes:?}", attempts.len(), last.len()))
 }
 
-/// As `docs/install.md` says: ignore the namespaces, then `kubectl delete -k`.
+/// As `docs/install.md` says: `plimsoll cleanup`, then `kubectl delete -k`.
 pub(crate) async fn nothing_of_ours_stays(world: &World) -> Verdict {
-    let label = format!("{}=true", keys::IGNORE);
-    world.kubectl(&["label", "namespace", "--all", "--overwrite", &label]).await?;
-    let bare = async || {
-        let pods = world.kubectl(&["get", "pods", "-A", "-o", "json"]).await?;
-        let ours = keys::WRITTEN_LABELS.iter().chain(&keys::WRITTEN_ANNOTATIONS);
-        // The label that a user set himself stays; it is the only one with this value.
-        let pods = pods.replace(&format!("\"{}\": \"mine\"", keys::CPU_BAND), "");
-        Ok(!ours.into_iter().any(|key| pods.contains(&format!("\"{key}\":"))))
-    };
-    let took = world.until("all keys of ours to be gone", Duration::from_secs(120), bare).await?;
+    let begun = Instant::now();
+    let said = world.plimsoll(&["cleanup", "--yes"]).await?;
+    let took = begun.elapsed();
+    ensure!(said.contains("the aggregator says so"), "it was not seen to pause: {said}");
+    if world.pod("owned", "owned").await.is_ok() {
+        let kept = format!("owned/owned  label {}  owner: ", keys::CPU_BAND);
+        ensure!(said.contains(&kept), "a key of a user's is not named: {said}");
+    }
+    let none = async || dirty(world).await.map(|dirty| dirty.is_empty());
+    ensure!(none().await?, "still with keys of ours: {:?}", dirty(world).await?);
+    world.throughout("no pod has a key of ours", Duration::from_secs(20), none).await?;
+    let again = world.plimsoll(&["cleanup", "--yes"]).await?;
+    ensure!(again.contains("nothing to do"), "a second run: {again}");
+
     world.kubectl(&["delete", "-k", OVERLAY, "--timeout=180s"]).await?;
     let kinds = "namespaces,pods,daemonsets,deployments,services,configmaps,secrets,serviceaccounts,clusterroles,\
                  clusterrolebindings,roles,rolebindings,priorityclasses,poddisruptionbudgets,leases,customresourcedefinitions,\
@@ -59,5 +66,20 @@ pub(crate) async fn nothing_of_ours_stays(world: &World) -> Verdict {
     let all = world.kubectl(&["get", kinds, "-A", "-o", "name", "--ignore-not-found"]).await?;
     let left: Vec<_> = all.lines().filter(|name| name.contains("plimsoll")).collect();
     ensure!(left.is_empty(), "left: {left:?}");
-    Ok(format!("{} keys were off after {:.1} s", keys::PREFIX, took.as_secs_f64()))
+    let after = world.plimsoll(&["cleanup", "--yes"]).await?;
+    ensure!(after.contains("there is no namespace plimsoll-system"), "after the removal: {after}");
+    let counted = said.lines().find(|line| line.contains("removed from")).unwrap_or_default();
+    Ok(format!("{counted}, after {:.1} s", took.as_secs_f64()))
+}
+
+/// The pods with keys of ours. The label that a user set himself stays; it is the only one with this value.
+async fn dirty(world: &World) -> anyhow::Result<Vec<String>> {
+    let pods = Api::<Pod>::all(world.client.clone()).list_metadata(&ListParams::default()).await?;
+    let written = |key: &str| keys::WRITTEN_LABELS.contains(&key) || keys::WRITTEN_ANNOTATIONS.contains(&key);
+    let ours = |key: &String, value: &String| {
+        written(key) && (key.as_str(), value.as_str()) != (keys::CPU_BAND, "mine")
+    };
+    let carries = |map: &BTreeMap<String, String>| map.iter().any(|(key, value)| ours(key, value));
+    let dirty = pods.items.iter().filter(|pod| carries(pod.labels()) || carries(pod.annotations()));
+    Ok(dirty.map(ResourceExt::name_any).collect())
 }

@@ -62,12 +62,11 @@ pub(crate) async fn a_real_prometheus_gets_the_series(world: &World) -> Verdict 
         );
         said.push(query(&share).await?.with_context(|| format!("no {share}"))?);
     }
-    let count = query("count(count by (node) (plimsoll_agent_sweep_seconds_count))").await?;
-    ensure!(count.as_deref() == Some("3"), "agents scraped: {count:?}");
-    ensure!(
-        query("count(plimsoll_aggregator_reports_total)").await?.is_some(),
-        "the aggregator is not scraped"
-    );
+    let agents = "count(count by (node) (plimsoll_agent_sweep_seconds_count))";
+    let all = async || Ok(query(agents).await?.as_deref() == Some("3"));
+    world.until("a scrape of each agent", SCRAPED, all).await?;
+    let aggregator = async || Ok(query("count(plimsoll_aggregator_reports_total)").await?.is_some());
+    world.until("a scrape of the aggregator", SCRAPED, aggregator).await?;
     Ok(format!("{} bands and shares, 3 agents, the aggregator", said.len()))
 }
 

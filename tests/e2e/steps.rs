@@ -18,10 +18,12 @@ use crate::pods::{BURN, NODES, SLEEP, START, pod};
 use crate::world::World;
 
 const NAMESPACE: &str = "steps";
-/// Pods; the second half steps up when the first has stepped down, so that there is CPU for all.
-const PODS: usize = 20;
+/// Pods, spread over the nodes.
+const PODS: u64 = 20;
 /// A container's start is a load, too: the bands must be low again before the step.
-const CALM: u64 = 150;
+const CALM: u64 = 110;
+/// Time from one pod's step to the next one's: a step to the whole limit needs a node that can give it.
+const APART: u64 = 8;
 /// How long the load is high.
 const HIGH: u64 = 40;
 /// DESIGN 9, and what this machine's two cores under three nodes may add to the slowest.
@@ -38,15 +40,15 @@ struct Step {
 
 pub(crate) async fn a_step_in_load_is_a_label_in_time(world: &World) -> Verdict {
     let names: Vec<String> = (0..PODS).map(|number| format!("step-{number}")).collect();
-    let made = names.iter().zip(NODES.iter().cycle()).enumerate().map(|(number, (name, node))| {
-        let calm = if number < PODS / 2 { CALM } else { CALM + HIGH };
+    let made = names.iter().zip(NODES.iter().cycle()).zip(0..).map(|((name, node), number)| {
+        let calm = CALM + number * APART;
         let burn = format!("timeout -s KILL {HIGH} sh -c '{BURN}'");
         let script = format!("sleep {calm}; echo up; {burn}; echo down; {SLEEP}");
         pod(name, node, &script, ["10m", "8Mi"], ["80m", "16Mi"])
     });
     world.run(NAMESPACE, made.collect()).await?;
-    sleep(Duration::from_secs(CALM + 2 * HIGH)).await;
-    let down = async || Ok(said(world, &names).await?.len() == 2 * PODS);
+    sleep(Duration::from_secs(CALM + PODS * APART + HIGH)).await;
+    let down = async || Ok(said(world, &names).await?.len() == 2 * names.len());
     world.until("every pod to step up and down", START, down).await?;
     sleep(DOWN).await;
     let steps = said(world, &names).await?;

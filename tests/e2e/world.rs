@@ -56,6 +56,14 @@ impl World {
         tool("kubectl".into(), arguments).await
     }
 
+    /// The command line, built for this run, with these arguments, as the administrator; what it printed.
+    pub(crate) async fn plimsoll(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/debug/plimsoll");
+        let program = std::env::var_os("PLIMSOLL").map_or_else(|| PathBuf::from(built), PathBuf::from);
+        let path = self.kubeconfig.to_str().context("KUBECONFIG is an odd path")?;
+        tool(program, &[&["--kubeconfig", path], arguments].concat()).await
+    }
+
     /// Creates an object of any kind.
     pub(crate) async fn create(&self, object: Value) -> anyhow::Result<()> {
         let file = tempfile::Builder::new().suffix(".json").tempfile()?;
@@ -163,14 +171,14 @@ impl World {
         Ok(())
     }
 
-    /// Logs of ours in `target/e2e`, for whoever looks at a failure.
+    /// Logs of ours in `target/e2e`, as far as there are any, for whoever looks at a failure.
     pub(crate) async fn keep_logs(&self) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/e2e");
         let parts = [(keys::AGENT_NAMESPACE, "agents.log"), (keys::SYSTEM_NAMESPACE, "aggregator.log")];
         for (namespace, file) in parts {
             let selector = "-lapp.kubernetes.io/part-of=plimsoll";
             let text = self.kubectl(&["logs", "-n", namespace, selector, "--prefix", "--tail=-1"]).await;
-            let text = text.unwrap_or_else(|error| format!("{error:#}"));
+            let Ok(text) = text else { continue };
             let _kept = std::fs::create_dir_all(folder)
                 .and_then(|()| std::fs::write(format!("{folder}/{file}"), text));
         }

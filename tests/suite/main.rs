@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `fixtures` | captured host trees give their expected reports |
 //! | `images` | the container images are whole and reproducible |
+//! | `cleanup` | the command line pauses, and takes our keys off the pods and nothing else |
 //! | `labels` | the command line lists and watches over real HTTPS |
 //! | `manifests` | the files people apply parse, hang together, and keep the hardening rules |
 //! | `bands` | what is written on pods and when: the loop from cgroups to labels |
@@ -19,6 +20,8 @@
 // `cfg(test)` tells clippy that helpers beside the tests are tests too.
 #[cfg(test)]
 mod bands;
+#[cfg(test)]
+mod cleanup;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]

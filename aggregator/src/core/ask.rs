@@ -37,12 +37,13 @@ impl Core {
         self.view.synced()
     }
 
-    /// Why nothing is written, if so: the first reason that holds.
+    /// Why nothing is written, if so: the first reason that holds. A replica that does not lead says that it is paused
+    /// too, so that whoever pauses can see that all of them know.
     pub fn withheld(&self) -> Option<Withheld> {
         let reasons = [
             (!self.view.synced(), Withheld::NotSynced),
-            (self.epoch.is_none(), Withheld::NotLeading),
             (self.paused, Withheld::Paused),
+            (self.epoch.is_none(), Withheld::NotLeading),
             (self.breaker.open().is_some(), Withheld::BreakerOpen),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, why)| why)

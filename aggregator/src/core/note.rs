@@ -89,7 +89,7 @@ pub enum Note {
 pub enum Withheld {
     /// Pods, nodes and namespaces are not all listed yet.
     NotSynced,
-    /// Another replica leads.
+    /// Another replica leads, or how the pause switch stands is not known yet.
     NotLeading,
     /// The pause switch is on.
     Paused,

@@ -10,8 +10,9 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 
 use super::render::{Change, Entry, Widths, header, one};
-use super::{LISTING, Labels, PAGE, entry};
+use super::{Labels, entry};
 use crate::args::{LabelsArgs, Output};
+use crate::pods::{LISTING, PAGE};
 
 /// Prints until the process is ended, or the first list fails.
 pub(super) async fn run(

@@ -52,6 +52,8 @@ pub const AGGREGATOR_HTTP: &str = "plimsoll-aggregator-http";
 pub const CA_CONFIG_MAP: &str = "plimsoll-ca";
 /// ConfigMap that pauses all writes, in the aggregator's namespace: key `paused`, value `true`.
 pub const CONTROL_CONFIG_MAP: &str = "plimsoll-control";
+/// The key in [`CONTROL_CONFIG_MAP`] that pauses.
+pub const CONTROL_PAUSED: &str = "paused";
 /// Audience of the agents' tokens.
 pub const TOKEN_AUDIENCE: &str = "plimsoll-aggregator";
 /// Annotation of the kubelet on a static pod's mirror: the uid its cgroup carries.

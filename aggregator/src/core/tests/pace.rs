@@ -100,6 +100,16 @@ fn paused_means_nothing_and_the_end_of_it_everything_that_is_still_so() {
 }
 
 #[test]
+fn a_paused_replica_says_so_whether_it_leads_or_not() {
+    let mut rig = settled();
+    rig.step(Input::Paused(true));
+    rig.step(Input::Leading(None));
+    assert_eq!(rig.core.withheld(), Some(Withheld::Paused));
+    rig.step(Input::Paused(false));
+    assert_eq!(rig.core.withheld(), Some(Withheld::NotLeading));
+}
+
+#[test]
 fn the_same_input_twice_has_no_second_effect() {
     let mut rig = settled();
     let report = rig.next_report(0, true, vec![load(1, Band::High, Band::Low)]);

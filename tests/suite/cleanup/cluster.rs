@@ -1,0 +1,134 @@
+//! An API server with pods that a user made and the aggregator labeled, and the command line beside it.
+
+use clap::Parser;
+use plimsoll::args::Args;
+use plimsoll_contract::keys;
+use plimsoll_process::crypto::install_crypto_provider;
+use plimsoll_sandbox::api::{ApiOptions, ApiServer, Entry, Patch, Resource, Verb, Write};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What the user writes on a pod.
+pub(super) const USERS: [(&str, &str); 3] =
+    [("app", "web"), (keys::SLA, "gold"), ("plimsoll.example/cpu-band", "x")];
+
+/// An API server with pods in it, and a folder with its kubeconfig.
+pub(super) struct Cluster {
+    pub(super) api: ApiServer,
+    pub(super) folder: TempDir,
+}
+
+/// What a command came to.
+pub(super) struct Said {
+    pub(super) text: String,
+    pub(super) failure: Option<String>,
+}
+
+impl Said {
+    pub(super) fn failure(&self) -> &str {
+        self.failure.as_deref().unwrap_or("it did not fail")
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+}
+
+impl Cluster {
+    /// With what `kubectl apply -k` leaves, as far as it matters here.
+    pub(super) async fn installed() -> Cluster {
+        let cluster = Cluster::bare().await;
+        let store = cluster.api.store();
+        store.create(&Resource::NAMESPACES, json!({"metadata": {"name": keys::SYSTEM_NAMESPACE}})).unwrap();
+        let map =
+            json!({"metadata": {"namespace": keys::SYSTEM_NAMESPACE, "name": keys::CONTROL_CONFIG_MAP}});
+        store.create(&Resource::CONFIG_MAPS, map).unwrap();
+        cluster
+    }
+
+    pub(super) async fn bare() -> Cluster {
+        install_crypto_provider();
+        let api = ApiServer::start(ApiOptions::default()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).unwrap();
+        Cluster { api, folder }
+    }
+
+    /// A pod of a user.
+    pub(super) fn run(&self, name: &str) {
+        let labels: serde_json::Map<_, _> =
+            USERS.map(|(key, value)| (key.to_owned(), json!(value))).into_iter().collect();
+        let pod = json!({
+            "metadata": {"namespace": "default", "name": name, "labels": labels, "annotations": {keys::BOUNDS: "{}"}},
+            "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+        });
+        self.api.store().create_as(&Resource::PODS, pod, &Write::by("kubectl-create")).unwrap();
+    }
+
+    /// What the aggregator writes on a pod.
+    pub(super) fn label(&self, name: &str) {
+        let labels = json!({keys::CPU_BAND: "high", keys::CPU_BASIS: "limit"});
+        self.apply(name, &labels, &json!({keys::EVIDENCE: "cpu high", keys::EPOCH: "7"}), "plimsoll");
+    }
+
+    pub(super) fn apply(&self, name: &str, labels: &Value, annotations: &Value, manager: &str) {
+        let metadata =
+            json!({"namespace": "default", "name": name, "labels": labels, "annotations": annotations});
+        let patch = Patch::Apply(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata}));
+        self.api.store().patch(&Resource::PODS, "default", name, &patch, &Write::by(manager)).unwrap();
+    }
+
+    /// Pods of a user that carry our keys.
+    pub(super) fn labeled(&self, names: &[&str]) {
+        for name in names {
+            self.run(name);
+            self.label(name);
+        }
+    }
+
+    pub(super) fn pod(&self, name: &str) -> Value {
+        self.api.store().get(&Resource::PODS, "default", name).unwrap()
+    }
+
+    /// The keys with our prefix on a pod, in order.
+    pub(super) fn keys(&self, name: &str) -> Vec<String> {
+        let pod = self.pod(name);
+        let maps = ["labels", "annotations"]
+            .map(|map| pod["metadata"][map].as_object().cloned().unwrap_or_default());
+        let all = maps.into_iter().flatten().map(|(key, _)| key);
+        all.filter(|key| key.starts_with(keys::PREFIX)).collect()
+    }
+
+    /// Whether a pod has what its user wrote, and of ours nothing.
+    pub(super) fn is_clean(&self, name: &str) -> bool {
+        let labels = &self.pod(name)["metadata"]["labels"];
+        self.keys(name) == [keys::SLA, keys::BOUNDS]
+            && USERS.iter().all(|(key, value)| labels[*key] == *value)
+    }
+
+    pub(super) async fn plimsoll(&self, words: &[&str]) -> Said {
+        plimsoll(&self.folder.path().join("kubeconfig").display().to_string(), words).await
+    }
+
+    pub(super) async fn cleanup(&self) -> Said {
+        self.plimsoll(&["cleanup", "--yes"]).await
+    }
+
+    pub(super) fn applies(&self) -> Vec<Entry> {
+        self.api.journal().find(|entry| entry.verb == Verb::Apply && entry.resource == "pods")
+    }
+
+    pub(super) fn paused(&self) -> Value {
+        let map =
+            self.api.store().get(&Resource::CONFIG_MAPS, keys::SYSTEM_NAMESPACE, keys::CONTROL_CONFIG_MAP);
+        map.unwrap()["data"][keys::CONTROL_PAUSED].clone()
+    }
+}
+
+pub(super) async fn plimsoll(kubeconfig: &str, words: &[&str]) -> Said {
+    let typed = ["plimsoll", "--kubeconfig", kubeconfig];
+    let args = Args::try_parse_from(typed.iter().chain(words)).unwrap();
+    let mut out = Vec::new();
+    let failure = plimsoll::run(&args, &mut out).await.err().map(|error| format!("{error:#}"));
+    Said { text: String::from_utf8(out).unwrap(), failure }
+}
