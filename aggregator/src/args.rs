@@ -9,7 +9,7 @@ use clap::Parser;
 use plimsoll_contract::keys;
 use plimsoll_process::telemetry::TelemetryArgs;
 
-use crate::core::Output;
+use crate::settings::Output;
 
 /// Takes in the reports of Plimsoll's agents, decides, and writes the load bands on the pods.
 ///

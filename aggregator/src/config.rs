@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll_contract::keys;
 
 use crate::args::Args;
-use crate::core::{Output, Settings};
+use crate::settings::{Output, Settings};
 
 /// Everything [`crate::run`] needs to know.
 #[derive(Debug, Clone)]

@@ -16,7 +16,6 @@
 
 mod ask;
 mod note;
-mod settings;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -35,9 +34,9 @@ use crate::plan::breaker::{Breaker, Census, Flip};
 use crate::plan::budget::Budget;
 use crate::plan::ledger::Ledger;
 use crate::plan::verdict::{Place, Verdict, judge};
+use crate::settings::Settings;
 use crate::view::View;
 pub use note::{Gauges, Note, Refusal, Withheld};
-pub use settings::{BreakerSettings, BudgetSettings, Output, Settings, UnknownOutput};
 use write::Flight;
 
 /// Everything the aggregator knows and decides with.

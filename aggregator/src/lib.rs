@@ -15,7 +15,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`args`], [`config`] | what was typed, and what it means |
-//! | [`core`], `view`, `plan` | what is known and what follows from it; pure |
+//! | [`core`], `view`, `plan`, `marks`, [`settings`] | what is known and what follows from it; pure |
 //! | [`input`], [`action`] | everything that reaches the core and leaves it, as values |
 //! | [`engine`], [`record`] | one step at a time, recorded if asked for, replayed byte for byte |
 //! | [`ingest`], [`review`] | whose report is believed |
@@ -40,12 +40,14 @@ pub mod identity;
 pub mod ingest;
 pub mod input;
 pub mod leader;
+mod marks;
 pub mod metrics;
 mod plan;
 pub mod readiness;
 pub mod record;
 pub mod review;
 pub mod serve;
+pub mod settings;
 pub mod stream;
 pub mod tls;
 mod view;
@@ -67,7 +69,7 @@ use tokio::sync::watch;
 use self::args::Args;
 use self::calls::Clients;
 use self::config::Config;
-use self::core::{Core, Settings};
+use self::core::Core;
 use self::engine::{Engine, Outlets};
 use self::identity::Identity;
 use self::ingest::Ingest;
@@ -77,6 +79,7 @@ use self::readiness::Readiness;
 use self::record::Recorder;
 use self::review::Reviewer;
 use self::serve::Plain;
+use self::settings::Settings;
 use self::stream::Streams;
 use self::tls::TlsSlot;
 

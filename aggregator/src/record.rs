@@ -11,8 +11,9 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
-use crate::core::{Core, Settings};
+use crate::core::Core;
 use crate::input::{Input, Now};
+use crate::settings::Settings;
 
 /// Writes a run down. After the first failure it writes no more: a recording with a hole would not replay.
 #[derive(Debug)]

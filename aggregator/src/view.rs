@@ -20,11 +20,10 @@ use std::time::Duration;
 use plimsoll_contract::status::{LeftAlone, NodeState};
 use plimsoll_contract::{NodeName, PodName, PodUid, keys};
 
-use crate::core::{Output, Settings};
 use crate::input::{NamespaceFacts, PodFacts};
-use crate::plan::label;
+use crate::settings::{Output, Settings};
 pub(crate) use node::Node;
-pub(crate) use pod::{Load, Pen, Pod, Track};
+pub(crate) use pod::{Load, Pod, Track};
 pub(crate) use roster::announced;
 
 /// The cluster.
@@ -133,7 +132,7 @@ impl View {
         let name = facts.pod.clone();
         match self.pods.get_mut(&name) {
             Some(pod) if pod.facts.uid == facts.uid => {
-                label::saw(&mut pod.pen, &facts, self.output, relisted);
+                pod.pen.saw(&facts, self.output, relisted);
                 if pod.facts == facts {
                     self.dirty.insert(name);
                     return;

@@ -22,9 +22,10 @@ use plimsoll_contract::report::{UnknownReason, VERSION};
 use plimsoll_contract::roster::ContainerKind;
 use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Cores, NodeName, PodName, PodUid, Report, keys};
 
-use super::{Core, Output, Settings};
+use super::{Core, Settings};
 use crate::action::{Action, Announcement, LabelWrite, Reason};
 use crate::input::{ContainerFacts, Input, NamespaceFacts, Now, Outcome, PodFacts, WriteResult};
+use crate::settings::Output;
 
 /// A cluster in miniature.
 pub(super) struct Rig {

@@ -9,8 +9,9 @@ use plimsoll_contract::status::Decision;
 use super::{Core, Note};
 use crate::action::{Action, Announcement, LabelWrite, Reason};
 use crate::input::{Now, Outcome, WriteResult};
+use crate::marks::{Marks, carried};
 use crate::plan::evidence;
-use crate::plan::label::{self, Company, Marks, carried, keys_for};
+use crate::plan::label::{self, Company, keys_for};
 use crate::plan::verdict::Verdict;
 use crate::view::Pod;
 

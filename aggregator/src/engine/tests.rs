@@ -4,8 +4,8 @@ use plimsoll_contract::report::{Capacity, CpuLoad, MemoryLoad, PodReport, VERSIO
 use plimsoll_contract::{Band, Basis, Bytes, Cores, NodeName, PodUid, Report};
 
 use super::*;
-use crate::core::Settings;
 use crate::input::{NamespaceFacts, PodFacts};
+use crate::settings::Settings;
 
 const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plimsoll_contract::PodName;
 
-use crate::core::BreakerSettings;
+use crate::settings::BreakerSettings;
 
 /// The breaker.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::core::BudgetSettings;
+use crate::settings::BudgetSettings;
 
 /// One token, in billionths: what a rate in thousandths a second gives in microseconds.
 const TOKEN: u64 = 1_000_000_000;

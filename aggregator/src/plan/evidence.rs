@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use plimsoll_contract::report::{BoundBy, UnknownReason};
 use plimsoll_contract::{Band, Bytes, Cores, Resource};
 
-use super::label::Marks;
+use crate::marks::Marks;
 use crate::view::{Load, Pod};
 
 /// The line for what a pod is to carry.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use plimsoll_contract::status::LeftAlone;
 
-use super::label::{self, Marks};
+use super::label;
 use crate::action::Reason;
-use crate::core::{Output, Settings};
+use crate::marks::Marks;
+use crate::settings::{Output, Settings};
 use crate::view::Pod;
 
 /// What is to be done about a pod.

@@ -68,8 +68,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::core::{Core, Settings};
+    use crate::core::Core;
     use crate::input::{Input, Now, PodFacts};
+    use crate::settings::Settings;
 
     fn pod(number: usize) -> PodFacts {
         PodFacts::bare("shop", &format!("pod-{number:05}"), &number.to_string())

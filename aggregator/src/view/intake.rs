@@ -10,8 +10,9 @@ use plimsoll_contract::{NodeName, PodName, Report};
 
 use super::pod::Load;
 use super::{Node, View};
-use crate::core::{Refusal, Settings};
-use crate::plan::label;
+use crate::core::Refusal;
+use crate::marks::carried;
+use crate::settings::Settings;
 
 /// What a report did.
 #[derive(Debug, Default)]
@@ -78,7 +79,7 @@ impl View {
             return;
         };
         let (cpu, memory) = Load::of(load);
-        let announced = label::carried(&pod.facts, output);
+        let announced = carried(&pod.facts, output);
         let turn = pod.take(now, cpu, memory, &announced);
         pod.confirmed = now;
         if turn.changed_band {
@@ -174,6 +175,6 @@ impl View {
 
     fn carries_bands(&self, node: &Node) -> bool {
         let mut pods = node.pods.iter().filter_map(|name| self.pods.get(name));
-        pods.any(|pod| label::carried(&pod.facts, self.output).known())
+        pods.any(|pod| carried(&pod.facts, self.output).known())
     }
 }

@@ -8,7 +8,7 @@ use plimsoll_contract::report::Capacity;
 use plimsoll_contract::roster::{Refused, RefusedReason};
 use plimsoll_contract::status::NodeState;
 
-use crate::core::Settings;
+use crate::settings::Settings;
 
 const REASONS: [RefusedReason; 3] =
     [RefusedReason::UnknownPod, RefusedReason::ForeignPod, RefusedReason::BadValue];

@@ -10,7 +10,8 @@ use plimsoll_contract::report::{BoundBy, PodReport, UnknownReason};
 use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Resource};
 
 use crate::input::PodFacts;
-use crate::plan::label::Marks;
+use crate::marks::{Marks, carried};
+use crate::settings::Output;
 
 /// A pod.
 #[derive(Debug)]
@@ -83,6 +84,20 @@ pub(crate) struct Pen {
     pub(crate) in_flight: bool,
     /// Our keys were taken off.
     pub(crate) withdrawn: bool,
+}
+
+impl Pen {
+    /// Takes in what the watch shows: own writes that arrived, others' keys that are gone.
+    pub(crate) fn saw(&mut self, facts: &PodFacts, output: Output, relisted: bool) {
+        self.conflicts.retain(|key, seen| {
+            let shown = facts.labels.contains_key(key) || facts.annotations.contains_key(key);
+            let gone = !shown && (*seen || relisted);
+            *seen |= shown;
+            !gone
+        });
+        let shown = carried(facts, output).masked(&self.conflicts);
+        self.barrier = self.barrier.filter(|(marks, _)| *marks != shown);
+    }
 }
 
 /// What a load did to what is decided from it.

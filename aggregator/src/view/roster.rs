@@ -6,9 +6,9 @@ use plimsoll_contract::roster::{Answer, Bands, RosterContainer, RosterPod};
 use plimsoll_contract::{NodeName, keys};
 
 use super::View;
-use crate::core::Output;
 use crate::input::PodFacts;
-use crate::plan::label;
+use crate::marks::carried;
+use crate::settings::Output;
 
 impl View {
     /// Everything of this node newer than `echoed`; everything when `echoed` cannot be a version of ours.
@@ -62,6 +62,6 @@ impl View {
 
 /// The bands on the pod; what is no band is none.
 pub(crate) fn announced(facts: &PodFacts, output: Output) -> Bands {
-    let marks = label::carried(facts, output);
+    let marks = carried(facts, output);
     Bands { cpu: marks.cpu.band, memory: marks.memory.band }
 }
