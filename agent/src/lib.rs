@@ -14,7 +14,7 @@
 //! | [`host`] | the only code that touches the cgroup file system |
 //! | [`sample`], [`load`], [`classify`], [`usage`], [`profile`] | pure arithmetic and rules, time is an argument |
 //! | [`book`], [`report`] | pure state: everything known of the node's pods, and the document made of it |
-//! | [`sweep`], [`clock`] | the loop |
+//! | [`sweep`], [`clock`], [`pace`] | the loop, and whether it keeps time |
 //! | [`push`] | delivery to the aggregator, the roster back |
 //! | [`serve`], [`series`], [`metrics`] | the plain HTTP port |
 //! | [`once`] | two sweeps, one report, for debugging |
@@ -45,6 +45,7 @@ pub mod host;
 pub mod load;
 pub mod metrics;
 pub mod once;
+pub mod pace;
 pub mod profile;
 pub mod push;
 pub mod report;
@@ -101,7 +102,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let (version, found) = (env!("CARGO_PKG_VERSION"), host.describe());
     tracing::info!(version, node = %config.node, host = %found, cpus = facts.cpus.0, "agent starts");
     let shared = Arc::new(Shared::new(&config, facts, Timestamp::now()));
-    let sweeper = Sweeper::new(host, shared.clone(), metrics.clone(), config.profile.warm_up);
+    let sweeper = Sweeper::new(host, shared.clone(), metrics.clone(), &config.profile);
     let port = Arc::new(Port::new(shared.clone(), registry, metrics.clone(), config.profile.period));
     let service = service_fn(move |request| ready(Ok::<_, Infallible>(port.answer(&request))));
 

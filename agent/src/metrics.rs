@@ -58,6 +58,7 @@ impl Delivered {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     sweep_seconds: Histogram,
+    sweeps_missed: IntCounter,
     read_errors: IntCounterVec,
     slow_reads: IntCounter,
     truncated_listings: IntCounter,
@@ -76,6 +77,10 @@ impl Metrics {
             HistogramOpts::new("plimsoll_agent_sweep_seconds", "Duration of one sweep over all cgroups.");
         let metrics = Metrics {
             sweep_seconds: Histogram::with_opts(sweep.buckets(buckets))?,
+            sweeps_missed: IntCounter::new(
+                "plimsoll_agent_sweeps_missed_total",
+                "Sweeps that did not happen in time: the agent got no CPU, a read hung, or the machine slept.",
+            )?,
             read_errors: IntCounterVec::new(
                 Opts::new(
                     "plimsoll_agent_read_errors_total",
@@ -104,6 +109,7 @@ impl Metrics {
             )?,
         };
         registry.register(Box::new(metrics.sweep_seconds.clone()))?;
+        registry.register(Box::new(metrics.sweeps_missed.clone()))?;
         registry.register(Box::new(metrics.read_errors.clone()))?;
         registry.register(Box::new(metrics.slow_reads.clone()))?;
         registry.register(Box::new(metrics.truncated_listings.clone()))?;
@@ -123,6 +129,11 @@ impl Metrics {
         }
         raise(&self.slow_reads, host.slow_reads());
         raise(&self.truncated_listings, host.truncated_listings());
+    }
+
+    /// So many sweeps should have been since the last one.
+    pub fn missed(&self, sweeps: u64) {
+        self.sweeps_missed.inc_by(sweeps);
     }
 
     /// A delivery ended.

@@ -23,6 +23,8 @@ use crate::clock::{self, Ticks};
 use crate::config::Config;
 use crate::host::{Change, Host, NodeFacts};
 use crate::metrics::Metrics;
+use crate::pace::{Pace, Step, Turn};
+use crate::profile::Profile;
 use crate::sample::Moment;
 
 /// The node's CPUs, memory and boot id are read again after so many sweeps: CPUs come and go.
@@ -165,19 +167,23 @@ pub struct Sweeper {
     metrics: Metrics,
     warm_up: Duration,
     started: Moment,
+    pace: Pace,
     /// Whether the node's facts could be read last time; logged when it changes.
     node_read: bool,
 }
 
 impl Sweeper {
     /// Ready for the first sweep.
-    pub fn new(host: Host, shared: Arc<Shared>, metrics: Metrics, warm_up: Duration) -> Sweeper {
-        Sweeper { host, shared, metrics, warm_up, started: clock::now(), node_read: true }
+    pub fn new(host: Host, shared: Arc<Shared>, metrics: Metrics, profile: &Profile) -> Sweeper {
+        let pace = Pace::new(profile.period);
+        let (warm_up, started) = (profile.warm_up, clock::now());
+        Sweeper { host, shared, metrics, warm_up, started, pace, node_read: true }
     }
 
     /// One sweep: what came and went, every cgroup read, the bands brought up to date.
     pub fn sweep(&mut self, now: Moment, wall: Timestamp) {
         let began = Instant::now();
+        self.keep_pace(now);
         if let Some(managed) = lock(&self.shared.managed).take() {
             self.host.set_managed(managed);
         }
@@ -193,6 +199,19 @@ impl Sweeper {
         self.shared.beat.touch(Instant::now());
         if now.since(self.started) >= self.warm_up && self.shared.ready.set() {
             tracing::info!(sweeps, "first classification done");
+        }
+    }
+
+    fn keep_pace(&mut self, now: Moment) {
+        let Step { missed, turn } = self.pace.step(now);
+        self.metrics.missed(missed);
+        match turn {
+            Some(Turn::Late(gap)) => tracing::warn!(
+                gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX),
+                "sweeps come late: the node leaves the agent too little CPU, or it slept (cure: a larger CPU request)"
+            ),
+            Some(Turn::InTime(missed)) => tracing::info!(missed, "sweeps come in time again"),
+            None => {}
         }
     }
 
@@ -296,7 +315,8 @@ pub(crate) mod tests {
         let host = Host::open(&config.host).unwrap();
         let shared = Arc::new(Shared::new(&config, host.node().unwrap(), Timestamp::now()));
         let metrics = Metrics::register(&Registry::new()).unwrap();
-        (Sweeper::new(host, shared.clone(), metrics.clone(), Duration::ZERO), shared, metrics)
+        let profile = Profile { warm_up: Duration::ZERO, ..config.profile };
+        (Sweeper::new(host, shared.clone(), metrics.clone(), &profile), shared, metrics)
     }
 
     #[tokio::test]

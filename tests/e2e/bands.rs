@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use jiff::Timestamp;
-use plimsoll_contract::keys;
+use plimsoll_contract::{Quantity, keys};
 
 use crate::Verdict;
 use crate::history::Sight;
@@ -30,6 +30,27 @@ pub(crate) async fn each_kind_of_pod_gets_its_bands_and_bases_on_every_node(worl
         }
     }
     Ok(format!("{} pods, {} kinds, {} nodes", KINDS.len() * NODES.len(), KINDS.len(), NODES.len()))
+}
+
+/// Whether the numbers of the evidence are those of the CPU band, give or take the hysteresis.
+pub(crate) fn backed(sight: &Sight) -> bool {
+    let share = cpu_share(sight.get(keys::EVIDENCE));
+    let range = match sight.get(keys::CPU_BAND) {
+        "low" => 0.0..=0.35,
+        "moderate" => 0.28..=0.68,
+        "high" => 0.61..=f64::MAX,
+        _ => return false,
+    };
+    share.is_some_and(|share| range.contains(&share))
+}
+
+/// CPU used over CPU had, as the evidence has them: `cpu high at 10:00:05Z: 412m of limit 500m (app)`.
+fn cpu_share(evidence: &str) -> Option<f64> {
+    let (_, numbers) = evidence.strip_prefix("cpu ")?.split_once("Z: ")?;
+    let mut words = numbers.split(' ');
+    let used: Quantity = words.next()?.parse().ok()?;
+    let had: Quantity = words.nth(2)?.parse().ok()?;
+    Some(used.as_f64() / had.as_f64())
 }
 
 /// `cpu high at 10:00:05Z: 412m of limit 500m (app), bound by limit; memory low: 120Mi of limit 512Mi (app)`

@@ -9,7 +9,7 @@ use plimsoll_contract::keys;
 use tokio::time::sleep;
 
 use crate::Verdict;
-use crate::pods::{NODES, SHOP};
+use crate::pods::{Kind, NODES, SHOP};
 use crate::world::World;
 
 /// Longer than a first band takes.
@@ -23,8 +23,19 @@ fn restarts(pod: &Pod) -> Option<i32> {
 
 /// No write was asked for since then on the pods that live through the whole run, whose load is steady.
 pub(crate) fn quiet(world: &World, since: Timestamp) -> anyhow::Result<()> {
+    quiet_are(world, since, |_| true)
+}
+
+/// As [`quiet`], of some kinds of pods.
+pub(crate) fn quiet_are(
+    world: &World,
+    since: Timestamp,
+    which: impl Fn(&Kind) -> bool,
+) -> anyhow::Result<()> {
     let attempts = world.audit.attempts(since)?;
-    let loud: Vec<_> = attempts.iter().filter(|attempt| attempt.namespace == SHOP).collect();
+    let meant = |name: &str| Kind::of(name).is_none_or(&which);
+    let loud = attempts.iter().filter(|attempt| attempt.namespace == SHOP && meant(&attempt.name));
+    let loud: Vec<_> = loud.collect();
     ensure!(loud.is_empty(), "{} writes, the first: {:?}", loud.len(), loud.first());
     Ok(())
 }
