@@ -20,6 +20,7 @@
 //! | `outages` | API server, etcd and nodes go away and come back |
 //! | `churn` | many short lives leave nothing behind |
 //! | `removal` | what was written and what was installed goes away; what was written was right, and once |
+//! | `conformance` | the API server answers what the sandbox is held to |
 //!
 //! The tests of a phase run at the same time, the phases one after another: a wait costs once. All stand on one
 //! installation. `world` is the stage, `pods` makes the pods, `history` is what a watcher saw, `audit` what the API
@@ -29,6 +30,7 @@
 mod audit;
 mod bands;
 mod churn;
+mod conformance;
 mod history;
 mod identity;
 mod install;
@@ -91,6 +93,7 @@ fn phases() -> Vec<Vec<Test>> {
         tests![outages::the_pods_of_a_lost_node_are_unknown_and_right_again_when_it_returns],
         tests![removal::nothing_was_written_wrongly_or_twice],
         tests![removal::nothing_of_ours_stays],
+        tests![conformance::the_api_server_answers_as_recorded],
     ]
 }
 

@@ -49,6 +49,7 @@ pub(super) async fn cluster() -> ApiServer {
         store.create(&Resource::NODES, json!({"metadata": {"name": name}})).unwrap();
     }
     let object = |namespace: &str, name: &str| json!({"metadata": {"name": name, "namespace": namespace}});
+    store.create(&Resource::SERVICE_ACCOUNTS, object(AGENTS, "plimsoll-agent")).unwrap();
     store.create(&Resource::SECRETS, object(SYSTEM, "plimsoll-aggregator")).unwrap();
     store.create(&Resource::CONFIG_MAPS, object(AGENTS, "plimsoll-ca")).unwrap();
     store.create(&Resource::CONFIG_MAPS, object(SYSTEM, "plimsoll-control")).unwrap();

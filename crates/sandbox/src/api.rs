@@ -8,10 +8,12 @@
 //!
 //! It answers as a real server does where Plimsoll can tell the difference: field ownership and conflicts of server-side apply,
 //! uids as preconditions, the rules of `pods/resize`, resourceVersions and 410, bound tokens and their review. It has no
-//! controllers, no admission plugins, no RBAC, no protobuf (some `kubectl` verbs such as `create namespace` need it; `apply` does not), no validation beyond what is named in `pod` and `resize`. What it misdoes on purpose is scripted
+//! controllers, no admission plugins, no RBAC, no protobuf (some `kubectl` verbs such as `create namespace` need it; `apply` does not), no schemas, and no validation beyond what is named in `shape`, `pod`,
+//! `resize`, `secret`, `lease` and `event`. What it misdoes on purpose is scripted
 //! through [`Faults`]; what it was asked is in the [`Journal`].
 //!
-//! It binds a loopback port and touches nothing else: no file, no other address. Proof: `api/tests/`.
+//! It binds a loopback port and touches nothing else: no file, no other address. Proof: `api/tests/`, and `tests/conformance`,
+//! which asks it and a real Kubernetes the same and lists where they differ.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,11 +33,14 @@ use tokio_util::task::TaskTracker;
 mod answer;
 mod collection;
 mod discovery;
+mod event;
 mod events;
 mod faults;
 mod http;
 mod journal;
 mod kinds;
+mod lease;
+mod options;
 mod page;
 mod patch;
 mod pod;
@@ -44,6 +49,7 @@ mod remove;
 mod resize;
 mod route;
 mod rules;
+mod secret;
 mod selector;
 mod shape;
 mod status;
@@ -61,7 +67,7 @@ mod write;
 pub use collection::EventKind;
 pub use faults::{Fault, FaultId, Faults, Matching};
 pub use journal::{Entry, Journal, NoSuchRequest};
-pub use kinds::{Kind, Kinds, Resource};
+pub use kinds::{Column, Kind, Kinds, Resource};
 pub use page::{List, ListOptions};
 pub use patch::Patch;
 pub use route::{Target, Verb};

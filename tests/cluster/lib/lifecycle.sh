@@ -32,14 +32,14 @@ END
 #: up [--nodes N] [--audit]
 #: start what does not run yet
 #:
-#: 3 nodes unless told, 9 at most. About half a minute from nothing, a second when all runs. After a crash of anything it first ends what is left of it.
+#: 3 nodes unless told, 9 at most; 0 is an API server with its controllers. About half a minute from nothing, a second when all runs. After a crash of anything it first ends what is left of it.
 #: What is paused goes on. Nodes beyond N that run already stay.
 #: --audit writes every write request to log/audit.log. If a running API server has other flags, it is started anew.
 cmd_up() {
     local begun=${EPOCHREALTIME/./} count=3 flags=() nodes
     while [ $# != 0 ]; do
         case $1 in
-        --nodes) count=${2:-}; [[ $count =~ ^[1-9]$ ]] || misused "--nodes takes 1 to 9, not '$count'"; shift 2 ;;
+        --nodes) count=${2:-}; [[ $count =~ ^[0-9]$ ]] || misused "--nodes takes 0 to 9, not '$count'"; shift 2 ;;
         --audit) flags+=("--audit-policy-file=$here/audit.yaml" "--audit-log-path=$state/log/audit.log"); shift ;;
         *) misused "no option '$1'; there are --nodes N and --audit" ;;
         esac
@@ -57,9 +57,11 @@ cmd_up() {
     step "etcd, API server, controllers" start_control_plane
     step "CoreDNS" start_dns
     boot() { local n; for n in "${nodes[@]}"; do start_node "$n"; done; }
-    step "$count nodes boot" boot
-    step "all nodes are Ready" wait_ready "${nodes[@]}"
-    step "every node resolves a Service" wait_dns "${nodes[@]}"
+    if [ "$count" != 0 ]; then
+        step "$count nodes boot" boot
+        step "all nodes are Ready" wait_ready "${nodes[@]}"
+        step "every node resolves a Service" wait_dns "${nodes[@]}"
+    fi
     echo "the cluster $name is up after $(seconds_since "$begun")"
     how_to_use
 }

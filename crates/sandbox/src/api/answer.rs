@@ -35,7 +35,22 @@ struct Items<'a> {
     kind: String,
     api_version: String,
     metadata: Value,
-    items: &'a [Arc<Value>],
+    items: Vec<Item<'a>>,
+}
+
+/// An item of a list; those of built-in types say their kind once, in the list.
+struct Item<'a> {
+    object: &'a Value,
+    bare: bool,
+}
+
+impl Serialize for Item<'_> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Some(members) = self.object.as_object().filter(|_| self.bare) else {
+            return self.object.serialize(to);
+        };
+        to.collect_map(members.iter().filter(|(key, _)| !matches!(key.as_str(), "kind" | "apiVersion")))
+    }
 }
 
 impl View {
@@ -93,7 +108,9 @@ impl View {
         };
         let items =
             if partial { items.iter().map(|object| Arc::new(metadata_of(object))).collect() } else { items };
-        to_bytes(&Items { kind, api_version, metadata, items: &items })
+        let bare = !partial && !self.kind.custom;
+        let items = items.iter().map(|object| Item { object, bare }).collect();
+        to_bytes(&Items { kind, api_version, metadata, items })
     }
 
     /// The object of a bookmark event.
@@ -153,6 +170,11 @@ impl Answer {
 
 /// An error as HTTP.
 pub(super) fn refusal(error: &ApiError) -> Response<Body> {
+    if error.is_plain() {
+        let mut response = Answer::Text("404 page not found\n").into_response();
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return response;
+    }
     let bytes = serde_json::to_vec(&error.to_status()).unwrap_or_default();
     let mut response = Answer::Document(error.code, Bytes::from(bytes)).into_response();
     if let Some(seconds) = error.retry_after {

@@ -74,7 +74,10 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
     let create_only = |name: &str, kind: &str, namespaced: bool| json!({"name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["create"]});
     match group {
         "" => rows.push(create_only("serviceaccounts/token", "TokenRequest", true)),
-        "authentication.k8s.io" => rows.push(create_only("tokenreviews", "TokenReview", false)),
+        "authentication.k8s.io" => {
+            rows.push(create_only("selfsubjectreviews", "SelfSubjectReview", false));
+            rows.push(create_only("tokenreviews", "TokenReview", false));
+        }
         "authorization.k8s.io" => {
             rows.push(create_only("selfsubjectaccessreviews", "SelfSubjectAccessReview", false));
         }

@@ -32,6 +32,16 @@ pub(super) fn to_newer(object: &Value) -> Value {
     rename(object.clone(), renamed, "events.k8s.io/v1")
 }
 
+/// A field selector in the core form.
+pub(super) fn fields_to_core(selector: &str) -> String {
+    let field = |part: &str| {
+        let (new, rest) = part.split_at(part.find(['.', '=', '!']).unwrap_or(part.len()));
+        let core = RENAMED.iter().find(|(_, name)| *name == new).map_or(new, |(core, _)| core);
+        format!("{core}{rest}")
+    };
+    selector.split(',').map(field).collect::<Vec<_>>().join(",")
+}
+
 fn rename<'a>(value: Value, to: impl Fn(&str) -> Option<&'a str>, api_version: &str) -> Value {
     let Value::Object(map) = value else { return value };
     let pairs = map.into_iter().map(|(key, value)| match key.as_str() {

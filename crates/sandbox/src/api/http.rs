@@ -15,6 +15,7 @@ use super::answer::{Answer, Body, refusal};
 use super::discovery::discovery;
 use super::faults::{Fault, Faults};
 use super::journal::{Entry, Journal};
+use super::kinds::Kinds;
 use super::route::{Query, Target, Verb, verb};
 use super::status::ApiError;
 use super::store::Store;
@@ -86,7 +87,8 @@ pub(super) async fn handle(
     let named = target.as_ref().is_some_and(|target| target.name.is_some());
     let verb = verb(head.method.as_str(), named, &query, &content_type);
     let (Some(target), Some(verb)) = (target, verb) else {
-        return Ok(answer_plain(&shared, at, &user.name, &path));
+        let other = verb.is_none().then(ApiError::method_not_allowed);
+        return Ok(answer_plain(&shared, at, &user.name, &path, other));
     };
     let agent = text(header::USER_AGENT);
     let from_agent = agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown");
@@ -147,12 +149,32 @@ async fn perform(
     Ok(result.map_or_else(|error| refusal(&error), Answer::into_response))
 }
 
-fn answer_plain(shared: &Shared, at: Instant, user: &str, path: &str) -> Response<Body> {
-    let found = discovery(&shared.store.kinds(), path).ok_or_else(ApiError::no_such_path);
+/// A path that is no resource, or a method that no resource knows.
+fn answer_plain(
+    shared: &Shared,
+    at: Instant,
+    user: &str,
+    path: &str,
+    refused: Option<ApiError>,
+) -> Response<Body> {
+    let kinds = shared.store.kinds();
+    let unknown = || no_such_path(&kinds, path);
+    let found = refused.map_or_else(|| discovery(&kinds, path).ok_or_else(unknown), Err);
     let answer = found.and_then(|value| Answer::value(200, &value));
     let code = answer.as_ref().map_or_else(|error| error.code, Answer::code);
     shared.journal.record(plain_entry(at, user, path, code));
     answer.map_or_else(|error| refusal(&error), Answer::into_response)
+}
+
+/// Below a group and version that are served a path is unknown to the API, elsewhere to the router.
+fn no_such_path(kinds: &Kinds, path: &str) -> ApiError {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let is_served = match (parts.next(), parts.next()) {
+        (Some("api"), Some(version)) => kinds.serves("", version),
+        (Some("apis"), Some(group)) => parts.next().is_some_and(|version| kinds.serves(group, version)),
+        _ => false,
+    };
+    if is_served { ApiError::no_such_path() } else { ApiError::page_not_found() }
 }
 
 fn text_of(headers: &HeaderMap, name: &header::HeaderName) -> String {
@@ -168,7 +190,8 @@ fn parse_body(body: &Bytes, content_type: &str) -> Result<Value, ApiError> {
     if body.is_empty() {
         return Ok(Value::Null);
     }
-    if content_type.contains("protobuf") || content_type.contains("cbor") {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    if !media.is_empty() && !media.ends_with("json") && !media.ends_with("apply-patch+yaml") {
         return Err(ApiError::unsupported_media_type(content_type, "application/json"));
     }
     let parsed = serde_json::from_slice(body);

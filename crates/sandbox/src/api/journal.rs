@@ -52,7 +52,8 @@ pub struct Entry {
 impl Entry {
     /// Whether the request was to change something: no reads, no reviews and no tokens.
     pub fn is_write(&self) -> bool {
-        let review = matches!(self.resource.as_str(), "tokenreviews" | "selfsubjectaccessreviews");
+        let reviews = ["tokenreviews", "selfsubjectaccessreviews", "selfsubjectreviews"];
+        let review = reviews.contains(&self.resource.as_str());
         self.verb.writes() && !review && self.subresource.as_deref() != Some("token")
     }
 

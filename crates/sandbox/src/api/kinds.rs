@@ -96,6 +96,33 @@ pub struct Kind {
     pub generation: bool,
     /// Whether it came from a definition: its lists are then replaced as a whole.
     pub custom: bool,
+    /// What a definition wants to see in tables, instead of the age.
+    pub columns: Vec<Column>,
+}
+
+/// A column of a table, from `additionalPrinterColumns`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its heading.
+    pub name: String,
+    /// Type of its cells: `integer`, `string`, `date`.
+    pub kind: String,
+    /// Path to the value, as a JSON pointer: of the JSON paths only names below names are read.
+    pub pointer: String,
+    /// 0, or more for `-o wide`.
+    pub priority: i64,
+}
+
+impl Column {
+    fn read(value: &Value) -> Self {
+        let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        Self {
+            name: text("name"),
+            kind: text("type"),
+            pointer: text("jsonPath").replace('.', "/"),
+            priority: value["priority"].as_i64().unwrap_or(0),
+        }
+    }
 }
 
 /// What a row of the built-in table says beside the names.
@@ -179,6 +206,7 @@ impl Default for Kinds {
             status: flags & STATUS != 0,
             generation: flags & GENERATION != 0,
             custom: false,
+            columns: Vec::new(),
         });
         Self { table: rows.map(|kind| (kind.resource.clone(), kind)).collect() }
     }
@@ -190,7 +218,17 @@ impl Kinds {
     /// # Errors
     /// 404 when the server does not know it.
     pub fn find(&self, resource: &Resource) -> Result<&Kind, ApiError> {
-        self.table.get(resource).ok_or_else(ApiError::no_such_path)
+        let unknown = || {
+            let is_served = self.serves(&resource.group, &resource.version);
+            if is_served { ApiError::no_such_path() } else { ApiError::page_not_found() }
+        };
+        self.table.get(resource).ok_or_else(unknown)
+    }
+
+    /// Whether there is any type at this group and version; of the core group all versions count.
+    pub fn serves(&self, group: &str, version: &str) -> bool {
+        let asked = matches!(group, "authentication.k8s.io" | "authorization.k8s.io") && version == "v1";
+        group.is_empty() || asked || self.table.keys().any(|at| at.group == group && at.version == version)
     }
 
     /// Every type, ordered by group, version and plural.
@@ -217,6 +255,7 @@ impl Kinds {
             let names = &spec["names"];
             let kind = text(&names["kind"]);
             let singular = names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned);
+            let columns = version["additionalPrinterColumns"].as_array();
             let short = names["shortNames"].as_array().map(Vec::as_slice).unwrap_or_default();
             self.register(Kind {
                 resource: Resource {
@@ -231,6 +270,7 @@ impl Kinds {
                 status: version["subresources"].get("status").is_some(),
                 generation: true,
                 custom: true,
+                columns: columns.into_iter().flatten().map(Column::read).collect(),
             });
         }
     }

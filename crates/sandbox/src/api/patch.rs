@@ -31,10 +31,16 @@ impl Patch {
     /// The patch for a content type.
     ///
     /// # Errors
-    /// 415 for a content type that is none of the four.
+    /// 415 for a content type that is none of the four, 400 for a merge that is no object.
     pub fn of(content_type: &str, body: Value) -> Result<Self, ApiError> {
         const KNOWN: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
-        match content_type.split(';').next().unwrap_or_default().trim() {
+        let media = content_type.split(';').next().unwrap_or_default().trim();
+        let merges =
+            matches!(media, "application/merge-patch+json" | "application/strategic-merge-patch+json");
+        if merges && !body.is_object() {
+            return Err(ApiError::bad_request("the patch is not an object"));
+        }
+        match media {
             "application/merge-patch+json" => Ok(Self::Merge(body)),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic(body)),
             "application/json-patch+json" => Ok(Self::Json(body)),

@@ -34,34 +34,48 @@ pub(super) fn prepare_create(pod: &mut Value) -> Result<(), ApiError> {
     if containers(pod, "containers").is_empty() {
         return Err(ApiError::invalid("Pod", &name, "spec.containers", "Required value", ""));
     }
+    if let Some(members) = pod.as_object_mut() {
+        members.shift_remove("status");
+    }
+    set_defaults(pod);
     for (index, container) in containers(pod, "containers").iter().enumerate() {
-        if container["name"].as_str().unwrap_or_default().is_empty() {
-            let field = format!("spec.containers[{index}].name");
-            return Err(ApiError::invalid("Pod", &name, &field, "Required value", ""));
+        for required in ["name", "image"] {
+            if container[required].as_str().unwrap_or_default().is_empty() {
+                let field = format!("spec.containers[{index}].{required}");
+                return Err(ApiError::invalid("Pod", &name, &field, "Required value", ""));
+            }
+        }
+        if containers(pod, "containers")[..index].iter().any(|other| other["name"] == container["name"]) {
+            let (field, rule) =
+                (format!("spec.containers[{index}].name"), format!("Duplicate value: {}", container["name"]));
+            return Err(ApiError::invalid("Pod", &name, &field, &rule, ""));
         }
         check_resources(&name, index, &container["resources"])?;
     }
-    set_defaults(pod);
-    pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(pod)});
     Ok(())
 }
 
+/// What the server adds in nobody's name: the account, and the status of a pod that nobody has seen yet.
+pub(super) fn complete(pod: &mut Value) {
+    if pod["spec"]["serviceAccountName"].is_null() {
+        pod["spec"]["serviceAccountName"] = json!("default");
+    }
+    pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(pod)});
+}
+
 fn check_resources(name: &str, index: usize, resources: &Value) -> Result<(), ApiError> {
+    let mut found = Vec::new();
     for part in ["limits", "requests"] {
         for (resource, amount) in resources[part].as_object().into_iter().flatten() {
-            if nanos(amount).is_none() {
+            if nanos(amount).is_some_and(|amount| amount < 0) {
                 let field = format!("spec.containers[{index}].resources.{part}[{resource}]");
                 let rule = format!("Invalid value: {amount}");
-                return Err(ApiError::invalid(
-                    "Pod",
-                    name,
-                    &field,
-                    &rule,
-                    "quantities must match the regular expression",
-                ));
+                let why = "must be greater than or equal to 0";
+                found.push(ApiError::invalid("Pod", name, &field, &rule, why));
             }
             let limit = nanos(&resources["limits"][resource.as_str()]);
             if let (Some(limit), Some(amount)) = (limit, nanos(amount))
+                && part == "requests"
                 && amount > limit
             {
                 let field = format!("spec.containers[{index}].resources.requests");
@@ -70,21 +84,22 @@ fn check_resources(name: &str, index: usize, resources: &Value) -> Result<(), Ap
                     "must be less than or equal to {resource} limit of {}",
                     resources["limits"][resource.as_str()]
                 );
-                return Err(ApiError::invalid("Pod", name, &field, &rule, &why));
+                found.push(ApiError::invalid("Pod", name, &field, &rule, &why));
             }
         }
     }
-    Ok(())
+    ApiError::all(found)
 }
 
-fn set_defaults(pod: &mut Value) {
+/// Fills in what everybody leaves out: at creation, and again whenever an object is written.
+pub(super) fn set_defaults(pod: &mut Value) {
     let spec = &mut pod["spec"];
     for (field, value) in [
         ("restartPolicy", json!("Always")),
         ("terminationGracePeriodSeconds", json!(30)),
         ("dnsPolicy", json!("ClusterFirst")),
         ("schedulerName", json!("default-scheduler")),
-        ("serviceAccountName", json!("default")),
+        ("enableServiceLinks", json!(true)),
         ("securityContext", json!({})),
     ] {
         if spec[field].is_null() {
@@ -104,7 +119,15 @@ fn set_defaults(pod: &mut Value) {
 }
 
 fn set_container_defaults(container: &mut Value) {
-    for (field, value) in [("imagePullPolicy", json!("IfNotPresent")), ("resources", json!({}))] {
+    let image = container["image"].as_str().unwrap_or_default();
+    let tag = image.rsplit('/').next().unwrap_or_default().split_once(':').map(|(_, tag)| tag);
+    let is_fixed = tag.is_some_and(|tag| tag != "latest");
+    for (field, value) in [
+        ("imagePullPolicy", json!(if is_fixed { "IfNotPresent" } else { "Always" })),
+        ("resources", json!({})),
+        ("terminationMessagePath", json!("/dev/termination-log")),
+        ("terminationMessagePolicy", json!("File")),
+    ] {
         if container[field].is_null() {
             container[field] = value;
         }
@@ -126,20 +149,17 @@ fn set_container_defaults(container: &mut Value) {
             container["resources"]["requests"][&resource] = amount;
         }
     }
-    if container["resources"].as_object().is_some_and(|map| !map.is_empty())
-        && container["resizePolicy"].is_null()
-    {
-        let policy = |resource: &str| json!({"resourceName": resource, "restartPolicy": "NotRequired"});
-        let set = |resource: &str| !container["resources"]["requests"][resource].is_null();
-        let policies: Vec<Value> =
-            ["cpu", "memory"].into_iter().filter(|resource| set(resource)).map(policy).collect();
-        container["resizePolicy"] = Value::Array(policies);
-    }
 }
 
 /// Guaranteed, Burstable or BestEffort, by the rules of the kubelet.
 pub(super) fn qos_class(pod: &Value) -> &'static str {
-    let all = || CONTAINER_LISTS.iter().flat_map(|list| containers(pod, list));
+    // resources of the pod as a whole decide alone
+    let own = std::slice::from_ref(&pod["spec"]);
+    let is_own = ["requests", "limits"].iter().any(|part| own[0]["resources"].get(part).is_some());
+    let all = || {
+        let lists = CONTAINER_LISTS.iter().filter(|_| !is_own).flat_map(|list| containers(pod, list));
+        lists.chain(own.iter().filter(|_| is_own))
+    };
     let amount = |container: &Value, part: &str, resource: &str| {
         nanos(&container["resources"][part][resource]).filter(|amount| *amount > 0)
     };
@@ -171,6 +191,11 @@ pub(super) fn prepare_update(old: &Value, new: &mut Value) -> Result<(), ApiErro
     let name = old["metadata"]["name"].as_str().unwrap_or_default();
     if containers(new, "containers").is_empty() {
         return Err(ApiError::invalid("Pod", name, "spec.containers", "Required value", ""));
+    }
+    let count = |pod: &Value, list: &str| containers(pod, list).len();
+    if let Some(list) = CONTAINER_LISTS.into_iter().find(|list| count(old, list) != count(new, list)) {
+        let why = "pod updates may not add or remove containers";
+        return Err(ApiError::invalid("Pod", name, &format!("spec.{list}"), "Forbidden", why));
     }
     let why = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
     Err(ApiError::invalid("Pod", name, "spec", "Forbidden", why))

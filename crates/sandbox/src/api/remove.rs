@@ -21,7 +21,7 @@ pub(super) fn remove(
     let Some(old) = state.object(&kind.resource, namespace, name).cloned() else {
         return Err(ApiError::not_found(&resource, name));
     };
-    check_preconditions(&resource, name, &old, &options["preconditions"])?;
+    check_preconditions(&kind.qualified(), name, &old, &options["preconditions"])?;
     let grace = grace_period(state, kind, &old, options);
     let held = has_finalizers(&old);
     if dry_run {

@@ -33,7 +33,10 @@ pub(super) fn prepare(old: &Value, new: &mut Value) -> Result<(), ApiError> {
                 let why = "containers may not be renamed or reordered on resize";
                 return refuse(&format!("spec.{list}[{index}].name"), "Forbidden", why);
             }
-            take_resources(&mut new["spec"][list][index], before, after);
+            if before["resizePolicy"] != after["resizePolicy"] {
+                return refuse("spec", "Forbidden", "only cpu and memory resources are mutable");
+            }
+            take_resources(&mut new["spec"][list][index], after);
         }
     }
     let (was, is) = (qos_class(old), qos_class(new));
@@ -41,38 +44,22 @@ pub(super) fn prepare(old: &Value, new: &mut Value) -> Result<(), ApiError> {
         let rule = format!("Invalid value: {was:?}");
         return refuse("spec", &rule, "Pod QOS Class may not change as a result of resizing");
     }
-    CONTAINER_LISTS.iter().try_for_each(|list| check_list(&name, list, old, new))
+    let lists = CONTAINER_LISTS.iter();
+    ApiError::all(lists.flat_map(|list| check_list(&name, list, old, new)).collect())
 }
 
-fn take_resources(target: &mut Value, before: &Value, after: &Value) {
-    let mut resources = after["resources"].clone();
-    // a new limit without a request is also the request, as at creation
-    for (resource, amount) in resources["limits"].as_object().cloned().into_iter().flatten() {
-        if resources["requests"][&resource].is_null() && before["resources"]["requests"][&resource].is_null()
-        {
-            resources["requests"][&resource] = amount;
-        }
+fn take_resources(target: &mut Value, after: &Value) {
+    let mut resources = after.get("resources").filter(|it| it.is_object()).cloned().unwrap_or(json!({}));
+    if let Some(map) = resources.as_object_mut() {
+        map.retain(|_, amounts| !amounts.is_null());
     }
-    if resources["requests"].is_null()
-        && let Some(map) = resources.as_object_mut()
-    {
-        map.shift_remove("requests");
-        if map.get("limits").is_some_and(Value::is_null) {
-            map.shift_remove("limits");
-        }
-    }
-    if let Some(target) = target.as_object_mut() {
-        for (field, value) in [("resources", &resources), ("resizePolicy", &after["resizePolicy"])] {
-            if !value.is_null() {
-                target.insert(field.to_owned(), value.clone());
-            }
-        }
-    }
+    target["resources"] = resources;
 }
 
-fn check_list(name: &str, list: &str, old: &Value, new: &Value) -> Result<(), ApiError> {
-    let refuse =
-        |field: String, rule: &str, why: &str| Err(ApiError::invalid("Pod", name, &field, rule, why));
+fn check_list(name: &str, list: &str, old: &Value, new: &Value) -> Vec<ApiError> {
+    let mut found = Vec::new();
+    let mut refuse =
+        |field: String, rule: &str, why: &str| found.push(ApiError::invalid("Pod", name, &field, rule, why));
     for (index, (before, after)) in containers(old, list).iter().zip(containers(new, list)).enumerate() {
         let (before, after) = (&before["resources"], &after["resources"]);
         for part in ["limits", "requests"] {
@@ -81,38 +68,45 @@ fn check_list(name: &str, list: &str, old: &Value, new: &Value) -> Result<(), Ap
                 value[part].as_object().into_iter().flat_map(|map| map.keys().cloned()).collect()
             };
             if keys(before).iter().any(|key| after[part][key].is_null()) {
-                return refuse(field, "Forbidden", &format!("resource {part} cannot be removed"));
+                refuse(field, "Forbidden", &format!("resource {part} cannot be removed"));
+                continue;
             }
             for key in keys(after) {
                 let (was, is) = (nanos(&before[part][&key]), nanos(&after[part][&key]));
                 if is.is_none() || is.is_some_and(|amount| amount < 0) {
                     let rule = format!("Invalid value: {}", after[part][&key]);
-                    return refuse(format!("{field}[{key}]"), &rule, "must be greater than or equal to 0");
+                    refuse(format!("{field}[{key}]"), &rule, "must be greater than or equal to 0");
+                    continue;
                 }
                 if was != is && !matches!(key.as_str(), "cpu" | "memory") {
-                    return refuse(
-                        "spec".to_owned(),
-                        "Forbidden",
-                        "only cpu and memory resources are mutable",
-                    );
+                    refuse("spec".to_owned(), "Forbidden", "only cpu and memory resources are mutable");
+                    continue;
                 }
                 let limit = nanos(&after["limits"][&key]);
                 if part == "requests" && limit.is_some_and(|limit| is > Some(limit)) {
                     let text = |part: &str| after[part][&key].as_str().unwrap_or_default().to_owned();
                     let rule = format!("Invalid value: {:?}", text("requests"));
                     let why = format!("must be less than or equal to {key} limit of {}", text("limits"));
-                    return refuse(field, &rule, &why);
+                    refuse(field.clone(), &rule, &why);
                 }
             }
         }
     }
-    Ok(())
+    found
 }
 
-/// Refuses a pod whose requests are larger than its node, as the admission of 1.36 does. A node that does not exist, or that
-/// reports no allocatable resources, refuses nothing.
+/// Refuses a pod whose requests are larger than its node, as the admission of 1.36 does, and one whose node is not there. A
+/// pod that is bound to none passes, and so does one on a node that reports no allocatable resources.
 pub(super) fn check_capacity(pod: &Value, node: Option<&Value>) -> Result<(), ApiError> {
-    let Some(node) = node else { return Ok(()) };
+    let bound = pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty());
+    let (node, name) = match (bound, node) {
+        (None, _) => return Ok(()),
+        (Some(_), Some(node)) => (node, pod["metadata"]["name"].as_str().unwrap_or_default()),
+        (Some(absent), None) => {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            return Err(ApiError::forbidden("pods", name, &format!("node {absent:?} not found")));
+        }
+    };
     for (resource, unit) in [("cpu", 1_000_000), ("memory", 1_000_000_000)] {
         let requests = containers(pod, "containers")
             .iter()
@@ -131,7 +125,6 @@ pub(super) fn check_capacity(pod: &Value, node: Option<&Value>) -> Result<(), Ap
                 requested / unit,
                 allocatable / unit
             );
-            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
             let mut error = ApiError::forbidden("pods", name, &why);
             if let Some(details) = &mut error.details {
                 details["causes"] = json!([{"reason": "NodeCapacity", "message": why}]);

@@ -94,8 +94,8 @@ impl Target {
 /// The verb of a method on a path, or `None` for a method that no resource knows.
 pub(super) fn verb(method: &str, named: bool, query: &Query, content_type: &str) -> Option<Verb> {
     Some(match method {
-        "GET" | "HEAD" if query.flag("watch") => Verb::Watch,
         "GET" | "HEAD" if named => Verb::Get,
+        "GET" | "HEAD" if query.flag("watch") => Verb::Watch,
         "GET" | "HEAD" => Verb::List,
         "POST" => Verb::Create,
         "PUT" => Verb::Update,

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::kinds::{Kind, Resource};
-use super::pod;
 use super::status::ApiError;
 use super::write::{Subresource, Write};
+use super::{event, lease, pod, secret};
 
 /// Now, as `metadata` writes times: whole seconds, UTC.
 pub(super) fn now() -> String {
@@ -53,6 +53,11 @@ pub(super) fn prepare_create(kind: &Kind, object: &mut Value) -> Result<(), ApiE
         let why = "name or generateName is required";
         return Err(ApiError::invalid(&kind.qualified(), "", "metadata.name", "Required value", why));
     }
+    if !is_name(kind, &name) {
+        let rule = format!("Invalid value: {name:?}");
+        let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+        return Err(ApiError::invalid(&kind.qualified(), &name, "metadata.name", &rule, why));
+    }
     if kind.namespaced && metadata["namespace"].as_str().unwrap_or_default().is_empty() {
         metadata["namespace"] = json!("default");
     }
@@ -67,24 +72,42 @@ pub(super) fn prepare_create(kind: &Kind, object: &mut Value) -> Result<(), ApiE
     }
     members.insert("uid".to_owned(), json!(fresh_uid()));
     members.insert("creationTimestamp".to_owned(), json!(now()));
-    members.shift_remove("generation");
     if kind.generation {
         members.insert("generation".to_owned(), json!(1));
     }
     tidy(object);
     match &*kind.resource.plural {
-        "pods" if kind.resource == Resource::PODS => pod::prepare_create(object)?,
+        _ if kind.custom && kind.status => drop_status(object),
+        _ if kind.custom => {}
         // a kubelet registers its node with its status
         "nodes" => {}
+        "pods" => pod::prepare_create(object)?,
         "namespaces" => object["status"] = json!({"phase": "Active"}),
+        "secrets" => secret::prepare(object)?,
+        "leases" => lease::prepare(object)?,
+        "events" => event::prepare(object)?,
         _ if kind.status => drop_status(object),
         _ => {}
     }
     Ok(())
 }
 
-/// What follows from the object's kind once it is really stored.
+/// Names of roles and bindings are free; all others are subdomains.
+fn is_name(kind: &Kind, name: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        let legal = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(legal)
+    };
+    kind.resource.group == "rbac.authorization.k8s.io" || (name.len() <= 253 && name.split('.').all(is_label))
+}
+
+/// What the server adds to a new object in nobody's name.
 pub(super) fn complete(kind: &Kind, object: &mut Value) {
+    if kind.resource == Resource::PODS {
+        pod::complete(object);
+    }
     if kind.resource == Resource::DEFINITIONS {
         let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now(), "reason": "Accepted", "message": ""});
         object["status"] = json!({
@@ -173,9 +196,21 @@ pub(super) fn check_replacement(kind: &Kind, old: &Value, new: &Value) -> Result
     if unconditional && (kind.custom || kind.resource == Resource::LEASES) {
         let why = "must be specified for an update";
         let field = "metadata.resourceVersion";
-        return Err(ApiError::invalid(&kind.qualified(), name, field, "Invalid value: 0", why));
+        return Err(ApiError::invalid(&resource, name, field, "Invalid value: 0", why));
     }
     Ok(())
+}
+
+/// A PUT that is to create must not say which object it means.
+pub(super) fn check_creating_replacement(kind: &Kind, new: &Value) -> Result<(), ApiError> {
+    let (resource, name) = (kind.resource.qualified(), Kind::name_of(new));
+    match new["metadata"]["uid"].as_str() {
+        None | Some("") => Ok(()),
+        Some(uid) => {
+            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
+            Err(ApiError::conflict(&resource, name, &why))
+        }
+    }
 }
 
 /// The checks that every change must pass: names, version, uid.
@@ -233,14 +268,26 @@ pub(super) fn prepare_update(kind: &Kind, old: &Value, new: &mut Value) -> Resul
     if kind.status {
         restore(old, new, "status");
     }
-    if kind.resource == Resource::PODS { pod::prepare_update(old, new) } else { Ok(()) }
+    match &*kind.resource.plural {
+        _ if kind.custom => Ok(()),
+        "pods" => pod::prepare_update(old, new),
+        "secrets" => secret::prepare_update(old, new),
+        "leases" => lease::prepare(new),
+        "events" => event::check_update(old, new),
+        _ => Ok(()),
+    }
 }
 
-/// A write of `status`: everything else stays, except who manages what.
-pub(super) fn keep_all_but_status(old: &Value, new: &mut Value) {
+/// A write of `status`: everything else stays, except who manages what; and a pod's metadata, which may change here too.
+pub(super) fn keep_all_but_status(kind: &Kind, old: &Value, new: &mut Value) {
     let status = new["status"].take();
-    let managed = new["metadata"]["managedFields"].take();
+    let mut metadata = new["metadata"].take();
+    let managed = metadata["managedFields"].take();
     *new = old.clone();
+    if kind.resource == Resource::PODS {
+        restore(&old["metadata"], &mut metadata, "ownerReferences");
+        new["metadata"] = metadata;
+    }
     if let Some(map) = new.as_object_mut() {
         map.shift_remove("status");
         if !status.is_null() {
@@ -307,7 +354,11 @@ pub(super) fn prepare_apply(
             );
             return Err(ApiError::conflict(&kind.resource.qualified(), name, &why));
         }
-        metadata["name"] = json!(name);
+        if metadata["name"].as_str().unwrap_or_default().is_empty() {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )));
+        }
         if kind.namespaced {
             metadata["namespace"] = json!(namespace);
         }

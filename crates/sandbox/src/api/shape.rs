@@ -4,7 +4,9 @@
 use serde_json::Value;
 
 use super::kinds::Kind;
+use super::lease;
 use super::pod::CONTAINER_LISTS;
+use super::quantity::nanos;
 use super::status::ApiError;
 
 /// Refuses what the typed decoding of a real server would refuse.
@@ -38,10 +40,20 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Result<(), ApiError> {
             }
         }
     }
-    if kind.resource == super::kinds::Resource::PODS {
-        check_containers(object).map_err(|path| mismatch(&path))?;
-    }
-    Ok(())
+    let wrong = match &*kind.resource.plural {
+        _ if kind.custom => None,
+        "pods" => check_containers(object).err(),
+        "configmaps" => check_strings(object).err(),
+        "leases" => lease::wrong_time(object).map(str::to_owned),
+        _ => None,
+    };
+    wrong.map_or(Ok(()), |path| Err(mismatch(&path)))
+}
+
+fn check_strings(map: &Value) -> Result<(), String> {
+    let Some(data) = map.get("data").filter(|data| !data.is_null()) else { return Ok(()) };
+    let is_text = data.as_object().is_some_and(|data| data.values().all(Value::is_string));
+    if is_text { Ok(()) } else { Err("/data".to_owned()) }
 }
 
 fn check_containers(pod: &Value) -> Result<(), String> {
@@ -58,6 +70,15 @@ fn check_containers(pod: &Value) -> Result<(), String> {
             let parts = [&resources["limits"], &resources["requests"]];
             if !item.is_object() || !is_map(resources) || !parts.into_iter().all(is_map) {
                 return Err(format!("/spec/{list}"));
+            }
+            let amounts = parts.into_iter().filter_map(Value::as_object).flat_map(|part| part.iter());
+            // a null is an amount that is taken away
+            if let Some((name, _)) =
+                amounts.into_iter().find(|(_, amount)| !amount.is_null() && nanos(amount).is_none())
+            {
+                return Err(format!(
+                    "/spec/{list}/resources/{name}: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+                ));
             }
             let ports = &item["ports"];
             if !ports.is_null() && !ports.as_array().is_some_and(|ports| ports.iter().all(Value::is_object)) {

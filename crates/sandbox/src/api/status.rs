@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub struct ApiError {
     /// The HTTP status code, also in the body.
     pub code: u16,
-    /// The reason in the body, for instance `NotFound`, `Conflict`, `Invalid`, `Expired`.
+    /// The reason in the body, for instance `NotFound`, `Conflict`, `Invalid`, `Expired`; empty where the server has none.
     pub reason: String,
     /// The text a person reads.
     pub message: String,
@@ -33,6 +33,9 @@ impl ApiError {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
+        if let Some(map) = status.as_object_mut().filter(|_| self.reason.is_empty()) {
+            map.shift_remove("reason");
+        }
         if let Some(details) = &self.details {
             status["details"] = (**details).clone();
         }
@@ -51,6 +54,21 @@ impl ApiError {
     /// 404: no such path or resource type.
     pub fn no_such_path() -> Self {
         Self::new(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// 404 as a router says it, which knows neither group nor version: plain text. See [`is_plain`](Self::is_plain).
+    pub fn page_not_found() -> Self {
+        Self::new(404, "", "404 page not found")
+    }
+
+    /// Whether the answer is the message alone, as text.
+    pub fn is_plain(&self) -> bool {
+        self.code == 404 && self.reason.is_empty()
+    }
+
+    /// 500: what the real server did not think of, and so has no reason for.
+    pub fn unforeseen(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
     }
 
     /// 409: an object of this name exists.
@@ -72,21 +90,47 @@ impl ApiError {
         Self::conflict(resource, name, why)
     }
 
-    /// 422: one field is wrong. `rule` is `Invalid value: "x"`, `Required value`, `Forbidden`.
+    /// 422: one field is wrong. `kind` is `Pod` or `Lease.coordination.k8s.io`; `rule` is `Invalid value: "x"`, `Required value`,
+    /// `Forbidden`, `Unsupported value: "x"`, `Duplicate value: "x"`.
     pub fn invalid(kind: &str, name: &str, field: &str, rule: &str, why: &str) -> Self {
         let detail = if why.is_empty() { rule.to_owned() } else { format!("{rule}: {why}") };
         let message = format!("{kind} {name:?} is invalid: {field}: {detail}");
         let cause = match rule.split(':').next().unwrap_or(rule) {
             "Invalid value" => "FieldValueInvalid",
             "Required value" => "FieldValueRequired",
+            "Unsupported value" => "FieldValueNotSupported",
+            "Duplicate value" => "FieldValueDuplicate",
             _ => "FieldValueForbidden",
         };
-        let mut error = Self::new(422, "Invalid", message);
-        error.details = Some(Box::new(json!({
-            "name": name, "kind": kind,
-            "causes": [{"reason": cause, "message": detail, "field": field}],
-        })));
+        let mut error = Self::new(422, "Invalid", message).about(kind, name);
+        if let Some(details) = &mut error.details {
+            details["causes"] = json!([{"reason": cause, "message": detail, "field": field}]);
+        }
         error
+    }
+
+    /// All of them in one answer, if there are any: each of them is an [`invalid`](Self::invalid) of the same object.
+    ///
+    /// # Errors
+    /// 422 with the causes of all.
+    pub fn all(errors: Vec<Self>) -> Result<(), Self> {
+        let mut errors = errors.into_iter();
+        let Some(mut first) = errors.next() else { return Ok(()) };
+        let mut count = 1;
+        for error in errors {
+            let causes = error.details.and_then(|details| details["causes"].as_array().cloned());
+            let own = first.details.as_mut().and_then(|details| details["causes"].as_array_mut());
+            if let (Some(own), Some(causes)) = (own, causes) {
+                own.extend(causes);
+            }
+            let what = error.message.split_once(" is invalid: ").map_or("", |(_, what)| what);
+            first.message = format!("{}, {what}", first.message);
+            count += 1;
+        }
+        if count > 1 {
+            first.message = format!("{}]", first.message.replacen(" is invalid: ", " is invalid: [", 1));
+        }
+        Err(first)
     }
 
     /// 403: admission refused it.
@@ -109,6 +153,12 @@ impl ApiError {
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
         Self::new(405, "MethodNotAllowed", message)
+    }
+
+    /// 406: the answer in no form that is acceptable.
+    pub fn not_acceptable() -> Self {
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/json;stream=watch";
+        Self::new(406, "NotAcceptable", message)
     }
 
     /// 415: a body of a type that is not accepted here.
@@ -140,10 +190,12 @@ impl ApiError {
     }
 
     fn about(mut self, resource: &str, name: &str) -> Self {
-        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
-        let mut details = json!({"name": name, "kind": plural});
-        if !group.is_empty() {
-            details["group"] = json!(group);
+        let (kind, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let mut details = json!({});
+        for (field, value) in [("name", name), ("group", group), ("kind", kind)] {
+            if !value.is_empty() {
+                details[field] = json!(value);
+            }
         }
         self.details = Some(Box::new(details));
         self

@@ -3,9 +3,9 @@
 //! Pure: the time that ages are counted to is an argument.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::kinds::{Kind, Resource};
+use super::kinds::{Column, Kind, Resource};
 
 /// The shape a client asks for in its `Accept` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,21 +16,24 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// The first acceptable type that names a shape we know decides.
-    pub(super) fn of(accept: &str) -> Self {
+    /// The first acceptable type that names a shape we know decides; `None` when there is none.
+    pub(super) fn of(accept: &str) -> Option<Self> {
         let wanted = |part: &str| {
-            let v1 = part.contains("v=v1;") || part.trim_end().ends_with("v=v1");
-            if !v1 {
-                None
-            } else if part.contains("as=Table") {
-                Some(Self::Table)
-            } else if part.contains("as=PartialObjectMetadata") {
-                Some(Self::Metadata)
-            } else {
-                None
+            let mut parameters = part.split(';').map(str::trim);
+            let media = parameters.next().unwrap_or_default();
+            if !matches!(media, "" | "application/json" | "application/*" | "*/*") {
+                return None;
+            }
+            let form = part.split(';').find_map(|parameter| parameter.trim().strip_prefix("as="));
+            match form {
+                None => Some(Self::Object),
+                Some(_) if !parameters.any(|parameter| parameter == "v=v1") => None,
+                Some("Table") => Some(Self::Table),
+                Some(form) if form.starts_with("PartialObjectMetadata") => Some(Self::Metadata),
+                Some(_) => None,
             }
         };
-        accept.split(',').find_map(wanted).unwrap_or(Self::Object)
+        accept.split(',').find_map(wanted)
     }
 }
 
@@ -42,8 +45,10 @@ pub(super) fn metadata_of(object: &Value) -> Value {
 /// A table without rows; `columns` only where they are wanted (the first event of a watch, every list).
 pub(super) fn table(kind: &Kind, metadata: &Value, columns: bool) -> Value {
     let column = |(name, format, priority): &(&str, &str, u8)| json!({"name": name, "type": "string", "format": format, "description": name, "priority": priority});
-    let definitions: Vec<Value> =
-        if columns { layout(kind).iter().map(column).collect() } else { Vec::new() };
+    let definitions = columns.then(|| {
+        let own = kind.columns.iter().map(|own| json!({"name": own.name, "type": own.kind, "format": "", "description": "", "priority": own.priority}));
+        layout(kind).iter().map(column).chain(own).collect::<Vec<Value>>()
+    });
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
         "columnDefinitions": definitions, "rows": [],
@@ -62,15 +67,40 @@ fn layout(kind: &Kind) -> Layout {
             ("Age", "", 0),
             ("IP", "", 1),
             ("Node", "", 1),
+            ("Nominated Node", "", 1),
+            ("Readiness Gates", "", 1),
         ],
-        at if *at == Resource::NODES => {
-            &[("Name", "name", 0), ("Status", "", 0), ("Roles", "", 0), ("Age", "", 0), ("Version", "", 0)]
+        at if *at == Resource::NODES => &[
+            ("Name", "name", 0),
+            ("Status", "", 0),
+            ("Roles", "", 0),
+            ("Age", "", 0),
+            ("Version", "", 0),
+            ("Internal-IP", "", 1),
+            ("External-IP", "", 1),
+            ("OS-Image", "", 1),
+            ("Kernel-Version", "", 1),
+            ("Container-Runtime", "", 1),
+        ],
+        at if *at == Resource::CONFIG_MAPS => &[("Name", "name", 0), ("Data", "", 0), ("Age", "", 0)],
+        at if *at == Resource::SECRETS => {
+            &[("Name", "name", 0), ("Type", "", 0), ("Data", "", 0), ("Age", "", 0)]
         }
         at if *at == Resource::NAMESPACES => &[("Name", "name", 0), ("Status", "", 0), ("Age", "", 0)],
-        at if *at == Resource::EVENTS || at.group == "events.k8s.io" => {
-            &[("Last Seen", "", 0), ("Type", "", 0), ("Reason", "", 0), ("Object", "", 0), ("Message", "", 0)]
-        }
+        at if *at == Resource::EVENTS || at.group == "events.k8s.io" => &[
+            ("Last Seen", "", 0),
+            ("Type", "", 0),
+            ("Reason", "", 0),
+            ("Object", "", 0),
+            ("Subobject", "", 1),
+            ("Source", "", 1),
+            ("Message", "", 0),
+            ("First Seen", "", 1),
+            ("Count", "", 1),
+            ("Name", "name", 1),
+        ],
         at if *at == Resource::LEASES => &[("Name", "name", 0), ("Holder", "", 0), ("Age", "", 0)],
+        _ if !kind.columns.is_empty() => &[("Name", "name", 0)],
         _ => &[("Name", "name", 0), ("Age", "", 0)],
     }
 }
@@ -84,15 +114,29 @@ pub(super) fn row(kind: &Kind, object: &Value, include: &str, now: Timestamp) ->
         at if *at == Resource::PODS => {
             let (ready, restarts) = pod_counts(object);
             let (ip, node) = (text(&object["status"]["podIP"]), text(&object["spec"]["nodeName"]));
-            json!([name, ready, pod_status(object), restarts, age, ip, node])
+            let nominated = text(&object["status"]["nominatedNodeName"]);
+            json!([name, ready, pod_status(object), restarts, age, ip, node, nominated, "<none>"])
         }
         at if *at == Resource::NODES => {
-            let version = text(&object["status"]["nodeInfo"]["kubeletVersion"]);
-            json!([name, node_status(object), node_roles(object), age, version])
+            let info = |field: &str| text(&object["status"]["nodeInfo"][field]);
+            let (version, status, roles) = (info("kubeletVersion"), node_status(object), node_roles(object));
+            let [inner, outer] = ["InternalIP", "ExternalIP"].map(|kind| node_address(object, kind));
+            let [image, kernel, runtime] = ["osImage", "kernelVersion", "containerRuntimeVersion"].map(info);
+            json!([name, status, roles, age, version, inner, outer, image, kernel, runtime])
         }
+        at if *at == Resource::CONFIG_MAPS => json!([name, data_count(object), age]),
+        at if *at == Resource::SECRETS => json!([name, text(&object["type"]), data_count(object), age]),
         at if *at == Resource::NAMESPACES => json!([name, text(&object["status"]["phase"]), age]),
         at if *at == Resource::EVENTS || at.group == "events.k8s.io" => event_cells(object, now),
         at if *at == Resource::LEASES => json!([name, text(&object["spec"]["holderIdentity"]), age]),
+        _ if !kind.columns.is_empty() => {
+            let cell = |column: &Column| match object.pointer(&column.pointer) {
+                Some(time) if column.kind == "date" => json!(age_of(time, now)),
+                value => value.cloned().unwrap_or_default(),
+            };
+            let cells = kind.columns.iter().map(cell);
+            Value::Array([json!(name)].into_iter().chain(cells).collect())
+        }
         _ => json!([name, age]),
     };
     match include {
@@ -100,6 +144,11 @@ pub(super) fn row(kind: &Kind, object: &Value, include: &str, now: Timestamp) ->
         "Object" => json!({"cells": cells, "object": object}),
         _ => json!({"cells": cells, "object": metadata_of(object)}),
     }
+}
+
+fn data_count(object: &Value) -> usize {
+    let count = |field: &str| object[field].as_object().map_or(0, Map::len);
+    count("data") + count("binaryData")
 }
 
 fn pod_counts(pod: &Value) -> (String, String) {
@@ -138,6 +187,12 @@ fn node_status(node: &Value) -> String {
     }
 }
 
+fn node_address(node: &Value, kind: &str) -> String {
+    let addresses = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = addresses.iter().find(|address| address["type"] == kind);
+    found.and_then(|address| address["address"].as_str()).unwrap_or("<none>").to_owned()
+}
+
 fn node_roles(node: &Value) -> String {
     let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
     let roles: Vec<&str> =
@@ -155,12 +210,19 @@ fn event_cells(event: &Value, now: Timestamp) -> Value {
         seen.into_iter().find(|time| !time.is_null()).unwrap_or(&event["metadata"]["creationTimestamp"]);
     let about = either("involvedObject", "regarding");
     let object = format!("{}/{}", text(&about["kind"]).to_lowercase(), text(&about["name"]));
+    let first = either("firstTimestamp", "deprecatedFirstTimestamp");
+    let first = if first.is_null() { seen } else { &first };
     json!([
         age_of(seen, now),
         text(&event["type"]),
         text(&event["reason"]),
         object,
-        text(&either("message", "note"))
+        text(&about["fieldPath"]),
+        text(&either("reportingComponent", "reportingController")),
+        text(&either("message", "note")),
+        age_of(first, now),
+        event["count"].as_i64().or_else(|| event["series"]["count"].as_i64()).unwrap_or(1),
+        text(&event["metadata"]["name"]),
     ])
 }
 

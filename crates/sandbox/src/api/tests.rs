@@ -2,6 +2,7 @@
 
 mod apply;
 mod client;
+mod compared;
 mod faults;
 mod kube_client;
 mod lists;
@@ -23,9 +24,16 @@ fn pod(name: &str, resources: &Value) -> Value {
     })
 }
 
+/// A store that holds that node.
+fn store() -> Store {
+    let store = Store::default();
+    store.create(&Resource::NODES, json!({"metadata": {"name": "n1"}})).unwrap();
+    store
+}
+
 /// A store that holds that pod, Burstable.
 fn store_with(name: &str) -> Store {
-    let store = Store::default();
+    let store = store();
     let resources =
         json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}});
     store.create(&Resource::PODS, pod(name, &resources)).unwrap();

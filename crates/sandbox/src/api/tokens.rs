@@ -47,6 +47,8 @@ struct Issued {
     audiences: Vec<String>,
     expires: Option<Instant>,
     namespace: String,
+    /// Of a service account that exists: name and uid. The token dies with it.
+    account: Option<(String, String)>,
     pod: Option<BoundPod>,
 }
 
@@ -77,7 +79,10 @@ impl Tokens {
             extra: Map::new(),
         };
         let audiences = vec![API_AUDIENCE.to_owned()];
-        self.keep(&token, Issued { user, audiences, expires: None, namespace: String::new(), pod: None });
+        self.keep(
+            &token,
+            Issued { user, audiences, expires: None, namespace: String::new(), account: None, pod: None },
+        );
         token
     }
 
@@ -96,7 +101,9 @@ impl Tokens {
             object.and_then(|object| object["metadata"]["uid"].as_str().map(str::to_owned))
         };
         let id = fresh_uid();
-        let uid = uid_of(&Resource::SERVICE_ACCOUNTS, namespace, account).unwrap_or_else(fresh_uid);
+        let known = uid_of(&Resource::SERVICE_ACCOUNTS, namespace, account);
+        let uid = known.clone().unwrap_or_else(fresh_uid);
+        let account_uid = known.map(|uid| (account.to_owned(), uid));
         let mut extra = Map::new();
         let mut about = json!({"namespace": namespace, "serviceaccount": {"name": account, "uid": uid}});
         extra.insert("authentication.kubernetes.io/credential-id".to_owned(), json!([format!("JTI={id}")]));
@@ -106,9 +113,11 @@ impl Tokens {
             };
             add("pod-name", &pod.name);
             add("pod-uid", &pod.uid);
-            add("node-name", &pod.node);
             about["pod"] = json!({"name": pod.name, "uid": pod.uid});
-            about["node"] = json!({"name": pod.node});
+            if !pod.node.is_empty() {
+                add("node-name", &pod.node);
+                about["node"] = json!({"name": pod.node});
+            }
             if let Some(uid) = uid_of(&Resource::NODES, "", &pod.node) {
                 add("node-uid", &uid);
                 about["node"]["uid"] = json!(uid);
@@ -134,7 +143,14 @@ impl Tokens {
         let expires = Some(Instant::now() + claim.ttl);
         self.keep(
             &token,
-            Issued { user, audiences, expires, namespace: namespace.to_owned(), pod: claim.pod },
+            Issued {
+                user,
+                audiences,
+                expires,
+                namespace: namespace.to_owned(),
+                account: account_uid,
+                pod: claim.pod,
+            },
         );
         token
     }
@@ -151,12 +167,14 @@ impl Tokens {
         if issued.expires.is_some_and(|expires| expires <= Instant::now()) {
             return Err("[invalid bearer token, service account token has expired]".to_owned());
         }
-        if let Some(pod) = &issued.pod {
-            let object = store.get_shared(&Resource::PODS, &issued.namespace, &pod.name).ok();
-            let lives = object.is_some_and(|object| object["metadata"]["uid"] == pod.uid.as_str());
-            if !lives {
-                return Err("[invalid bearer token, service account token has been invalidated]".to_owned());
-            }
+        let lives = |resource: &Resource, name: &str, uid: &str| {
+            let object = store.get_shared(resource, &issued.namespace, name).ok();
+            object.is_some_and(|object| object["metadata"]["uid"] == uid)
+        };
+        let pod_lives = issued.pod.as_ref().is_none_or(|pod| lives(&Resource::PODS, &pod.name, &pod.uid));
+        let account = issued.account.as_ref();
+        if !pod_lives || !account.is_none_or(|(name, uid)| lives(&Resource::SERVICE_ACCOUNTS, name, uid)) {
+            return Err("[invalid bearer token, service account token has been invalidated]".to_owned());
         }
         let common: Vec<String> =
             wanted.iter().filter(|audience| issued.audiences.contains(audience)).cloned().collect();
@@ -170,7 +188,10 @@ impl Tokens {
     }
 
     /// Answers a TokenReview: the body with its `status`.
-    pub(super) fn review(&self, store: &Store, mut review: Value) -> Value {
+    pub(super) fn review(&self, store: &Store, mut review: Value) -> Result<Value, ApiError> {
+        if review["spec"]["token"].as_str().unwrap_or_default().is_empty() {
+            return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+        }
         let spec = &review["spec"];
         let asked = audiences(spec);
         let wanted = if asked.is_empty() { vec![API_AUDIENCE.to_owned()] } else { asked };
@@ -185,7 +206,7 @@ impl Tokens {
         review["kind"] = json!("TokenReview");
         review["apiVersion"] = json!("authentication.k8s.io/v1");
         review["status"] = status;
-        review
+        Ok(review)
     }
 
     /// Answers a TokenRequest for a service account: the body with its `status`.
@@ -197,6 +218,9 @@ impl Tokens {
         mut request: Value,
     ) -> Result<Value, ApiError> {
         store.get_shared(&Resource::SERVICE_ACCOUNTS, namespace, account)?;
+        if audiences(&request["spec"]).is_empty() {
+            request["spec"]["audiences"] = json!([API_AUDIENCE]);
+        }
         let spec = &request["spec"];
         let audiences = audiences(spec);
         let seconds = spec["expirationSeconds"].as_u64().unwrap_or(3600);
@@ -238,7 +262,7 @@ fn bound_pod(store: &Store, namespace: &str, name: &str, uid: Option<&str>) -> R
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record ({had}). The object might have been deleted and then recreated"
         );
-        return Err(ApiError::conflict("pods", name, &why));
+        return Err(ApiError::conflict("Pod", name, &why));
     }
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     Ok(BoundPod { name: name.to_owned(), uid: had.to_owned(), node: node.to_owned() })

@@ -11,7 +11,8 @@ use super::answer::{Answer, View};
 use super::events;
 use super::http::{Call, Shared};
 use super::kinds::{Kind, Resource};
-use super::page::ListOptions;
+use super::options;
+use super::page::{List, ListOptions};
 use super::patch::Patch;
 use super::route::Verb;
 use super::selector::Selector;
@@ -19,6 +20,16 @@ use super::status::ApiError;
 use super::stream::Watch;
 use super::table::Shape;
 use super::write::{Subresource, Write};
+
+/// Types whose deletion is answered with the object; the others' with a Status.
+const RETURNED: [&str; 6] = [
+    "pods",
+    "services",
+    "serviceaccounts",
+    "persistentvolumeclaims",
+    "resourcequotas",
+    "customresourcedefinitions",
+];
 
 /// Whether the request only asks what would happen.
 pub(super) fn is_dry_run(call: &Call) -> bool {
@@ -37,18 +48,26 @@ pub(super) fn run(shared: &Shared, call: &Call) -> Result<Answer, ApiError> {
     if !kind.namespaced && call.target.namespace.is_some() {
         return Err(ApiError::no_such_path());
     }
+    if !is_allowed(call, &kind) {
+        return Err(ApiError::method_not_allowed());
+    }
+    match call.verb {
+        Verb::Get => {}
+        Verb::List | Verb::Watch => options::check_list(call.verb, &call.query)?,
+        verb => options::check_write(verb, &call.query)?,
+    }
     let newer_event = events::is_newer_form(&kind.resource);
     let stored = if newer_event { Resource::EVENTS } else { kind.resource.clone() };
     let view = View {
         kind,
-        shape: Shape::of(&call.accept),
+        shape: Shape::of(&call.accept).ok_or_else(ApiError::not_acceptable)?,
         include: call.query.get("includeObject").unwrap_or("Metadata").to_owned(),
     };
     let body = || {
         if newer_event { events::to_core((*call.body).clone()) } else { (*call.body).clone() }
     };
     let request = Resourceful { shared, call, view, stored };
-    match call.verb {
+    let answer = match call.verb {
         Verb::Get => request.get(),
         Verb::List => request.list(),
         Verb::Watch => request.watch(),
@@ -57,6 +76,25 @@ pub(super) fn run(shared: &Shared, call: &Call) -> Result<Answer, ApiError> {
         Verb::Patch | Verb::Apply => request.patch(body()),
         Verb::Delete => request.delete(),
         Verb::DeleteCollection => request.delete_collection(),
+    };
+    answer.map_err(|mut error| {
+        if let Some(details) = error.details.as_mut().filter(|it| newer_event && it["kind"] == "events") {
+            details["group"] = json!("events.k8s.io");
+        }
+        error
+    })
+}
+
+/// Whether the path knows the method.
+fn is_allowed(call: &Call, kind: &Kind) -> bool {
+    let target = &call.target;
+    let in_namespace = !kind.namespaced || target.namespace.is_some();
+    match call.verb {
+        Verb::Get | Verb::List | Verb::Watch => true,
+        Verb::Create => target.name.is_none() && in_namespace,
+        Verb::Update | Verb::Patch | Verb::Apply => target.name.is_some(),
+        Verb::Delete => !matches!(target.subresource.as_deref(), Some("status" | "resize")),
+        Verb::DeleteCollection => in_namespace && kind.resource != Resource::NAMESPACES,
     }
 }
 
@@ -64,8 +102,9 @@ pub(super) fn run(shared: &Shared, call: &Call) -> Result<Answer, ApiError> {
 fn virtual_resource(shared: &Shared, call: &Call) -> Option<Result<Answer, ApiError>> {
     let target = &call.target;
     let (namespace, name) = (target.namespace.as_deref(), target.name.as_deref());
-    let is_virtual = matches!(&*target.resource.plural, "tokenreviews" | "selfsubjectaccessreviews")
-        || target.subresource.as_deref() == Some("token");
+    let asked = ["tokenreviews", "selfsubjectaccessreviews", "selfsubjectreviews"];
+    let is_virtual =
+        asked.contains(&&*target.resource.plural) || target.subresource.as_deref() == Some("token");
     if is_virtual && call.verb != Verb::Create {
         return Some(Err(ApiError::method_not_allowed()));
     }
@@ -73,7 +112,12 @@ fn virtual_resource(shared: &Shared, call: &Call) -> Option<Result<Answer, ApiEr
         return Some(Err(ApiError::bad_request("the body of the request is not an object")));
     }
     let answer = match (&*target.resource.plural, target.subresource.as_deref()) {
-        ("tokenreviews", None) => Ok(shared.tokens.review(&shared.store, (*call.body).clone())),
+        ("tokenreviews", None) => shared.tokens.review(&shared.store, (*call.body).clone()),
+        ("selfsubjectreviews", None) => {
+            let mut review = (*call.body).clone();
+            review["status"] = json!({"userInfo": {"username": call.user}});
+            Ok(review)
+        }
         ("selfsubjectaccessreviews", None) => {
             let mut review = (*call.body).clone();
             review["status"] = json!({"allowed": true, "reason": "the sandbox allows everything"});
@@ -108,7 +152,14 @@ impl Resourceful<'_> {
 
     fn selector(&self) -> Result<Selector, ApiError> {
         let query = &self.call.query;
-        Selector::parse(&self.stored, query.get("labelSelector"), query.get("fieldSelector"))
+        let fields = query.get("fieldSelector").map(|fields| {
+            if events::is_newer_form(&self.kind().resource) {
+                events::fields_to_core(fields)
+            } else {
+                fields.to_owned()
+            }
+        });
+        Selector::parse(&self.stored, query.get("labelSelector"), fields.as_deref())
     }
 
     fn version(&self) -> Result<Option<u64>, ApiError> {
@@ -117,9 +168,11 @@ impl Resourceful<'_> {
         };
         let parsed = text.parse::<u64>();
         let error = |_| {
-            ApiError::bad_request(format!(
+            let message = format!(
                 "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-            ))
+            );
+            let watches = self.call.verb == Verb::Watch;
+            if watches { ApiError::unforeseen(message) } else { ApiError::bad_request(message) }
         };
         parsed.map(Some).map_err(error)
     }
@@ -129,6 +182,9 @@ impl Resourceful<'_> {
             None => Ok(Subresource::Main),
             Some("status") if self.kind().status => Ok(Subresource::Status),
             Some("resize") if self.kind().resource == Resource::PODS => Ok(Subresource::Resize),
+            Some(_) if self.kind().custom => {
+                Err(ApiError::not_found(&self.kind().resource.qualified(), self.at().1))
+            }
             Some(_) => Err(ApiError::no_such_path()),
         }
     }
@@ -169,11 +225,8 @@ impl Resourceful<'_> {
 
     fn watch(&self) -> Result<Answer, ApiError> {
         let query = &self.call.query;
-        let mut selector = self.selector()?;
+        let selector = self.selector()?;
         let namespace = self.call.target.namespace.as_deref();
-        if let Some(name) = &self.call.target.name {
-            selector = Selector::fields(&self.stored, &format!("metadata.name={name}"))?;
-        }
         let asked = self.version()?.filter(|version| *version > 0);
         let wants_initial = query.get("sendInitialEvents").map(|value| value == "true");
         let store = &self.shared.store;
@@ -206,8 +259,14 @@ impl Resourceful<'_> {
         if !body.is_object() {
             return Err(ApiError::bad_request("the body of the request is not an object"));
         }
-        if !body["metadata"].is_object() {
-            body["metadata"] = json!({});
+        if self.kind().custom && !body["kind"].is_string() {
+            // of the others the server knows the type by the path
+            return Err(ApiError::bad_request("Object 'Kind' is missing"));
+        }
+        match &body["metadata"] {
+            Value::Null => body["metadata"] = json!({}),
+            Value::Object(_) => {}
+            _ => return Err(ApiError::bad_request("metadata is not an object")),
         }
         let (namespace, name) = self.at();
         for (field, path) in [("namespace", namespace), ("name", name)] {
@@ -230,9 +289,6 @@ impl Resourceful<'_> {
     }
 
     fn create(&self, body: Value) -> Result<Answer, ApiError> {
-        if self.call.target.name.is_some() {
-            return Err(ApiError::method_not_allowed());
-        }
         let body = self.addressed(body)?;
         let object = self.shared.store.create_as(&self.stored, body, &self.write()?)?;
         self.one(201, &object)
@@ -241,7 +297,7 @@ impl Resourceful<'_> {
     fn update(&self, body: Value) -> Result<Answer, ApiError> {
         let body = self.addressed(body)?;
         let written = self.shared.store.update_as(&self.stored, body, &self.write()?)?;
-        self.one(200, &written.object)
+        self.one(if written.created { 201 } else { 200 }, &written.object)
     }
 
     fn patch(&self, body: Value) -> Result<Answer, ApiError> {
@@ -270,15 +326,16 @@ impl Resourceful<'_> {
             is_dry_run(self.call),
         )?;
         let held = !object["metadata"]["deletionTimestamp"].is_null();
-        if held || self.stored == Resource::PODS {
+        if held || RETURNED.contains(&&*self.stored.plural) {
             return self.one(200, &object);
         }
+        let resource = &self.kind().resource;
+        let mut details = json!({"name": name, "kind": resource.plural, "uid": object["metadata"]["uid"]});
+        if !resource.group.is_empty() {
+            details["group"] = json!(resource.group);
+        }
         let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-            "details": {
-                "name": name, "group": self.kind().resource.group, "kind": self.kind().resource.plural,
-                "uid": object["metadata"]["uid"],
-            },
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
         });
         Answer::value(200, &status)
     }
@@ -296,10 +353,7 @@ impl Resourceful<'_> {
                 result => drop(result?),
             }
         }
-        let list = store.page(
-            &self.stored,
-            &ListOptions { namespace, selector: self.selector()?, ..ListOptions::default() },
-        )?;
+        let list = List { items: doomed, version: store.version(), token: None, remaining: None };
         Ok(Answer::Document(200, self.view.list(&list)?))
     }
 }

@@ -119,5 +119,14 @@ fn selected(selector: &Selector, namespace: Option<&str>, change: Change) -> Opt
         (true, true) => EventKind::Modified,
         (true, false) => EventKind::Deleted,
     };
-    Some(Event { kind, object: change.object, version: change.version })
+    let object = match (kind, change.kind, change.previous) {
+        // it left the selection: the watcher is shown what it knew, at the version of the change
+        (EventKind::Deleted, EventKind::Modified, Some(previous)) => {
+            let mut known = (*previous).clone();
+            known["metadata"]["resourceVersion"] = change.object["metadata"]["resourceVersion"].clone();
+            Arc::new(known)
+        }
+        _ => change.object,
+    };
+    Some(Event { kind, object, version: change.version })
 }

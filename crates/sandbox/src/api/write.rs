@@ -79,6 +79,28 @@ pub struct Written {
     pub created: bool,
 }
 
+/// Where the new state of an object comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Replacement,
+    Patch,
+    Apply,
+}
+
+impl Origin {
+    /// A real server answers with another code for each, when a part of the object has the wrong type.
+    fn mistyped(self, error: ApiError) -> ApiError {
+        match self {
+            _ if error.code != 400 => error,
+            Self::Replacement => error,
+            Self::Patch => ApiError::invalid("", "", "patch", "Invalid value: \"...\"", &error.message),
+            Self::Apply => {
+                ApiError::unforeseen(format!("failed to create typed patch object: {}", error.message))
+            }
+        }
+    }
+}
+
 impl Store {
     /// Creates an object; namespace and name (or generateName) are taken from its metadata.
     ///
@@ -105,7 +127,7 @@ impl Store {
             pod::canonicalize_resources(&mut object);
         }
         if !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
-            return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+            return Err(ApiError::unforeseen("resourceVersion should not be set on objects to be created"));
         }
         rules::prepare_create(&kind, &mut object)?;
         record(&kind, write, &json!({}), &mut object);
@@ -127,11 +149,15 @@ impl Store {
     pub fn update_as(&self, resource: &Resource, object: Value, write: &Write) -> Result<Written, ApiError> {
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
         let (namespace, name) = (text("namespace"), text("name"));
-        self.write(resource, (&namespace, &name), write, false, |kind, old| {
-            let Some(old) = old else {
-                return Err(ApiError::not_found(&resource.qualified(), &name));
-            };
-            rules::check_replacement(kind, old, &object)?;
+        self.write(resource, (&namespace, &name), write, Origin::Replacement, |kind, old| {
+            match old {
+                Some(old) => rules::check_replacement(kind, old, &object)?,
+                // the one type of ours that a PUT creates
+                None if kind.resource == Resource::LEASES => {
+                    rules::check_creating_replacement(kind, &object)?;
+                }
+                None => return Err(ApiError::not_found(&resource.qualified(), &name)),
+            }
             Ok(object)
         })
     }
@@ -149,8 +175,8 @@ impl Store {
         patch: &Patch,
         write: &Write,
     ) -> Result<Written, ApiError> {
-        let applies = matches!(patch, Patch::Apply(_));
-        self.write(resource, (namespace, name), write, applies, |kind, old| {
+        let origin = if matches!(patch, Patch::Apply(_)) { Origin::Apply } else { Origin::Patch };
+        self.write(resource, (namespace, name), write, origin, |kind, old| {
             let schema = Schema { custom: kind.custom };
             if let Patch::Apply(config) = patch {
                 let config = rules::prepare_apply(kind, write, (namespace, name), config, old.is_some())?;
@@ -186,7 +212,7 @@ impl Store {
         edit: impl FnOnce(&mut Value),
     ) -> Result<Value, ApiError> {
         let write = Write::by("kubelet").through(Subresource::Status);
-        let written = self.write(resource, (namespace, name), &write, false, |_, old| {
+        let written = self.write(resource, (namespace, name), &write, Origin::Replacement, |_, old| {
             let Some(old) = old else {
                 return Err(ApiError::not_found(&resource.qualified(), name));
             };
@@ -206,33 +232,42 @@ impl Store {
         resource: &Resource,
         (namespace, name): (&str, &str),
         write: &Write,
-        applies: bool,
+        origin: Origin,
         change: impl FnOnce(&Kind, Option<&Value>) -> Result<Value, ApiError>,
     ) -> Result<Written, ApiError> {
         let mut state = self.lock();
         let kind = state.kinds.find(resource)?.clone();
         let old = state.object(resource, namespace, name).cloned();
         let mut new = change(&kind, old.as_deref())?;
-        shape::check(&kind, &new)?;
+        shape::check(&kind, &new).map_err(|error| origin.mistyped(error))?;
         if kind.resource == Resource::PODS {
             pod::canonicalize_resources(&mut new);
+            pod::set_defaults(&mut new);
         }
+        let applies = origin == Origin::Apply;
         let Some(old) = old else {
             rules::prepare_create(&kind, &mut new)?;
+            if !applies {
+                record(&kind, write, &json!({}), &mut new);
+            }
             return insert(&mut state, &kind, new, write).map(|object| Written { object, created: true });
         };
         rules::check_identity(&kind, &old, &new)?;
         rules::keep_server_fields(&kind, &old, &mut new);
         match write.subresource {
             Subresource::Main => rules::prepare_update(&kind, &old, &mut new)?,
-            Subresource::Status => rules::keep_all_but_status(&old, &mut new),
+            Subresource::Status => rules::keep_all_but_status(&kind, &old, &mut new),
             Subresource::Resize => {
+                if !applies {
+                    // the writer owns also what is dropped here
+                    record(&kind, write, &old, &mut new);
+                }
                 resize::prepare(&old, &mut new)?;
                 let node = new["spec"]["nodeName"].as_str().unwrap_or_default();
                 resize::check_capacity(&new, state.object(&Resource::NODES, "", node).map(|node| &**node))?;
             }
         }
-        if !applies {
+        if !applies && write.subresource != Subresource::Resize {
             record(&kind, write, &old, &mut new);
         }
         rules::count_generation(&kind, &old, &mut new);
@@ -270,10 +305,20 @@ fn insert(state: &mut State, kind: &Kind, mut object: Value, write: &Write) -> R
     if state.object(&kind.resource, &key.0, &key.1).is_some() {
         return Err(ApiError::already_exists(&kind.resource.qualified(), &key.1));
     }
+    if kind.resource == Resource::PODS {
+        let account = object["spec"]["serviceAccountName"].as_str().unwrap_or("default");
+        if account != "default" && state.object(&Resource::SERVICE_ACCOUNTS, &key.0, account).is_none() {
+            let namespace = &key.0;
+            let why = format!(
+                "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
+            );
+            return Err(ApiError::forbidden("pods", &key.1, &why));
+        }
+    }
+    rules::complete(kind, &mut object);
     if write.dry_run {
         return Ok(Arc::new(object));
     }
-    rules::complete(kind, &mut object);
     let stored = state.commit(kind, key.clone(), object);
     if kind.resource == Resource::NAMESPACES {
         add_default_account(state, &key.1);

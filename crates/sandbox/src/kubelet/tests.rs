@@ -123,7 +123,7 @@ async fn a_node_is_registered_and_renewed() {
 #[tokio::test]
 async fn a_pod_of_the_node_runs_with_its_limits_and_others_do_not() {
     let cluster = Cluster::start(Manner::AtOnce).await;
-    let other = json!({"metadata": {"namespace": "default", "name": "other"}, "spec": {"nodeName": "n2", "containers": [{"name": "a"}]}});
+    let other = json!({"metadata": {"namespace": "default", "name": "other"}, "spec": {"nodeName": "n2", "containers": [{"name": "a", "image": "a:1"}]}});
     cluster.store().create(&Resource::PODS, other).unwrap();
     let pod = cluster.run("web", &half_a_core());
     let status = &pod["status"]["containerStatuses"][0];
@@ -194,8 +194,8 @@ async fn init_containers_complete_and_sidecars_run() {
     let cluster = Cluster::start(Manner::AtOnce).await;
     let spec = json!({
         "nodeName": "n1",
-        "initContainers": [{"name": "setup"}, {"name": "proxy", "restartPolicy": "Always"}],
-        "containers": [{"name": "app"}],
+        "initContainers": [{"name": "setup", "image": "a:1"}, {"name": "proxy", "image": "a:1", "restartPolicy": "Always"}],
+        "containers": [{"name": "app", "image": "a:1"}],
     });
     cluster
         .store()

@@ -178,10 +178,13 @@ fn remove_element(object: &mut Value, element: &str) {
 
 /// The fields a configuration sets: what an apply owns.
 pub(super) fn owned_by(schema: Schema, config: &Value) -> FieldSet {
+    if config.as_object().is_some_and(Map::is_empty) {
+        return FieldSet::default();
+    }
     walk(schema, "", "", config, false)
 }
 
-/// The fields below a value that an update adds, with the free maps themselves.
+/// The fields below a value that an update adds, with the maps and lists that were not there before.
 fn added(schema: Schema, parent: &str, field: &str, value: &Value) -> FieldSet {
     walk(schema, parent, field, value, true)
 }
@@ -192,7 +195,7 @@ fn walk(schema: Schema, parent: &str, field: &str, value: &Value, maps_too: bool
             let below = |(key, value): (&String, &Value)| {
                 (format!("f:{key}"), walk(schema, field, key, value, maps_too))
             };
-            let member = maps_too && Schema::is_free_map(field);
+            let member = maps_too && schema.is_recorded(parent, field);
             FieldSet { member, children: map.iter().map(below).collect() }
         }
         Value::Array(items) if !items.is_empty() && schema.list(parent, field) != ListType::Atomic => {
@@ -202,7 +205,8 @@ fn walk(schema: Schema, parent: &str, field: &str, value: &Value, maps_too: bool
                 inner.member = true;
                 item_element(list, item).map(|element| (element, inner))
             };
-            FieldSet { member: false, children: items.iter().filter_map(below).collect() }
+            let member = maps_too && schema.is_recorded(parent, field);
+            FieldSet { member, children: items.iter().filter_map(below).collect() }
         }
         _ => FieldSet::leaf(),
     }

@@ -75,11 +75,16 @@ impl Schema {
         (key == "protocol").then_some("TCP")
     }
 
-    /// Whether the field is a map by free keys, whose own presence is recorded when an update adds it.
-    pub(in crate::api) fn is_free_map(field: &str) -> bool {
-        matches!(
-            field,
-            "labels" | "annotations" | "limits" | "requests" | "data" | "capacity" | "allocatable"
-        )
+    /// Whether the presence of this map or list is itself recorded when an update adds it: of all that an object of Go can
+    /// be without, so not of structs that every object of the type has.
+    pub(in crate::api) fn is_recorded(self, parent: &str, field: &str) -> bool {
+        let always = matches!(field, "" | "metadata")
+            || (!self.custom
+                && matches!(
+                    (parent, field),
+                    (_, "spec" | "status" | "template" | "strategy" | "updateStrategy")
+                        | ("spec", "containers")
+                ));
+        !always
     }
 }

@@ -57,6 +57,7 @@ fn merge_list(schema: Schema, parent: &str, field: &str, target: &mut Value, cha
         *target = Value::Array(Vec::new());
     }
     let Value::Array(items) = target else { return };
+    let before = items.clone();
     for change in changes {
         match (list, change.get(DIRECTIVE).and_then(Value::as_str)) {
             (_, Some("replace")) if change.as_object().is_some_and(|map| map.len() == 1) => {}
@@ -68,6 +69,34 @@ fn merge_list(schema: Schema, parent: &str, field: &str, target: &mut Value, cha
             (ListType::Set, _) if items.contains(change) => {}
             _ => items.push(without_directives(schema, field, change)),
         }
+    }
+    if list != ListType::Atomic {
+        sort(list, items, &before, changes);
+    }
+}
+
+/// The order that a real server leaves: what the patch names in the patch's order, the rest in the order it had; of the two,
+/// an item of the patch goes first unless it was behind the other before.
+fn sort(list: ListType, items: &mut Vec<Value>, before: &[Value], changes: &[Value]) {
+    let same = |left: &Value, right: &Value| match list {
+        ListType::Map(keys) => same_key(keys[0], left, right),
+        _ => left == right,
+    };
+    let place = |among: &[Value], item: &Value| among.iter().position(|other| same(other, item));
+    let (mut named, rest): (Vec<Value>, Vec<Value>) =
+        items.drain(..).partition(|item| place(changes, item).is_some());
+    named.sort_by_key(|item| place(changes, item));
+    let (mut named, mut rest) = (named.into_iter().peekable(), rest.into_iter().peekable());
+    loop {
+        let rest_first = match (named.peek(), rest.peek()) {
+            (None, None) => return,
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+            (Some(named), Some(rest)) => {
+                place(before, named).is_some_and(|named| place(before, rest) < Some(named))
+            }
+        };
+        items.extend(if rest_first { rest.next() } else { named.next() });
     }
 }
 

@@ -130,6 +130,9 @@ fn the_right_uid_passes_and_an_apply_without_uid_creates_what_is_missing() {
     let patch = |body: &Value| Patch::Apply(body.clone());
     let write = Write::by("plimsoll");
     let error = store.patch(&Resource::PODS, "default", "new", &patch(&new), &write).unwrap_err();
+    assert!(error.code == 400 && error.message.contains("name must be provided"), "{error}");
+    new["metadata"]["name"] = json!("new");
+    let error = store.patch(&Resource::PODS, "default", "new", &patch(&new), &write).unwrap_err();
     assert_eq!(error.message, "Pod \"new\" is invalid: spec.containers: Required value");
     new["spec"] = json!({"containers": [{"name": "app", "image": "app:1"}]});
     let written = store.patch(&Resource::PODS, "default", "new", &patch(&new), &write).unwrap();

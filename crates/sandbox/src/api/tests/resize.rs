@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{pod, store_with};
+use super::{pod, store, store_with};
 use crate::api::{ApiError, Patch, Resource, Store, Subresource, Write, Written};
 
 fn resize(store: &Store, resources: &Value) -> Result<Written, ApiError> {
@@ -15,7 +15,7 @@ fn patch(store: &Store, body: &Value) -> Result<Written, ApiError> {
 }
 
 fn store_with_resources(resources: &Value) -> Store {
-    let store = Store::default();
+    let store = store();
     store.create(&Resource::PODS, pod("web", resources)).unwrap();
     store
 }
@@ -58,8 +58,8 @@ fn a_limit_cannot_be_removed() {
 #[test]
 fn a_pod_larger_than_its_node_is_403_with_the_cause_in_a_dry_run_too() {
     let store = store_with("web");
-    let node = json!({"metadata": {"name": "n1"}, "status": {"allocatable": {"cpu": "1", "memory": "1Gi"}}});
-    store.create(&Resource::NODES, node).unwrap();
+    let size = json!({"allocatable": {"cpu": "1", "memory": "1Gi"}});
+    store.update_status(&Resource::NODES, "", "n1", |status| *status = size).unwrap();
     let body = json!({"spec": {"containers": [
         {"name": "app", "resources": {"requests": {"cpu": "5"}, "limits": {"cpu": "6"}}},
     ]}});

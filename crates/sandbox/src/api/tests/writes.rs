@@ -66,7 +66,7 @@ fn status_and_spec_are_written_apart() {
     let both = Patch::Merge(json!({"status": {"phase": "Running"}, "metadata": {"labels": {"x": "2"}}}));
     let written = store.patch(&Resource::PODS, "default", "web", &both, &status).unwrap();
     assert_eq!(written.object["status"]["phase"], "Running");
-    assert_eq!(labels_of(&store, "web")["x"], "1");
+    assert_eq!(labels_of(&store, "web")["x"], "2", "of a pod the metadata too, as in a real server");
     assert_eq!(written.object["metadata"]["generation"], 1);
     store
         .update_status(&Resource::PODS, "default", "web", |status| {
@@ -206,8 +206,11 @@ fn what_has_not_the_shape_of_the_type_is_refused_and_never_a_panic() {
         for subresource in [Subresource::Main, Subresource::Status, Subresource::Resize] {
             let write = Write::default().through(subresource);
             let error = store.patch(&Resource::PODS, "default", "web", &patch, &write).unwrap_err();
-            assert_eq!(error.code, 400, "{body}");
+            assert_eq!((error.code, error.reason.as_str()), (422, "Invalid"), "{body}");
         }
+        let apply =
+            store.patch(&Resource::PODS, "default", "web", &Patch::Apply(body.clone()), &Write::default());
+        assert!(matches!(apply.unwrap_err().code, 400 | 500), "{body}");
         assert_eq!(store.create(&Resource::PODS, body.clone()).unwrap_err().code / 100, 4, "{body}");
     }
 }

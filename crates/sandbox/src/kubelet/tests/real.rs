@@ -14,7 +14,7 @@ async fn on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_withou
     let api = ApiServer::start(ApiOptions::default()).await.unwrap();
     let mut kubelet =
         Kubelet::start(&api, Arc::clone(&host) as Arc<dyn Host>, KubeletOptions::of("n1")).unwrap();
-    let spec = json!({"nodeName": "n1", "containers": [{"name": "app", "resources": half_a_core()}]});
+    let spec = json!({"nodeName": "n1", "containers": [{"name": "app", "image": "app:1", "resources": half_a_core()}]});
     let metadata = json!({"namespace": "default", "name": "web"});
     api.store().create(&Resource::PODS, json!({"metadata": metadata, "spec": spec})).unwrap();
     let pod = || api.store().get(&Resource::PODS, "default", "web").unwrap();
