@@ -2,7 +2,7 @@
 CARGO ?= cargo
 CRATES := plimsoll-contract plimsoll-process plimsoll-sandbox plimsoll-agent plimsoll-aggregator plimsoll plimsoll-demo plimsoll-tests
 
-.PHONY: demo test lint fmt clippy doc deny alone bench images cluster cluster-down e2e ci
+.PHONY: demo test lint fmt clippy doc deny alone bench bench-peers images cluster cluster-down e2e ci
 
 demo:      ## the whole loop on this machine: load, bands, labels, live (Ctrl-C ends it)
 	$(CARGO) run --package plimsoll-demo -- $(ARGS)
@@ -32,6 +32,9 @@ bench:     ## costs as ratios against something else in the same run
 	$(CARGO) build --release --package plimsoll-agent
 	$(CARGO) bench --package plimsoll-tests --bench costs -- $(ARGS)
 
+bench-peers: ## beside Prometheus, metrics-server and VPA on a real Kubernetes (root, Go, Debian): 9 minutes after the first build
+	tests/peers/run
+
 images:    ## target/images/{agent,aggregator}.tar, made without Docker
 	images/build
 
@@ -45,4 +48,4 @@ cluster-down: ## end it, and forget all of it but the cache
 e2e:       ## the product on a real Kubernetes (root, Go, Debian; E2E=skip skips); ARGS="PART OF A TEST'S NAME"
 	tests/e2e/run $(ARGS)
 
-ci: lint test
+ci: lint test e2e  ## what a change must pass; E2E=skip leaves the cluster out

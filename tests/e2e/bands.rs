@@ -32,21 +32,23 @@ pub(crate) async fn each_kind_of_pod_gets_its_bands_and_bases_on_every_node(worl
     Ok(format!("{} pods, {} kinds, {} nodes", KINDS.len() * NODES.len(), KINDS.len(), NODES.len()))
 }
 
-/// Whether the numbers of the evidence are those of the CPU band, give or take the hysteresis.
+/// Whether the bands are those of the numbers in the evidence, or a dwell behind: one band off at most.
 pub(crate) fn backed(sight: &Sight) -> bool {
-    let share = cpu_share(sight.get(keys::EVIDENCE));
-    let range = match sight.get(keys::CPU_BAND) {
-        "low" => 0.0..=0.35,
-        "moderate" => 0.28..=0.68,
-        "high" => 0.61..=f64::MAX,
-        _ => return false,
-    };
-    share.is_some_and(|share| range.contains(&share))
+    [("cpu ", keys::CPU_BAND), ("memory ", keys::MEMORY_BAND)].iter().all(|(resource, key)| {
+        let range = match sight.get(key) {
+            "low" => 0.0..0.68,
+            "moderate" => 0.0..f64::MAX,
+            "high" => 0.28..f64::MAX,
+            _ => return false,
+        };
+        share(sight.get(keys::EVIDENCE), resource).is_some_and(|share| range.contains(&share))
+    })
 }
 
-/// CPU used over CPU had, as the evidence has them: `cpu high at 10:00:05Z: 412m of limit 500m (app)`.
-fn cpu_share(evidence: &str) -> Option<f64> {
-    let (_, numbers) = evidence.strip_prefix("cpu ")?.split_once("Z: ")?;
+/// Used over had, as the evidence has them.
+fn share(evidence: &str, resource: &str) -> Option<f64> {
+    let part = evidence.split("; ").find_map(|part| part.strip_prefix(resource))?;
+    let (_, numbers) = part.split_once(": ")?;
     let mut words = numbers.split(' ');
     let used: Quantity = words.next()?.parse().ok()?;
     let had: Quantity = words.nth(2)?.parse().ok()?;

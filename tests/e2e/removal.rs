@@ -17,15 +17,19 @@ use crate::pods::{Kind, SHOP};
 use crate::world::World;
 
 /// A pod whose load never changes has never had another band of ours than its own or `unknown`, and no set of labels was
-/// written on any pod twice in a row. What a burner gets depends on its node: it may have less, if the evidence says so.
+/// written on any pod twice in a row. Two loads do change: a burner's when its node has less for it, and all those of a node
+/// that was lost, which begin anew. There the evidence must have the numbers for the band.
 pub(crate) async fn nothing_was_written_wrongly_or_twice(world: &World) -> Verdict {
     let allowed = |band: &str, right: &str| band.is_empty() || band == right || band == "unknown";
     for (name, sights) in world.history.within(SHOP) {
         let Some(kind) = Kind::of(&name) else { bail!("{name} is of no kind") };
+        let mut anew = false;
         for sight in &sights {
             let bands = [sight.get(keys::CPU_BAND), sight.get(keys::MEMORY_BAND)];
-            let starved = kind.cpu[0] == "high" && backed(sight);
-            let fine = (allowed(bands[0], kind.cpu[0]) || starved) && allowed(bands[1], kind.memory[0]);
+            anew |= bands == ["unknown", "unknown"];
+            let [cpu, memory] = [allowed(bands[0], kind.cpu[0]), allowed(bands[1], kind.memory[0])];
+            let starved = kind.cpu[0] == "high" && memory && backed(sight);
+            let fine = (cpu && memory) || starved || (anew && backed(sight));
             ensure!(fine, "{name} was {bands:?} at {}: {}", sight.at, sight.get(keys::EVIDENCE));
         }
     }

@@ -1,0 +1,3 @@
+module plimsoll.dev/tests/peers/webhook
+
+go 1.26.0
