@@ -21,8 +21,8 @@ use tokio::time::sleep;
 use crate::audit::Audit;
 use crate::history::History;
 
-/// How often something is looked at that is waited for.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often something is looked at that is waited for. Looking costs the nodes CPU that the measured pods then lack.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The cluster and what is known of it.
 pub(crate) struct World {
