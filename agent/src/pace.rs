@@ -5,10 +5,9 @@
 
 use std::time::Duration;
 
+use crate::profile::Profile;
 use crate::sample::Moment;
 
-/// So many periods without a sweep are late.
-const LATE: u32 = 3;
 /// In time again after so long without a late sweep.
 const STEADY: Duration = Duration::from_secs(30);
 
@@ -16,6 +15,8 @@ const STEADY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Pace {
     period: Duration,
+    /// [`Profile::late_sweep`].
+    late_after: Duration,
     last: Option<Moment>,
     /// The last late sweep, and how many were missed since they come late; while they do.
     late: Option<(Moment, u64)>,
@@ -41,8 +42,8 @@ pub enum Turn {
 
 impl Pace {
     /// Before the first sweep.
-    pub fn new(period: Duration) -> Pace {
-        Pace { period, last: None, late: None }
+    pub fn new(profile: &Profile) -> Pace {
+        Pace { period: profile.period, late_after: profile.late_sweep(), last: None, late: None }
     }
 
     /// A sweep begins.
@@ -53,7 +54,7 @@ impl Pace {
         let gap = now.since(last);
         let periods = (gap.as_secs_f64() / self.period.as_secs_f64()).round() as u64;
         let missed = periods.saturating_sub(1);
-        let (turn, late) = match (self.late, gap > self.period * LATE) {
+        let (turn, late) = match (self.late, gap > self.late_after) {
             (None, false) => (None, None),
             (None, true) => (Some(Turn::Late(gap)), Some((now, missed))),
             (Some((_, count)), true) => (None, Some((now, count + missed))),
@@ -73,7 +74,7 @@ mod tests {
 
     /// The sweeps at these seconds.
     fn steps(seconds: &[f64]) -> Vec<Step> {
-        let mut pace = Pace::new(Duration::from_secs(1));
+        let mut pace = Pace::new(&Profile::standard());
         seconds.iter().map(|second| pace.step(Moment(Duration::from_secs_f64(*second)))).collect()
     }
 

@@ -92,8 +92,8 @@ impl Profile {
         self.late_sweep().max(self.dwell_off.min(self.memory) / 4)
     }
 
-    /// From here on a sweep is late.
-    fn late_sweep(&self) -> Duration {
+    /// A sweep that begins more than this after the last one is late.
+    pub fn late_sweep(&self) -> Duration {
         self.period.saturating_mul(3)
     }
 

@@ -175,7 +175,7 @@ pub struct Sweeper {
 impl Sweeper {
     /// Ready for the first sweep.
     pub fn new(host: Host, shared: Arc<Shared>, metrics: Metrics, profile: &Profile) -> Sweeper {
-        let pace = Pace::new(profile.period);
+        let pace = Pace::new(profile);
         let (warm_up, started) = (profile.warm_up, clock::now());
         Sweeper { host, shared, metrics, warm_up, started, pace, node_read: true }
     }

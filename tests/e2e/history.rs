@@ -43,21 +43,25 @@ impl Sight {
     }
 }
 
+/// Shows every pod, and again with each change, until the end of the process.
+pub(crate) fn watch_pods(client: Client, note: impl Fn(&Pod) + Send + 'static) {
+    tokio::spawn(async move {
+        let pods = Api::<Pod>::all(client);
+        let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff().applied_objects());
+        while let Some(event) = events.next().await {
+            if let Ok(pod) = event {
+                note(&pod);
+            }
+        }
+    });
+}
+
 impl History {
     /// Watches until the end of the process.
     pub(crate) fn follow(client: Client) -> Arc<History> {
         let history = Arc::new(History::default());
         let writer = Arc::clone(&history);
-        tokio::spawn(async move {
-            let pods = Api::<Pod>::all(client);
-            let mut events =
-                pin!(watcher(pods, watcher::Config::default()).default_backoff().applied_objects());
-            while let Some(event) = events.next().await {
-                if let Ok(pod) = event {
-                    writer.note(&pod);
-                }
-            }
-        });
+        watch_pods(client, move |pod| writer.note(pod));
         history
     }
 

@@ -13,6 +13,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
+use plimsoll_agent::profile::Profile;
+use plimsoll_contract::band::HIGH_FROM;
 use plimsoll_contract::keys;
 use tokio::time::sleep;
 
@@ -40,9 +42,6 @@ const UP: f64 = 20.0;
 const DOWN: f64 = 75.0;
 /// What a moment in which this machine was busy may add to the slowest.
 const BUSY: f64 = 10.0;
-/// Half-life of the smoothing, in seconds, and from where on a load is high.
-const HALF_LIFE: f64 = 5.0;
-const HIGH_FROM: f64 = 0.66;
 
 /// A load that went up and down again.
 struct Step {
@@ -69,7 +68,8 @@ impl Step {
     /// How much later the smoothed load is high than after a step to the whole limit, in seconds: from 0 it is at
     /// `share * (1 - 2^(-t / half-life))` after `t`. Absent if it never is.
     fn slower(&self) -> Option<f64> {
-        let crosses = |share: f64| -HALF_LIFE * (1.0 - HIGH_FROM / share).log2();
+        let half_life = Profile::standard().half_life.as_secs_f64();
+        let crosses = |share: f64| -half_life * (1.0 - HIGH_FROM / share).log2();
         let share = self.share().min(1.0);
         (share > HIGH_FROM).then(|| crosses(share) - crosses(1.0))
     }

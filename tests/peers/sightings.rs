@@ -1,15 +1,13 @@
 //! When a watcher of all pods saw what somebody wrote on them: one watch for all, so that nobody is seen later than another.
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::Client;
 
 use crate::findings::System;
+use crate::history::watch_pods;
 use crate::stacks::SIZED;
 use crate::steps::STEPS;
 
@@ -36,16 +34,7 @@ impl Sightings {
     pub(crate) fn follow(client: Client) -> Arc<Sightings> {
         let sightings = Arc::new(Sightings::default());
         let writer = Arc::clone(&sightings);
-        tokio::spawn(async move {
-            let pods = Api::<Pod>::all(client);
-            let mut events =
-                pin!(watcher(pods, watcher::Config::default()).default_backoff().applied_objects());
-            while let Some(event) = events.next().await {
-                if let Ok(pod) = event {
-                    writer.note(&pod);
-                }
-            }
-        });
+        watch_pods(client, move |pod| writer.note(pod));
         sightings
     }
 
