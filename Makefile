@@ -48,4 +48,4 @@ cluster-down: ## end it, and forget all of it but the cache
 e2e:       ## the product on a real Kubernetes (root, Go, Debian; E2E=skip skips); ARGS="PART OF A TEST'S NAME"
 	tests/e2e/run $(ARGS)
 
-ci: lint test
+ci: lint test e2e ## what a change must pass: 45 minutes on two cores; E2E=skip where there is no root or no Go

@@ -72,11 +72,12 @@ macro_rules! tests {
 fn phases() -> Vec<Vec<Test>> {
     vec![
         tests![install::one_command_installs_it_and_the_first_report_comes_within_two_minutes],
+        // Alone: a pod steps to its whole limit only where nothing else wants the node.
+        tests![steps::a_step_in_load_is_a_label_in_time],
         tests![
             install::an_agent_on_each_node_has_no_rights,
             bands::each_kind_of_pod_gets_its_bands_and_bases_on_every_node,
             bands::kubectl_shows_them_as_columns,
-            steps::a_step_in_load_is_a_label_in_time,
             respect::a_key_that_a_user_set_is_left_alone_and_reported,
             respect::an_ignored_pod_has_no_keys_of_ours,
             respect::an_ignored_namespace_has_no_keys_of_ours,

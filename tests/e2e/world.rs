@@ -159,10 +159,7 @@ impl World {
     /// Kills every process of a pod's containers, as the kernel would.
     pub(crate) async fn kill(&self, pod: &Pod) -> anyhow::Result<()> {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).context("it is on no node")?;
-        let statuses =
-            pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default();
-        for id in statuses.iter().filter_map(|status| status.container_id.as_deref()) {
-            let id = id.rsplit('/').next().unwrap_or(id);
+        for (_, id, _) in container_ids(pod) {
             let files = format!(
                 "/sys/fs/cgroup/kubepods/*/*/{id}/cgroup.procs /sys/fs/cgroup/kubepods/*/{id}/cgroup.procs"
             );
@@ -222,6 +219,15 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Name, id and restarts of a pod's containers.
+pub(crate) fn container_ids(pod: &Pod) -> Vec<(String, String, i32)> {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let id = |long: &str| long.rsplit('/').next().unwrap_or(long).to_owned();
+    let each = statuses.into_iter().flatten();
+    each.filter_map(|one| Some((one.name.clone(), id(one.container_id.as_deref()?), one.restart_count)))
+        .collect()
 }
 
 /// Creates an object, unless one of its name is there.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::costs::Reading;
-use crate::world::World;
+use crate::world::{World, container_ids};
 
 /// Where the manifests of the others are.
 pub(crate) const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/manifests");
@@ -92,15 +92,6 @@ fn vpa_keys() -> anyhow::Result<Value> {
 fn is_ready(pod: &&Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
-}
-
-/// Name, id and restarts of a pod's containers.
-pub(crate) fn container_ids(pod: &Pod) -> Vec<(String, String, i32)> {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    let id = |long: &str| long.rsplit('/').next().unwrap_or(long).to_owned();
-    let each = statuses.into_iter().flatten();
-    each.filter_map(|one| Some((one.name.clone(), id(one.container_id.as_deref()?), one.restart_count)))
-        .collect()
 }
 
 /// What the containers of each stack cost between three readings.

@@ -15,7 +15,7 @@ use crate::costs::Reading;
 use crate::pods::{BURN, NODES, START, pod};
 use crate::sightings::{REQUEST, Sight, Sightings};
 use crate::stacks::{MANIFESTS, SIZED};
-use crate::world::World;
+use crate::world::{World, container_ids};
 
 /// Namespace of the pods that step.
 pub(crate) const STEPS: &str = "steps";
@@ -105,7 +105,7 @@ pub(crate) async fn reached(
     let mut shares = Vec::new();
     for step in steps {
         let pod = world.pod(STEPS, &step.pod).await?;
-        let id = crate::stacks::container_ids(&pod).into_iter().next().context("no container")?.1;
+        let id = container_ids(&pod).into_iter().next().context("no container")?.1;
         let used = to.cpu_since(from, &id).with_context(|| format!("no usage of {}", step.pod))?;
         let busy = to.at.duration_since(step.at.max(from.at)).as_secs_f64();
         shares.push(used / busy / LIMIT);
