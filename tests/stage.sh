@@ -38,7 +38,7 @@ built() { # built TARGET CARGO-ARGUMENT...: builds what cargo calls TARGET, and 
     local target=$1
     shift
     cargo "$@" --quiet --message-format json |
-        jq -er --arg target "$target" 'select(.reason == "compiler-artifact" and .target.name == $target and .executable) | .executable'
+        jq -ers --arg target "$target" 'map(select(.target.name == $target and .executable).executable) | last'
 }
 test_program() { built "$1" test --package plimsoll-tests --test "$1" --no-run; }
 
