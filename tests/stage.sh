@@ -11,11 +11,12 @@ cluster=tests/cluster/cluster
 refuse() { echo "$title: cannot run here: $*" >&2; exit 1; }
 say() { echo "$title: $* ($((SECONDS / 60)) min $((SECONDS % 60)) s)"; }
 
-fitting_machine() { # fitting_machine [CURE]
+set_the_stage() { # set_the_stage [CURE]: the machine fits, or CURE helps; and what a killed run left ends
     local cure=${1:-}
     [ "$(id -u)" = 0 ] || refuse "it needs root, for a network namespace and mounts$cure"
     command -v go >/dev/null || refuse "it needs Go to build Kubernetes, and there is no \`go\` on the PATH$cure"
     command -v cargo >/dev/null || refuse "it needs Rust to build Plimsoll, and there is no \`cargo\` on the PATH$cure"
+    $cluster down >/dev/null
 }
 
 debian_program() { # debian_program PACKAGE: its files, in the cache; a package that is installed would start its program
@@ -45,7 +46,6 @@ test_program() { built "$1" test --package plimsoll-tests --test "$1" --no-run; 
 new_cluster() { # new_cluster IMAGE.tar...: a cluster of three nodes with our images and these, until the script ends
     trap '$cluster down >/dev/null' EXIT
     trap 'exit 130' INT TERM HUP
-    $cluster down >/dev/null # what a killed run left
     say "the cluster"
     $cluster up --audit
     $cluster load target/images/agent.tar target/images/aggregator.tar "$@"
