@@ -9,6 +9,7 @@
 //! roster does not list feeds no band. Proof: `book/tests.rs` and the files beside it.
 
 mod container;
+mod hottest;
 mod listing;
 mod pod;
 mod settle;

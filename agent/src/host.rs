@@ -34,6 +34,7 @@ use watch::Watch;
 
 mod discover;
 mod files;
+mod folder;
 pub mod layout;
 mod mounts;
 mod node;

@@ -9,8 +9,8 @@ use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Cores, Limit, PodName, 
 
 use super::WithoutRoster;
 use super::container::Container;
+use super::hottest::Hottest;
 use super::listing::{Listed, Listing};
-use super::settle::Hottest;
 use crate::classify::Classifier;
 use crate::load::Request;
 use crate::sample::{Moment, NodeCapacity, Target};

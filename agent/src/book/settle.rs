@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use plimsoll_contract::report::UnknownReason;
-use plimsoll_contract::{Basis, ContainerId, Resource};
+use plimsoll_contract::{ContainerId, Resource};
 
 use super::container::Candidate;
+use super::hottest::{Hottest, heat};
 use super::pod::PodEntry;
 use super::{Transition, WithoutRoster};
 use crate::classify::{Change, Evidence};
@@ -45,8 +46,7 @@ impl Scratch {
         self.paths.push(candidate.path);
         self.since = Some(self.since.map_or(candidate.since, |since| since.min(candidate.since)));
         self.instant = self.instant.max(candidate.instant);
-        let heat = candidate.path.to - handicap(id);
-        if self.hottest.as_ref().is_none_or(|hottest| heat > hottest.heat()) {
+        if self.hottest.as_ref().is_none_or(|hottest| heat(id, candidate.path.to) > hottest.heat()) {
             self.hottest = Some(Hottest {
                 container: id.cloned(),
                 basis: candidate.of.basis,
@@ -54,35 +54,6 @@ impl Scratch {
                 usage: candidate.usage,
             });
         }
-    }
-}
-
-/// A pod's own cgroup holds its sandbox (pause) container too: with a limit that is the sum of its containers' it is a hair
-/// hotter than its only container. It is named the hottest only where it says something that no container says.
-const OWN_HANDICAP: f64 = 0.02;
-
-fn handicap(container: Option<&ContainerId>) -> f64 {
-    if container.is_some() { 0.0 } else { OWN_HANDICAP }
-}
-
-/// The hottest candidate of a resource, at the last sweep.
-#[derive(Debug, Clone)]
-pub(crate) struct Hottest {
-    /// Absent for the pod's own cgroup.
-    pub(crate) container: Option<ContainerId>,
-    pub(crate) basis: Basis,
-    pub(crate) amount: f64,
-    pub(crate) usage: f64,
-}
-
-impl Hottest {
-    /// Smoothed usage over basis.
-    pub(crate) fn utilization(&self) -> f64 {
-        self.usage / self.amount
-    }
-
-    fn heat(&self) -> f64 {
-        self.utilization() - handicap(self.container.as_ref())
     }
 }
 

@@ -9,10 +9,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::files::Failure;
+use super::folder::{Folder, Level};
 use super::layout::{CANDIDATES, Layout, STRAYS};
 use super::mounts::Mounts;
 use super::slot::Slot;
-use super::walk::{Folder, Found, Level, Walk, Walker};
+use super::walk::{Found, Walk, Walker};
 use super::watch::Hint;
 use super::{Change, Host, RECONCILE_EVERY};
 use crate::sample::{Moment, Target};

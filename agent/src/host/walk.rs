@@ -14,34 +14,13 @@ use nix::sys::stat::Mode;
 use plimsoll_contract::PodUid;
 
 use super::files::{File, Reader};
-use super::layout::{Class, Layout, RootChild};
+use super::folder::{Folder, Level};
+use super::layout::{Layout, RootChild};
 use super::watch::Watch;
 use crate::sample::Target;
 
 /// Most entries read of one directory, files included. A node runs some hundred pods; a cgroup has some 70 files.
 pub(super) const MOST_ENTRIES: usize = 4096;
-
-/// What a directory that is listed holds.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    /// Classes and Guaranteed pods.
-    Kubepods,
-    /// The pods of one class.
-    Class(Class),
-    /// The containers of one pod.
-    Pod(PodUid),
-    /// A runtime's own service, where containers end up when its driver is not the kubelet's.
-    Strays,
-}
-
-/// A directory that is listed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Folder {
-    /// Below each hierarchy's root.
-    pub(super) path: PathBuf,
-    /// What it holds.
-    pub(super) level: Level,
-}
 
 /// A pod's or container's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

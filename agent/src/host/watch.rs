@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use super::walk::{Folder, Level};
+use super::folder::{Folder, Level};
 
 /// Where something happened since the last call.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,11 +12,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
-use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::version::TLS13;
+use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// How long a CA and its leaf are valid.
@@ -77,7 +78,7 @@ impl Certificate {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self, now: Timestamp) -> anyhow::Result<Facts> {
-        crate::tls::server_config(self)?;
+        self.server_config()?;
         let (leaf, ca) = (der(&self.leaf, "leaf")?, der(&self.ca, "CA")?);
         let facts = facts(&leaf, &ca)?;
         let name = facts.names.first().context("the leaf has no DNS name")?;
@@ -85,21 +86,24 @@ impl Certificate {
         Ok(facts)
     }
 
-    /// The leaf, for rustls.
+    /// The agents' port with this certificate: TLS 1.3 and HTTP/1.1 only. No client certificates: agents show tokens.
     ///
     /// # Errors
-    /// If it is not PEM.
-    pub fn chain(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-        Ok(vec![der(&self.leaf, "leaf")?])
-    }
-
-    /// The key, for rustls.
-    ///
-    /// # Errors
-    /// If it is not PEM.
-    pub fn private_key(&self) -> anyhow::Result<PrivateKeyDer<'static>> {
-        PrivateKeyDer::from_pem_slice(self.key.as_bytes())
-            .map_err(|error| anyhow!("the key is not PEM: {error}"))
+    /// If leaf or key cannot be read, or do not belong together.
+    pub fn server_config(&self) -> anyhow::Result<ServerConfig> {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
+            .map_err(|error| anyhow!("the key is not PEM: {error}"))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .context("the TLS provider does not speak TLS 1.3")?
+            .with_no_client_auth()
+            .with_single_cert(vec![der(&self.leaf, "leaf")?], key)
+            .context("the leaf and its key cannot be served")?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A resumed session would not see a new certificate, and an agent keeps its connection anyway.
+        config.send_tls13_tickets = 0;
+        Ok(config)
     }
 }
 

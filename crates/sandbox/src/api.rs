@@ -31,6 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 mod answer;
+mod call;
 mod collection;
 mod discovery;
 mod event;
@@ -52,10 +53,12 @@ mod rules;
 mod secret;
 mod selector;
 mod shape;
+mod state;
 mod status;
 mod store;
 mod stream;
 mod table;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -74,9 +77,12 @@ pub use route::{Target, Verb};
 pub use selector::Selector;
 pub use status::ApiError;
 pub use store::Store;
+pub use terms::{Subresource, Write};
 pub use tokens::{API_AUDIENCE, BoundPod};
 pub use watch::{Event, Subscription};
-pub use write::{Subresource, Write, Written};
+pub use write::Written;
+
+use call::Shared;
 
 /// How a server is started. The default suits tests.
 #[derive(Debug, Clone)]
@@ -105,7 +111,7 @@ impl Default for ApiOptions {
 /// A running server. A cheap handle; when the last one is dropped the server ends.
 #[derive(Debug, Clone)]
 pub struct ApiServer {
-    shared: Arc<http::Shared>,
+    shared: Arc<Shared>,
     address: SocketAddr,
     ca_pem: Arc<str>,
     admin_token: Arc<str>,
@@ -125,7 +131,7 @@ impl ApiServer {
         })?;
         let address = listener.local_addr().context("asking for the sandbox API server's port")?;
         let identity = tls::identity()?;
-        let shared = Arc::new(http::Shared {
+        let shared = Arc::new(Shared {
             store: Store::new(options.graceful_deletion),
             tokens: tokens::Tokens::default(),
             journal: Journal::default(),
@@ -222,7 +228,7 @@ impl ApiServer {
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    shared: Arc<http::Shared>,
+    shared: Arc<Shared>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
@@ -245,7 +251,7 @@ async fn accept(
     }
 }
 
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<http::Shared>) {
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     // answers are small and waited for
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "setting TCP_NODELAY failed");

@@ -3,7 +3,7 @@
 //! Any known token may do anything; what it did is in the journal. The verbs themselves are in `verbs`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
@@ -12,47 +12,23 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::answer::{Answer, Body, refusal};
+use super::call::{Call, Shared};
 use super::discovery::discovery;
-use super::faults::{Fault, Faults};
-use super::journal::{Entry, Journal};
+use super::faults::Fault;
+use super::journal::Entry;
 use super::kinds::Kinds;
 use super::route::{Query, Target, Verb, verb};
 use super::status::ApiError;
-use super::store::Store;
-use super::tokens::{Tokens, User};
+use super::tokens::User;
 use super::verbs;
 
 /// The largest body, as in the real server.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
-/// What all connections share.
-#[derive(Debug, Clone)]
-pub(super) struct Shared {
-    pub(super) store: Store,
-    pub(super) tokens: Tokens,
-    pub(super) journal: Journal,
-    pub(super) faults: Faults,
-    pub(super) bookmark_every: Duration,
-    pub(super) watch_timeout: Duration,
-}
-
 /// The connection is to be closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("scripted: the connection closes without an answer")]
 pub(super) struct HangUp;
-
-/// A request for a resource, read and understood.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) verb: Verb,
-    pub(super) target: Target,
-    pub(super) query: Query,
-    pub(super) accept: String,
-    pub(super) content_type: String,
-    pub(super) manager: String,
-    pub(super) user: String,
-    pub(super) body: Arc<Value>,
-}
 
 /// Answers one request.
 pub(super) async fn handle(
@@ -230,7 +206,7 @@ fn entry(at: Instant, path: String, call: &Call) -> Entry {
         name: target.name.clone().or_else(created),
         content_type: Some(call.content_type.clone()).filter(|text| !text.is_empty()),
         manager: Some(call.manager.clone()).filter(|_| call.verb.writes()),
-        dry_run: verbs::is_dry_run(call),
+        dry_run: call.is_dry_run(),
         body: call.body.clone(),
         code: None,
         answered: true,

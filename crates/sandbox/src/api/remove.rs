@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::collection::Key;
 use super::kinds::{Kind, Resource};
 use super::rules;
+use super::state::State;
 use super::status::ApiError;
-use super::store::State;
 
 pub(super) fn remove(
     state: &mut State,

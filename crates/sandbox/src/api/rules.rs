@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::kinds::{Kind, Resource};
 use super::status::ApiError;
-use super::write::{Subresource, Write};
+use super::terms::{Subresource, Write};
 use super::{event, lease, pod, secret};
 
 /// Now, as `metadata` writes times: whole seconds, UTC.

@@ -1,64 +1,24 @@
-//! The state of the sandbox's cluster: every object and one version counter; reads, subscriptions, deletions.
+//! The sandbox's cluster as others use it: reads, subscriptions, deletions.
 //!
-//! Synchronous and in-process: the hollow kubelet and tests use it directly, the HTTP side uses nothing else. One lock, never
-//! held across an await. The other writes are in `write`; how lists age lies in `collection`.
+//! Synchronous and in-process: the hollow kubelet and tests use it directly, the HTTP side uses nothing else. The other writes
+//! are in `write`.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use serde_json::{Value, json};
 
-use super::collection::{Collection, Key};
 use super::kinds::{Kind, Kinds, Resource};
 use super::page::{self, List, ListOptions};
 use super::remove;
 use super::selector::Selector;
+use super::state::{Cell, State};
 use super::status::ApiError;
 use super::watch::Subscription;
 
 /// The cluster's objects. A cheap handle: clones share the state.
 #[derive(Debug, Clone)]
 pub struct Store {
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) version: u64,
-    pub(super) kinds: Kinds,
-    collections: BTreeMap<(String, String), Collection>,
-    pub(super) graceful_deletion: bool,
-}
-
-impl State {
-    /// The collection of a type; made when it is first used.
-    pub(super) fn collection(&mut self, resource: &Resource) -> &mut Collection {
-        let key = (resource.group.to_string(), resource.plural.to_string());
-        let version = self.version;
-        self.collections.entry(key).or_insert_with(|| Collection::new(version))
-    }
-
-    pub(super) fn object(&self, resource: &Resource, namespace: &str, name: &str) -> Option<&Arc<Value>> {
-        let key = (resource.group.to_string(), resource.plural.to_string());
-        self.collections.get(&key)?.objects.get(&(namespace.to_owned(), name.to_owned()))
-    }
-
-    pub(super) fn collections(&mut self) -> impl Iterator<Item = (&(String, String), &mut Collection)> {
-        self.collections.iter_mut()
-    }
-
-    /// Stores the object at the next version.
-    pub(super) fn commit(&mut self, kind: &Kind, key: Key, mut object: Value) -> Arc<Value> {
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        if kind.resource == Resource::DEFINITIONS {
-            self.kinds.define(&object);
-        }
-        let object = Arc::new(object);
-        let version = self.version;
-        self.collection(&kind.resource).commit(version, key, Some(object.clone()), None);
-        object
-    }
+    state: Cell,
 }
 
 impl Default for Store {
@@ -71,9 +31,7 @@ impl Store {
     /// A store with the namespaces of a new cluster. With `graceful_deletion` a pod that is bound to a node is only marked
     /// when it is deleted, and a kubelet must delete it a second time, with a grace period of 0; without, it goes at once.
     pub fn new(graceful_deletion: bool) -> Self {
-        let state =
-            State { version: 1, kinds: Kinds::default(), collections: BTreeMap::new(), graceful_deletion };
-        let store = Self { state: Arc::new(Mutex::new(state)) };
+        let store = Self { state: Cell::new(graceful_deletion) };
         for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
             // a fresh store has none of them
             let _ = store.create(&Resource::NAMESPACES, json!({"metadata": {"name": name}}));
@@ -82,7 +40,7 @@ impl Store {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The version of the newest change.
@@ -196,7 +154,14 @@ impl Store {
         state.kinds.find(resource)?;
         let ticks = state.collection(resource).ticks();
         let namespace = namespace.map(str::to_owned);
-        Ok(Subscription::new(self.clone(), resource.clone(), namespace, selector.clone(), version, ticks))
+        Ok(Subscription::new(
+            self.state.clone(),
+            resource.clone(),
+            namespace,
+            selector.clone(),
+            version,
+            ticks,
+        ))
     }
 
     /// Forgets the log of every type: watches and continue tokens from before are answered with 410. The version moves on, so

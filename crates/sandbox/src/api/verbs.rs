@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::answer::{Answer, View};
+use super::call::{Call, Shared};
 use super::events;
-use super::http::{Call, Shared};
 use super::kinds::{Kind, Resource};
 use super::options;
 use super::page::{List, ListOptions};
@@ -19,7 +19,7 @@ use super::selector::Selector;
 use super::status::ApiError;
 use super::stream::Watch;
 use super::table::Shape;
-use super::write::{Subresource, Write};
+use super::terms::{Subresource, Write};
 
 /// Types whose deletion is answered with the object; the others' with a Status.
 const RETURNED: [&str; 6] = [
@@ -30,11 +30,6 @@ const RETURNED: [&str; 6] = [
     "resourcequotas",
     "customresourcedefinitions",
 ];
-
-/// Whether the request only asks what would happen.
-pub(super) fn is_dry_run(call: &Call) -> bool {
-    call.query.get("dryRun") == Some("All") || call.body["dryRun"][0] == "All"
-}
 
 /// Does what the call asks.
 pub(super) fn run(shared: &Shared, call: &Call) -> Result<Answer, ApiError> {
@@ -192,7 +187,7 @@ impl Resourceful<'_> {
     fn write(&self) -> Result<Write, ApiError> {
         Ok(Write {
             manager: self.call.manager.clone(),
-            dry_run: is_dry_run(self.call),
+            dry_run: self.call.is_dry_run(),
             force: self.call.query.flag("force"),
             subresource: self.subresource()?,
         })
@@ -323,7 +318,7 @@ impl Resourceful<'_> {
             namespace,
             name,
             &self.options(),
-            is_dry_run(self.call),
+            self.call.is_dry_run(),
         )?;
         let held = !object["metadata"]["deletionTimestamp"].is_null();
         if held || RETURNED.contains(&&*self.stored.plural) {
@@ -344,7 +339,7 @@ impl Resourceful<'_> {
         let store = &self.shared.store;
         let namespace = self.call.target.namespace.as_deref();
         let doomed = store.list(&self.stored, namespace, &self.selector()?)?;
-        let (options, dry_run) = (self.options(), is_dry_run(self.call));
+        let (options, dry_run) = (self.options(), self.call.is_dry_run());
         for object in &doomed {
             let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
             match store.delete_as(&self.stored, &text("namespace"), &text("name"), &options, dry_run) {

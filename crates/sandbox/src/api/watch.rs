@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use super::collection::{Change, EventKind};
 use super::kinds::Resource;
 use super::selector::Selector;
+use super::state::Cell;
 use super::status::ApiError;
-use super::store::Store;
 
 /// Changes copied from the log under one lock.
 const BATCH: usize = 256;
@@ -32,7 +32,7 @@ pub struct Event {
 /// A place in the log of one resource type.
 #[derive(Debug)]
 pub struct Subscription {
-    store: Store,
+    state: Cell,
     resource: Resource,
     namespace: Option<String>,
     selector: Selector,
@@ -43,14 +43,14 @@ pub struct Subscription {
 
 impl Subscription {
     pub(super) fn new(
-        store: Store,
+        state: Cell,
         resource: Resource,
         namespace: Option<String>,
         selector: Selector,
         version: u64,
         ticks: watch::Receiver<u64>,
     ) -> Self {
-        Self { store, resource, namespace, selector, version, ticks, ready: VecDeque::new() }
+        Self { state, resource, namespace, selector, version, ticks, ready: VecDeque::new() }
     }
 
     /// The next change; waits for one. Safe to drop in a `select!`: no change is lost.
@@ -79,7 +79,7 @@ impl Subscription {
             }
             // marked before reading: a change in between wakes us again
             self.ticks.mark_unchanged();
-            let changes = self.store.lock().collection(&self.resource).since(self.version, BATCH)?;
+            let changes = self.state.lock().collection(&self.resource).since(self.version, BATCH)?;
             let Some(last) = changes.last() else {
                 return Ok(None);
             };
@@ -96,7 +96,7 @@ impl Subscription {
         if !self.ready.is_empty() {
             return None;
         }
-        let mut state = self.store.lock();
+        let mut state = self.state.lock();
         let current = state.version;
         let waiting = state.collection(&self.resource).since(self.version, 1);
         waiting.is_ok_and(|changes| changes.is_empty()).then(|| {

@@ -10,65 +10,14 @@ use serde_json::{Value, json};
 use super::kinds::{Kind, Resource};
 use super::patch::Patch;
 use super::patch::apply::apply;
-use super::patch::managers::{Manager, Managers};
+use super::patch::managers::Managers;
 use super::patch::schema::Schema;
 use super::patch::{json as json_patch, merge, strategic};
+use super::state::State;
 use super::status::ApiError;
-use super::store::{State, Store};
+use super::store::Store;
+use super::terms::{Subresource, Write};
 use super::{pod, remove, resize, rules, shape};
-
-/// Which part of an object a write is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Subresource {
-    /// The object itself, without its status.
-    #[default]
-    Main,
-    /// `status`.
-    Status,
-    /// `pods/resize`.
-    Resize,
-}
-
-/// How a write is done and by whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// The field manager.
-    pub manager: String,
-    /// Check everything, change nothing.
-    pub dry_run: bool,
-    /// For an apply: take fields from other managers.
-    pub force: bool,
-    /// The part of the object.
-    pub subresource: Subresource,
-}
-
-impl Write {
-    /// A plain write of the object itself by this field manager.
-    pub fn by(manager: &str) -> Self {
-        Self { manager: manager.to_owned(), dry_run: false, force: false, subresource: Subresource::Main }
-    }
-
-    /// The same write through a subresource.
-    pub fn through(mut self, subresource: Subresource) -> Self {
-        self.subresource = subresource;
-        self
-    }
-
-    pub(super) fn manager(&self, resource: &Resource, apply: bool) -> Manager {
-        let subresource = match self.subresource {
-            Subresource::Main => None,
-            Subresource::Status => Some("status".to_owned()),
-            Subresource::Resize => Some("resize".to_owned()),
-        };
-        Manager { name: self.manager.clone(), apply, api_version: resource.api_version(), subresource }
-    }
-}
-
-impl Default for Write {
-    fn default() -> Self {
-        Self::by("sandbox")
-    }
-}
 
 /// What a write left behind.
 #[derive(Debug, Clone)]
