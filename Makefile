@@ -17,6 +17,7 @@ fmt:
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package plimsoll-tests --test e2e --test peers -- -D warnings   # what `test = false` keeps out of all targets
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps

@@ -35,13 +35,13 @@ debian_program() { # debian_program PACKAGE: its files, in the cache; a package 
     mv "$new" "$folder"
 }
 
-built() { # built TARGET CARGO-ARGUMENT...: builds what cargo calls TARGET, and prints the path of the program
+cargo_program() { # cargo_program TARGET CARGO-ARGUMENT...: builds what cargo calls TARGET, and prints the path of the program
     local target=$1
     shift
     cargo "$@" --quiet --message-format json |
         jq -ers --arg target "$target" 'map(select(.target.name == $target and .executable).executable) | last'
 }
-test_program() { built "$1" test --package plimsoll-tests --test "$1" --no-run; }
+test_program() { cargo_program "$1" test --package plimsoll-tests --test "$1" --no-run; }
 
 new_cluster() { # new_cluster IMAGE.tar...: a cluster of three nodes with our images and these, until the script ends
     trap '$cluster down >/dev/null' EXIT

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::spread::Spread;
+
 /// What some work took.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cost {
@@ -16,23 +18,7 @@ pub(crate) struct Cost {
     pub(crate) reads: Option<u64>,
 }
 
-/// Smallest, middle and largest of several numbers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Spread {
-    pub(crate) min: f64,
-    pub(crate) median: f64,
-    pub(crate) max: f64,
-}
-
 impl Spread {
-    /// `None` for no numbers.
-    pub(crate) fn of(numbers: impl IntoIterator<Item = f64>) -> Option<Spread> {
-        let mut numbers: Vec<f64> = numbers.into_iter().collect();
-        numbers.sort_by(f64::total_cmp);
-        let (first, last) = (numbers.first()?, numbers.last()?);
-        Some(Spread { min: *first, median: numbers[numbers.len() / 2], max: *last })
-    }
-
     /// `median (min to max)`.
     pub(crate) fn text(&self, digits: usize) -> String {
         format!("{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.min, self.max)

@@ -28,6 +28,8 @@ mod plan;
 mod print;
 mod pure;
 mod resident;
+#[path = "../spread.rs"]
+mod spread;
 mod sweep;
 
 /// Measures what the agent costs.

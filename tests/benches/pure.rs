@@ -14,7 +14,7 @@ use plimsoll_contract::report::MemoryEvents;
 use plimsoll_contract::roster::{Answer, Bands, ContainerKind, RosterContainer, RosterPod};
 use plimsoll_contract::{Bytes, ContainerId, Cores, Limit, PodUid};
 
-use crate::figures::Spread;
+use crate::spread::Spread;
 
 const PODS: u64 = 110;
 const CONTAINERS: usize = 220;

@@ -9,10 +9,11 @@ use anyhow::Context;
 use tempfile::TempDir;
 
 use crate::contenders::{Contender, Library, Native, Ours, Standard};
-use crate::figures::{Cost, Spread};
+use crate::figures::Cost;
 use crate::ground::{self, Ground, Kind};
 use crate::plan;
 use crate::print::{Row, table, verdict};
+use crate::spread::Spread;
 
 /// 500 containers.
 const PODS: usize = 250;

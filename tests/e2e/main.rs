@@ -40,6 +40,8 @@ mod removal;
 mod respect;
 mod restarts;
 mod scrape;
+#[path = "../spread.rs"]
+mod spread;
 mod steps;
 mod world;
 

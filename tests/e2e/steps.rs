@@ -8,11 +8,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::LogParams;
 use plimsoll_agent::profile::Profile;
 use plimsoll_contract::band::HIGH_FROM;
 use plimsoll_contract::keys;
@@ -21,6 +18,7 @@ use tokio::time::sleep;
 use crate::Verdict;
 use crate::history::Sight;
 use crate::pods::{BURN, NODES, SLEEP, START, pod};
+use crate::spread::Spread;
 use crate::world::World;
 
 const NAMESPACE: &str = "steps";
@@ -110,15 +108,23 @@ pub(crate) async fn a_step_in_load_is_a_label_in_time(world: &World) -> Verdict 
     }
     // Their nodes are needed by the tests to come.
     world.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]).await?;
-    let shares = Spread::of(steps.iter().map(|step| 100.0 * step.share()).collect());
-    let [ups, owed, downs] = [ups, owed, downs].map(Spread::of);
+    let shares = steps.iter().map(|step| 100.0 * step.share()).collect();
+    let spreads = [shares, ups, owed, downs].map(Spread::of);
+    let [Some(shares), Some(ups), Some(owed), Some(downs)] = spreads else { bail!("no pod has stepped") };
     let words = format!(
-        "0 to {shares} % of the limit: high after {ups} s ({owed} s, had it been all of it); back: low after {downs} s \
-         (min/median/max of {PODS})"
+        "0 to {} % of the limit: high after {} s ({} s, had it been all of it); back: low after {} s (min/median/max of {PODS})",
+        text(shares),
+        text(ups),
+        text(owed),
+        text(downs),
     );
-    ensure!(owed.middle <= UP && owed.most <= UP + BUSY, "{words}");
-    ensure!(downs.middle <= DOWN && downs.most <= DOWN + BUSY, "{words}");
+    ensure!(owed.median <= UP && owed.max <= UP + BUSY, "{words}");
+    ensure!(downs.median <= DOWN && downs.max <= DOWN + BUSY, "{words}");
     Ok(words)
+}
+
+fn text(Spread { min, median, max }: Spread) -> String {
+    format!("{min:.1}/{median:.1}/{max:.1}")
 }
 
 /// Seconds from a change until a watcher saw the band that follows from it.
@@ -133,10 +139,9 @@ fn took(pod: &str, at: Timestamp, sights: &[Sight], [from, to]: [&str; 2]) -> an
 
 /// The pods that have stepped up and down.
 async fn said(world: &World, names: &[String]) -> anyhow::Result<Vec<Step>> {
-    let pods: Api<Pod> = Api::namespaced(world.client.clone(), NAMESPACE);
     let mut steps = Vec::new();
     for name in names {
-        let text = pods.logs(name, &LogParams { timestamps: true, ..LogParams::default() }).await?;
+        let text = world.log(NAMESPACE, name).await?;
         let mark = |word: &str| text.lines().find_map(|line| mark(line, word));
         if let (Some(up), Some(down)) = (mark("up"), mark("down")) {
             steps.push(Step { pod: name.clone(), up, down });
@@ -150,25 +155,4 @@ fn mark(line: &str, word: &str) -> Option<Mark> {
     let (at, said) = line.split_once(' ')?;
     let micros: f64 = said.strip_prefix(word)?.trim().parse().ok()?;
     Some(Mark { at: at.parse().ok()?, used: micros / 1e6 })
-}
-
-/// Of some numbers.
-struct Spread {
-    least: f64,
-    middle: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut all: Vec<f64>) -> Spread {
-        all.sort_by(f64::total_cmp);
-        let at = |index: usize| all.get(index).copied().unwrap_or(f64::NAN);
-        Spread { least: at(0), middle: at(all.len() / 2), most: at(all.len().saturating_sub(1)) }
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1}/{:.1}/{:.1}", self.least, self.middle, self.most)
-    }
 }

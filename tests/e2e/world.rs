@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, LogParams, PostParams};
 use kube::{Api, Client};
 use plimsoll_contract::keys;
 use plimsoll_contract::status::{NodeState, NodeStatus, PodStatus};
@@ -100,6 +100,12 @@ impl World {
     pub(crate) async fn pods(&self, namespace: &str, selector: &str) -> anyhow::Result<Vec<Pod>> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         Ok(api.list(&ListParams::default().labels(selector)).await?.items)
+    }
+
+    /// What a pod said; each line begins with its time, which the container runtime takes on the node.
+    pub(crate) async fn log(&self, namespace: &str, name: &str) -> anyhow::Result<String> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        Ok(api.logs(name, &LogParams { timestamps: true, ..LogParams::default() }).await?)
     }
 
     /// A GET at the API server.

@@ -4,19 +4,19 @@ use std::fmt;
 use std::fs;
 
 use jiff::Timestamp;
+use plimsoll_contract::band::HIGH_FROM;
 use plimsoll_contract::keys;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::answers::Answers;
 use crate::sightings::Sightings;
+use crate::spread::Spread;
 use crate::stacks::Cost;
 use crate::steps::{LIMIT, Resize, Step};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers");
 const MIB: f64 = 1024.0 * 1024.0;
-/// Where `high` begins for all.
-const HIGH: f64 = 0.66;
 
 /// Whoever says that a pod's load is high.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,7 +60,7 @@ pub(crate) fn times(
 ) -> Vec<Option<f64>> {
     let first = |step: &Step| -> Option<Timestamp> {
         let Some(label) = system.label() else {
-            return answers.first_above(&step.pod, HIGH * LIMIT, step.at);
+            return answers.first_above(&step.pod, HIGH_FROM * LIMIT, step.at);
         };
         let sights = sightings.of(&step.pod, label);
         sights.iter().find(|sight| sight.at > step.at && sight.value == "high").map(|sight| sight.at)
@@ -125,11 +125,12 @@ impl Findings {
         writeln!(f, "|---|---|---|---|---|")?;
         // A step that was never seen counts as one that took for ever.
         let all =
-            |times: &[Option<f64>]| spread(times.iter().map(|seconds| seconds.unwrap_or(f64::INFINITY)));
-        let ours = self.systems.first().and_then(|(_, times)| all(times)).map_or(f64::NAN, |ours| ours[1]);
+            |times: &[Option<f64>]| Spread::of(times.iter().map(|seconds| seconds.unwrap_or(f64::INFINITY)));
+        let ours =
+            self.systems.first().and_then(|(_, times)| all(times)).map_or(f64::NAN, |ours| ours.median);
         for ((system, times), writes) in self.systems.iter().zip(&self.writes) {
             let seen = times.iter().flatten().count();
-            let ratio = all(times).map_or(f64::NAN, |times| times[1]) / ours;
+            let ratio = all(times).map_or(f64::NAN, |times| times.median) / ours;
             let changes = system.label().map_or("-".into(), |_| writes.to_string());
             let (words, numbers, count) = (system.words(), text(all(times)), times.len());
             writeln!(f, "| {words} | {numbers} | {ratio:.1} x | {seen} of {count} | {changes} |")?;
@@ -164,9 +165,9 @@ impl fmt::Display for Findings {
         self.acting(f)?;
         writeln!(f)?;
         self.cost(f)?;
-        let percent = text(spread(self.reached.iter().map(|share| share * 100.0)));
+        let percent = text(Spread::of(self.reached.iter().map(|share| share * 100.0)));
         writeln!(f, "\nPercent of its limit that a pod used once it had stepped: {percent}.")?;
-        let gaps = text(spread(self.gaps.iter().copied()));
+        let gaps = text(Spread::of(self.gaps.iter().copied()));
         writeln!(f, "Seconds between two values of cAdvisor for one container: {gaps}.")?;
         writeln!(f, "Failed scrapes, and seconds of the slowest, of each Prometheus: {:?}.", self.scrapes)?;
         let each = |resize: &Resize| format!("{} {} after {:.0} s", resize.pod, resize.cpu, resize.seconds);
@@ -192,14 +193,8 @@ fn line<'a>(
     writeln!(f, "| {stack} | {name} | {quiet:.1} | {busy:.1} | {resident:.1} | {working_set:.1} |")
 }
 
-/// Smallest, middle and largest.
-fn spread(numbers: impl Iterator<Item = f64>) -> Option<[f64; 3]> {
-    let mut numbers: Vec<f64> = numbers.collect();
-    numbers.sort_by(f64::total_cmp);
-    Some([*numbers.first()?, *numbers.get(numbers.len() / 2)?, *numbers.last()?])
-}
-
-fn text(spread: Option<[f64; 3]>) -> String {
+/// `min, median, max`, and `never` for what never came.
+fn text(spread: Option<Spread>) -> String {
     let word = |number: f64| if number.is_finite() { format!("{number:.1}") } else { "never".into() };
-    spread.map_or("none".into(), |all| all.map(word).join(", "))
+    spread.map_or("none".into(), |all| [all.min, all.median, all.max].map(word).join(", "))
 }

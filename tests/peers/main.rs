@@ -36,6 +36,8 @@ mod history;
 #[path = "../e2e/pods.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod pods;
+#[path = "../spread.rs"]
+mod spread;
 #[path = "../e2e/world.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod world;

@@ -6,8 +6,6 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::LogParams;
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -52,7 +50,7 @@ pub(crate) async fn begin(world: &World) -> anyhow::Result<()> {
     });
     world.run(STEPS, made.collect()).await?;
     world.kubectl(&["apply", "-f", &format!("{MANIFESTS}/sized.yaml")]).await?;
-    for (namespace, count) in [(STEPS, 12), (SIZED, 2)] {
+    for (namespace, count) in [(STEPS, PODS as usize), (SIZED, 2)] {
         let running = async || {
             let pods = world.pods(namespace, "").await?;
             let running =
@@ -68,7 +66,7 @@ pub(crate) async fn begin(world: &World) -> anyhow::Result<()> {
 pub(crate) async fn done(world: &World) -> anyhow::Result<Vec<Step>> {
     // To ask for logs costs the kubelets, whose cost is measured: no sooner than the last steps may come.
     sleep(Duration::from_secs(CALM + APART * PODS - 90)).await;
-    world.until("every pod to step", START, async || Ok(said(world).await?.len() == 12)).await?;
+    world.until("every pod to step", START, async || Ok(said(world).await?.len() == PODS as usize)).await?;
     said(world).await
 }
 
@@ -85,8 +83,7 @@ async fn said(world: &World) -> anyhow::Result<Vec<Step>> {
 
 /// When a pod said that it steps.
 async fn up(world: &World, namespace: &str, pod: &str) -> anyhow::Result<Option<Timestamp>> {
-    let pods: Api<Pod> = Api::namespaced(world.client.clone(), namespace);
-    let text = pods.logs(pod, &LogParams { timestamps: true, ..LogParams::default() }).await?;
+    let text = world.log(namespace, pod).await?;
     let at = text.lines().next().and_then(|line| line.split_once(' ')).map(|(at, _)| at.parse());
     at.transpose().with_context(|| format!("no time in the log of {pod}"))
 }
