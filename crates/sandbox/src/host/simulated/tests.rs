@@ -225,8 +225,8 @@ fn changes_are_told_once_with_the_time_of_the_workload() {
 #[test]
 fn a_host_that_follows_the_clock_moves_by_itself_and_stops_without_a_trace() {
     let bench = Bench::new(Layout::default(), &Limits::NONE, &Limits::NONE, r#"{"cpu":{"constant":1}}"#);
-    bench.host.follow_the_clock().unwrap();
     let started = Instant::now();
+    bench.host.follow_the_clock().unwrap();
     std::thread::sleep(seconds(0.5));
     let usage = bench.field("cpu.stat", "usage_usec") as f64 / 1e6;
     let elapsed = started.elapsed().as_secs_f64();
