@@ -38,7 +38,9 @@ use tokio::task::JoinSet;
 use crate::args::ProfileName;
 use crate::folder;
 use crate::timeline::HostKind;
+use held::HeldAddress;
 
+mod held;
 mod objects;
 
 /// Name of the one node.
@@ -96,10 +98,30 @@ pub struct Stage {
     dir: TempDir,
     agent: Program,
     aggregator: Program,
-    plain: SocketAddr,
-    agents: SocketAddr,
-    agent_address: SocketAddr,
+    ports: Ports,
     options: Options,
+}
+
+/// Where the two programs listen, before and after a restart.
+struct Ports {
+    agent: HeldAddress,
+    plain: HeldAddress,
+    reports: HeldAddress,
+}
+
+impl Ports {
+    fn free() -> anyhow::Result<Ports> {
+        let free = || HeldAddress::any().context("cannot find a free port");
+        Ok(Ports { agent: free()?, plain: free()?, reports: free()? })
+    }
+
+    async fn of_aggregator(&self) -> anyhow::Result<Listeners> {
+        Listeners::bind(self.plain.address(), self.reports.address()).await
+    }
+
+    async fn of_agent(&self) -> anyhow::Result<TcpListener> {
+        TcpListener::bind(self.agent.address()).await.context("cannot listen for the agent")
+    }
 }
 
 /// A program under way: how to stop it, and its end.
@@ -145,26 +167,10 @@ impl Stage {
         std::fs::write(dir.path().join("kubeconfig"), api.kubeconfig())
             .context("cannot write the kubeconfig")?;
 
-        let listeners = Listeners::bind(loopback(0), loopback(0)).await?;
-        let plain = listeners.plain.local_addr()?;
-        let agents = listeners.agents.local_addr()?;
-        let aggregator = aggregator(&api, &options, listeners).await?;
-        let listener = TcpListener::bind(loopback(0)).await.context("cannot listen for the agent")?;
-        let agent_address = listener.local_addr()?;
-        let agent = agent(&options, &host.facts(), dir.path(), agents, listener)?;
-        Ok(Stage {
-            api,
-            host,
-            simulated,
-            kubelet,
-            dir,
-            agent,
-            aggregator,
-            plain,
-            agents,
-            agent_address,
-            options,
-        })
+        let ports = Ports::free()?;
+        let aggregator = aggregator(&api, &options, ports.of_aggregator().await?).await?;
+        let agent = agent(&options, &host.facts(), dir.path(), &ports).await?;
+        Ok(Stage { api, host, simulated, kubelet, dir, agent, aggregator, ports, options })
     }
 
     /// Creates a pod; the kubelet starts it.
@@ -202,17 +208,17 @@ impl Stage {
 
     /// Address of the agent's plain port.
     pub fn agent_address(&self) -> SocketAddr {
-        self.agent_address
+        self.ports.agent.address()
     }
 
     /// Address of the aggregator's plain port.
     pub fn aggregator_address(&self) -> SocketAddr {
-        self.plain
+        self.ports.plain.address()
     }
 
     /// Address of the aggregator's port for agents.
     pub fn reports_address(&self) -> SocketAddr {
-        self.agents
+        self.ports.reports.address()
     }
 
     /// The file from which the agent takes its token. The kubelet renews it long before the token expires.
@@ -254,8 +260,7 @@ impl Stage {
     /// When it fails, or cannot be started again.
     pub async fn restart_agent(&mut self) -> anyhow::Result<()> {
         self.agent.stop("agent").await?;
-        let listener = TcpListener::bind(self.agent_address).await.context("cannot listen for the agent")?;
-        self.agent = agent(&self.options, &self.host.facts(), self.dir.path(), self.agents, listener)?;
+        self.agent = agent(&self.options, &self.host.facts(), self.dir.path(), &self.ports).await?;
         Ok(())
     }
 
@@ -281,7 +286,7 @@ impl Stage {
     /// When it fails, or cannot be started again.
     pub async fn restart_aggregator(&mut self) -> anyhow::Result<()> {
         self.aggregator.stop("aggregator").await?;
-        let listeners = Listeners::bind(self.plain, self.agents).await?;
+        let listeners = self.ports.of_aggregator().await?;
         self.aggregator = aggregator(&self.api, &self.options, listeners).await?;
         Ok(())
     }
@@ -373,19 +378,13 @@ async fn aggregator(api: &ApiServer, options: &Options, listeners: Listeners) ->
     Ok(Program::start(stop.clone(), plimsoll_aggregator::run(config, listeners, stop)))
 }
 
-fn agent(
-    options: &Options,
-    facts: &HostFacts,
-    dir: &Path,
-    agents: SocketAddr,
-    listener: TcpListener,
-) -> anyhow::Result<Program> {
+async fn agent(options: &Options, facts: &HostFacts, dir: &Path, ports: &Ports) -> anyhow::Result<Program> {
     let path = |path: &Path| path.display().to_string();
     let mut flags = vec![
         "plimsoll-agent".to_owned(),
         format!("--node-name={NODE}"),
         format!("--host-root={}", path(&facts.root)),
-        format!("--aggregator=localhost:{}", agents.port()),
+        format!("--aggregator=localhost:{}", ports.reports.address().port()),
         format!("--ca-file={}", path(&dir.join("ca"))),
         format!("--token-file={}", path(&dir.join("token"))),
         format!("--profile={}", options.profile.as_str()),
@@ -395,7 +394,7 @@ fn agent(
     let mut config = AgentConfig::from_args(&AgentArgs::try_parse_from(flags)?)?;
     (options.tune_agent)(&mut config);
     let stop = Shutdown::new();
-    Ok(Program::start(stop.clone(), plimsoll_agent::run(config, listener, stop)))
+    Ok(Program::start(stop.clone(), plimsoll_agent::run(config, ports.of_agent().await?, stop)))
 }
 
 fn create(api: &ApiServer, resource: &Resource, object: Value) -> anyhow::Result<()> {
@@ -404,8 +403,4 @@ fn create(api: &ApiServer, resource: &Resource, object: Value) -> anyhow::Result
         .create(resource, object)
         .with_context(|| format!("cannot create {} {name}", resource.plural))?;
     Ok(())
-}
-
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
 }
