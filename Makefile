@@ -8,7 +8,7 @@ demo:      ## the whole loop on this machine: load, bands, labels, live (Ctrl-C 
 	$(CARGO) run --package plimsoll-demo -- $(ARGS)
 
 test:      ## every test that needs no cluster; what needs root says so by name where there is none
-	RUST_TEST_THREADS=6 $(CARGO) test --workspace   # most of their time they wait: more of them than cores
+	RUST_TEST_THREADS=6 $(CARGO) test --workspace --no-fail-fast   # most of their time they wait: more of them than cores
 
 lint: fmt clippy doc deny alone   ## everything that can be wrong without running anything
 

@@ -12,6 +12,13 @@ fn go_wrong(world: &World, fault: Fault) -> FaultId {
     world.api.faults().next(1, Matching::writes().verb(Verb::Apply).resource("pods"), fault)
 }
 
+/// Says `high`; the apply that follows is at the server when this returns, and stays there for a while.
+async fn with_an_apply_under_way(world: &World) {
+    let id = go_wrong(world, Fault::Delay(Duration::from_secs(2)));
+    world.say("high").await;
+    world.until("the apply", async || world.api.faults().fired(id) == 1).await;
+}
+
 #[tokio::test]
 async fn a_report_becomes_labels_by_one_apply_with_the_pods_uid_and_no_more_comes() {
     let world = World::start().await;
@@ -20,6 +27,7 @@ async fn a_report_becomes_labels_by_one_apply_with_the_pods_uid_and_no_more_come
     for _ in 0..3 {
         world.say("high").await;
     }
+    world.decided("written").await;
     sleep(Duration::from_millis(300)).await;
     let writes = world.pod_writes();
     assert_eq!(writes.len(), 1, "{writes:?}");
@@ -104,10 +112,7 @@ async fn a_server_that_says_no_or_nothing_is_tried_again_and_the_label_is_right_
 #[tokio::test]
 async fn a_pod_made_again_under_the_same_name_is_not_touched_by_what_was_meant_for_the_old_one() {
     let world = World::start().await;
-    // The apply waits until the pod is another one.
-    go_wrong(&world, Fault::Delay(Duration::from_millis(600)));
-    world.say("high").await;
-    sleep(Duration::from_millis(150)).await;
+    with_an_apply_under_way(&world).await;
     world.api.store().delete(&Resource::PODS, "shop", "web").unwrap();
     world.api.store().create(&Resource::PODS, pod("shop", "web", "n1")).unwrap();
     world.decided("gone").await;
@@ -120,9 +125,7 @@ async fn a_pod_made_again_under_the_same_name_is_not_touched_by_what_was_meant_f
 #[tokio::test]
 async fn a_pod_that_is_gone_is_not_made() {
     let world = World::start().await;
-    go_wrong(&world, Fault::Delay(Duration::from_millis(600)));
-    world.say("high").await;
-    sleep(Duration::from_millis(150)).await;
+    with_an_apply_under_way(&world).await;
     world.api.store().delete(&Resource::PODS, "shop", "web").unwrap();
     world.decided("gone").await;
     assert!(world.api.store().get(&Resource::PODS, "shop", "web").is_err());
@@ -153,9 +156,7 @@ async fn while_paused_nothing_is_written_and_afterwards_it_is() {
 #[tokio::test]
 async fn a_stop_lets_the_write_in_flight_end() {
     let world = World::start().await;
-    go_wrong(&world, Fault::Delay(Duration::from_millis(500)));
-    world.say("high").await;
-    sleep(Duration::from_millis(100)).await;
+    with_an_apply_under_way(&world).await;
     let api = world.stop().await;
     let pod = api.store().get(&Resource::PODS, "shop", "web").unwrap();
     assert_eq!(pod["metadata"]["labels"]["plimsoll.dev/cpu-band"], "high");

@@ -19,11 +19,7 @@ async fn on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_withou
     api.store().create(&Resource::PODS, json!({"metadata": metadata, "spec": spec})).unwrap();
     let pod = || api.store().get(&Resource::PODS, "default", "web").unwrap();
     let until = |what: &str, holds: &dyn Fn(&Value) -> bool| {
-        let deadline = Instant::now() + Duration::from_secs(3);
-        while !holds(&pod()) {
-            assert!(Instant::now() < deadline, "{what}: {:#}", pod());
-            thread::sleep(Duration::from_millis(10));
-        }
+        assert!(eventually(|| holds(&pod())), "{what}: {:#}", pod());
         pod()
     };
     let enforced = |pod: &Value| {

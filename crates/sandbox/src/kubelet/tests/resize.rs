@@ -22,10 +22,11 @@ async fn a_resize_at_once_reaches_cgroups_and_status() {
 
 #[tokio::test]
 async fn a_late_resize_is_in_progress_until_it_is_enforced() {
-    let cluster = Cluster::start(Manner::Late(Duration::from_millis(700))).await;
+    let late = Duration::from_secs(2);
+    let cluster = Cluster::start(Manner::Late(late)).await;
     cluster.run("web", &half_a_core());
-    let generation = cluster.resize("web", "900m");
     let asked = Instant::now();
+    let generation = cluster.resize("web", "900m");
     let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_some());
     assert_eq!(condition(&pod, "PodResizeInProgress").unwrap()["observedGeneration"], generation);
     assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.5)); 2], "accepted, not enforced");
@@ -35,7 +36,7 @@ async fn a_late_resize_is_in_progress_until_it_is_enforced() {
         (&json!("500m"), &json!("900m"))
     );
     let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_none());
-    assert!(asked.elapsed() >= Duration::from_millis(600));
+    assert!(asked.elapsed() >= late);
     assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.9)); 2]);
     assert_eq!(pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"], "900m");
 }
@@ -47,6 +48,7 @@ async fn a_resize_half_done_stays_in_progress_with_an_error() {
     cluster.resize("web", "900m");
     let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_some());
     assert_eq!(condition(&pod, "PodResizeInProgress").unwrap()["reason"], "Error");
+    // Long enough for it to be finished, if it were.
     thread::sleep(Duration::from_millis(300));
     assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.7)); 2]);
     assert_eq!(cluster.pod("web")["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"], "700m");
