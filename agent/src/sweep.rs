@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use plimsoll_contract::report::{Capacity, Report};
+use plimsoll_contract::report::{Capacity, MAX_SEQ, Report};
 use plimsoll_contract::roster::Answer;
 use plimsoll_contract::{Basis, NodeName, PodUid};
 use plimsoll_process::probe::{Beat, Latch};
@@ -129,6 +129,11 @@ impl Shared {
 
     fn facts(&self) -> NodeFacts {
         lock(&self.facts).clone()
+    }
+
+    /// The next report is above `newest`.
+    pub fn go_on_from(&self, newest: u64) {
+        self.sequence.fetch_max(newest.min(MAX_SEQ), Ordering::Relaxed);
     }
 
     fn next_sequence(&self) -> u64 {

@@ -21,7 +21,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use plimsoll_contract::Report;
 use plimsoll_contract::report::{BadReport, MAX_BODY, VERSION};
-use plimsoll_contract::roster::Answer;
+use plimsoll_contract::roster::{Answer, Complaint};
 use plimsoll_process::http::{BodyError, Limits, PeerAddr, answer, read_body};
 use serde::Deserialize;
 use serde_json::json;
@@ -107,7 +107,11 @@ impl Ingest {
             let peer = peer.map(|PeerAddr(peer)| peer.to_string());
             tracing::warn!(peer, reason = denial.as_str(), error = %denial, "a report was refused");
         }
-        let body = json!({"error": denial.to_string(), "reason": denial.as_str()});
+        let body = Complaint {
+            error: denial.to_string(),
+            reason: denial.as_str().to_owned(),
+            newest: denial.newest(),
+        };
         let mut response = answer::json(denial.status(), &body);
         if let Some(pause) = denial.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(pause.as_secs()));

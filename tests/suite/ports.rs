@@ -166,6 +166,7 @@ async fn whatever_a_broken_agent_posts_is_refused_by_its_reason_and_writes_nothi
         (with("capacity", json!({"cores": -1.0, "bytes": 1})), 422, "bad_report"),
         (with("pods", json!([])).replace("\"full\":true", "\"full\":\"yes\""), 400, "malformed"),
         (with("seq", json!(1)), 409, "old_sequence"),
+        (with("seq", json!(u64::MAX)), 422, "bad_report"),
         ("x".repeat(3 << 20), 413, "too_large"),
     ];
     for (body, code, reason) in table {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll_contract::PodUid;
 use plimsoll_contract::report::{MAX_BODY, Report};
-use plimsoll_contract::roster::Answer;
+use plimsoll_contract::roster::{Answer, Complaint};
 use plimsoll_process::shutdown::Shutdown;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, sleep_until};
@@ -213,6 +213,7 @@ impl Courier {
 
     fn take_in(&mut self, answered: Answered) -> Result<(), Failure> {
         if !answered.status.is_success() {
+            self.catch_up(&answered);
             return Err(Failure::Refused(answered));
         }
         let answer: Answer = serde_json::from_slice(&answered.body).map_err(Failure::BadAnswer)?;
@@ -221,6 +222,19 @@ impl Courier {
         self.shared.apply_roster(&answer);
         self.roster_version = answer.roster_version;
         Ok(())
+    }
+
+    /// A replica that had a newer report of this node names its number; ours go on above it.
+    fn catch_up(&self, answered: &Answered) {
+        let complaint = serde_json::from_slice(&answered.body).ok();
+        if let Some(newest) = complaint.and_then(|complaint: Complaint| complaint.newest) {
+            tracing::warn!(
+                newest,
+                "the aggregator has had a newer report of this node, going on above its number (cause: this node's clock \
+                 was set back, or a second agent reports it)"
+            );
+            self.shared.go_on_from(newest);
+        }
     }
 
     fn back_off(&mut self, failure: &Failure) -> Duration {

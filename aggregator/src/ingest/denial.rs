@@ -168,6 +168,14 @@ impl Denial {
         }
     }
 
+    /// The sequence number that the next report has to be above, for a report that was not.
+    pub fn newest(&self) -> Option<u64> {
+        match self {
+            Denial::Core(Refusal::OldSequence { have, .. }) => Some(*have),
+            _ => None,
+        }
+    }
+
     /// When to come back, for those that may go away by themselves.
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds = match self {

@@ -18,6 +18,8 @@ pub const VERSION: u32 = 1;
 pub const MAX_PODS: usize = 1000;
 /// Most containers that one pod may name.
 pub const MAX_CONTAINERS: usize = 200;
+/// Largest sequence number of a report: not every reader of JSON takes larger whole numbers exactly.
+pub const MAX_SEQ: u64 = 1 << 53;
 /// Largest report body accepted, in bytes.
 pub const MAX_BODY: usize = 2 << 20;
 /// How far a usage may exceed what the node has before it is taken for a lie or a fault: measuring noise at full load.
@@ -33,8 +35,9 @@ pub struct Report {
     pub node: NodeName,
     /// The node's boot id; nodes that share one share a kernel.
     pub boot: String,
-    /// Rises with each report of one agent process. It starts at the agent's start time in milliseconds since the
-    /// epoch, so that a restarted agent goes on above.
+    /// Rises with each report of one agent process, up to [`MAX_SEQ`]. It starts at the agent's start time in milliseconds
+    /// since the epoch, so that a restarted agent goes on above; where it does not, because the clock was set back, the
+    /// refusal names the number to go on from ([`Complaint::newest`](crate::roster::Complaint::newest)).
     pub seq: u64,
     /// Whether every pod of the node is named.
     pub full: bool,
@@ -313,6 +316,9 @@ pub enum BadReport {
     /// The boot id is too long to be one.
     #[error("the boot id has {0} characters; a boot id has 36")]
     Boot(usize),
+    /// No agent counts so far.
+    #[error("seq is {0}, more than the {MAX_SEQ} allowed")]
+    Seq(u64),
 }
 
 fn oldest_version() -> u32 {
@@ -329,7 +335,7 @@ impl Report {
         self.pods.iter().try_for_each(|pod| pod.check(&self.capacity))
     }
 
-    /// Whether everything but the pods is as it should be: version, boot id, number of pods, capacity.
+    /// Whether everything but the pods is as it should be: version, boot id, sequence number, number of pods, capacity.
     ///
     /// # Errors
     /// The first thing found wrong.
@@ -339,6 +345,9 @@ impl Report {
         }
         if self.boot.len() > 64 {
             return Err(BadReport::Boot(self.boot.len()));
+        }
+        if self.seq > MAX_SEQ {
+            return Err(BadReport::Seq(self.seq));
         }
         if self.pods.len() > MAX_PODS {
             return Err(BadReport::TooMany(self.pods.len(), "pods", MAX_PODS));

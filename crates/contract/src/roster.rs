@@ -18,6 +18,19 @@ pub struct Answer {
     pub refused: Vec<Refused>,
 }
 
+/// The answer to a report that was not taken in at all; the HTTP status is 4xx or 5xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complaint {
+    /// For people: what is wrong.
+    pub error: String,
+    /// One word for it, the same as in the aggregator's metrics.
+    pub reason: String,
+    /// Sequence number of the newest report of this node that was taken in, where this one was not newer: the next one
+    /// has to be above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<u64>,
+}
+
 /// One pod, as the API server knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RosterPod {

@@ -126,6 +126,8 @@ fn more_pods_containers_or_boot_id_than_there_can_be_is_refused() {
         vec![serde_json::from_value(json!({"id": "ab".repeat(32)})).unwrap(); MAX_CONTAINERS + 1];
     assert_eq!(crowd.check(), Err(BadReport::TooMany(MAX_CONTAINERS + 1, "containers", MAX_CONTAINERS)));
     assert_eq!(Report { boot: "b".repeat(65), ..report(&smallest()) }.check(), Err(BadReport::Boot(65)));
+    Report { seq: MAX_SEQ, ..report(&smallest()) }.check().unwrap();
+    assert_eq!(Report { seq: MAX_SEQ + 1, ..report(&smallest()) }.check(), Err(BadReport::Seq(MAX_SEQ + 1)));
 }
 
 /// Numbers that survive decimal text: serde_json reads others to the nearest neighbor only.
