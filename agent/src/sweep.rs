@@ -91,6 +91,11 @@ impl Shared {
         *lock(&self.managed) = Some(managed);
     }
 
+    /// The next report is above `newest`.
+    pub fn go_on_from(&self, newest: u64) {
+        self.sequence.fetch_max(newest.min(MAX_SEQ), Ordering::Relaxed);
+    }
+
     /// A report of every pod, with the next sequence number.
     pub fn full_report(&self, roster_version: u64) -> Report {
         let head = self.head(self.next_sequence(), roster_version);
@@ -129,11 +134,6 @@ impl Shared {
 
     fn facts(&self) -> NodeFacts {
         lock(&self.facts).clone()
-    }
-
-    /// The next report is above `newest`.
-    pub fn go_on_from(&self, newest: u64) {
-        self.sequence.fetch_max(newest.min(MAX_SEQ), Ordering::Relaxed);
     }
 
     fn next_sequence(&self) -> u64 {

@@ -34,6 +34,7 @@ use tokio::task::JoinSet;
 pub mod args;
 pub mod cast;
 mod folder;
+pub mod held;
 pub mod show;
 pub mod stage;
 pub mod timeline;

@@ -37,10 +37,9 @@ use tokio::task::JoinSet;
 
 use crate::args::ProfileName;
 use crate::folder;
+use crate::held::HeldAddress;
 use crate::timeline::HostKind;
-use held::HeldAddress;
 
-mod held;
 mod objects;
 
 /// Name of the one node.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
 use std::thread;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use plimsoll_agent::clock::Ticks;
+use plimsoll_demo::held::HeldAddress;
 use procfs::process::Process;
 
 use crate::contenders::Library;
@@ -68,7 +69,8 @@ pub(crate) fn run(this: &Path, window: Duration, brood: &Brood) -> anyhow::Resul
         window.as_secs(),
         WARM_UP.as_secs()
     );
-    let listen = free_port()?;
+    let held = HeldAddress::any().context("no free port for the agent")?;
+    let listen = held.address();
     let residents = [start_agent(&agent, &ground, listen, brood)?, start_library(this, &ground, brood)?];
     thread::sleep(WARM_UP);
     let mut rows =
@@ -247,8 +249,4 @@ fn scrape_for(window: Duration, address: SocketAddr) -> anyhow::Result<()> {
         ensure!(answer.starts_with("HTTP/1.1 200"), "the agent answers {:?}", answer.lines().next());
         thread::sleep(left.min(Duration::from_secs(15)));
     }
-}
-
-fn free_port() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
-use plimsoll_contract::{Band, keys};
+use plimsoll_contract::roster::Complaint;
+use plimsoll_contract::{Band, Report, keys};
 use plimsoll_process::crypto::install_crypto_provider;
 
 use crate::world::{HIGH, LOW, World, eventually};
@@ -160,19 +161,26 @@ async fn an_agent_whose_sequence_is_behind_is_told_so_and_goes_on_above() {
     let world = World::start().await;
     world.run("web", LOW);
     world.labeled("web", "low").await;
-    let mut report = world.report().await;
-    report.seq += 1 << 40;
-    report.full = false;
-    report.pods.clear();
-    let ahead = report.seq;
-    let report = serde_json::to_string(&report).unwrap();
-    assert_eq!(world.post(&world.token(Duration::from_secs(600)), report).await.code, 200);
+    let report = world.report().await;
+    let ahead = report.seq + (1 << 40);
+    let token = world.token(Duration::from_secs(600));
+    let post = async |report: &Report| world.post(&token, serde_json::to_string(report).unwrap()).await;
+    let newer = Report { seq: ahead, full: false, pods: Vec::new(), ..report.clone() };
+    assert_eq!(post(&newer).await.code, 200);
+
+    let mut older = report;
+    older.pods[0].cpu.band = Band::High;
+    let reply = post(&older).await;
+    assert_eq!((reply.code, reply.json::<Complaint>().newest), (409, Some(ahead)));
     let refusals = "plimsoll_aggregator_refusals_total{reason=\"old_sequence\"}";
-    let refused = async || world.counted(refusals).await >= 1.0;
+    let refused = async || world.counted(refusals).await >= 2.0;
     world.until("the agent to be refused", refused).await;
+    world.quiet().await;
+    assert_eq!(world.keys("web")[keys::CPU_BAND], "low", "nothing is believed of what is older");
+
     world.load("web", HIGH);
     world.labeled("web", "high").await;
     assert!(world.report().await.seq > ahead, "it went on above");
-    assert_eq!(world.counted(refusals).await, 1.0, "once is enough");
+    assert_eq!(world.counted(refusals).await, 2.0, "the agent needs to be told once");
     world.end().await;
 }

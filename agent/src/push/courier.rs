@@ -228,11 +228,6 @@ impl Courier {
     fn catch_up(&self, answered: &Answered) {
         let complaint = serde_json::from_slice(&answered.body).ok();
         if let Some(newest) = complaint.and_then(|complaint: Complaint| complaint.newest) {
-            tracing::warn!(
-                newest,
-                "the aggregator has had a newer report of this node, going on above its number (cause: this node's clock \
-                 was set back, or a second agent reports it)"
-            );
             self.shared.go_on_from(newest);
         }
     }

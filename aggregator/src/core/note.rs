@@ -125,7 +125,9 @@ pub enum Refusal {
     #[error("the API server knows no node {0}")]
     UnknownNode(NodeName),
     /// Not newer than what is known: a repetition, or an answer that overtook.
-    #[error("report {got} is not newer than {have}, the last one taken in")]
+    #[error(
+        "report {got} is not newer than {have}, the last one taken in; go on above it (cause: the node's clock was set back, or two agents report it)"
+    )]
     OldSequence {
         /// Of this report.
         got: u64,

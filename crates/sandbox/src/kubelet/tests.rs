@@ -14,16 +14,17 @@ mod resize;
 /// What shall come may take so long on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether it comes to hold.
-fn eventually(holds: impl Fn() -> bool) -> bool {
+/// Looks until what it sees is as it shall be, and returns that.
+fn wait_for<T: std::fmt::Debug>(look: impl Fn() -> T, holds: impl Fn(&T) -> bool) -> T {
     let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        if Instant::now() > deadline {
-            return false;
+    loop {
+        let seen = look();
+        if holds(&seen) {
+            return seen;
         }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {seen:#?}");
         thread::sleep(Duration::from_millis(10));
     }
-    true
 }
 
 struct Cluster {
@@ -68,8 +69,7 @@ impl Cluster {
     }
 
     fn until(&self, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        assert!(eventually(|| holds(&self.pod(name))), "never: {:#}", self.pod(name));
-        self.pod(name)
+        wait_for(|| self.pod(name), holds)
     }
 
     fn resize(&self, name: &str, cpu: &str) -> i64 {
@@ -122,8 +122,7 @@ async fn a_node_is_registered_and_renewed() {
     let version = |node: &Value| node["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     let beat = |node: &Value| node["status"]["conditions"][3]["lastHeartbeatTime"].clone();
     let look = || cluster.store().get(&Resource::NODES, "", "n1").unwrap();
-    assert!(eventually(|| beat(&look()) != beat(&node)), "a heartbeat is renewed");
-    let renewed = look();
+    let renewed = wait_for(look, |now| beat(now) != beat(&node));
     assert_ne!(version(&node), version(&renewed));
     let since = |node: &Value| node["status"]["conditions"][3]["lastTransitionTime"].clone();
     assert_eq!(since(&node), since(&renewed));
@@ -189,7 +188,7 @@ async fn a_deleted_pods_cgroups_go_and_then_its_object() {
     let pod = cluster.run("web", &half_a_core());
     let marked = cluster.store().delete_as(&Resource::PODS, "default", "web", &json!({}), false).unwrap();
     assert!(marked["metadata"]["deletionTimestamp"].is_string(), "the kubelet has to finish it");
-    assert!(eventually(|| cluster.store().get(&Resource::PODS, "default", "web").is_err()), "it goes");
+    wait_for(|| cluster.store().get(&Resource::PODS, "default", "web"), Result::is_err).unwrap_err();
     assert!(cluster.host.limits(&Place::pod(&uid(&pod))).is_err());
     assert_ne!(uid(&cluster.run("web", &json!({}))), uid(&pod), "a new pod of the same name is another pod");
 }

@@ -13,8 +13,7 @@ async fn a_config_map_becomes_files_that_follow_it() {
     let object =
         |data: Value| json!({"metadata": {"namespace": "default", "name": "plimsoll-ca"}, "data": data});
     let until = |name: &str, content: Option<&str>| {
-        let is = || fs::read_to_string(directory.join(name)).ok().as_deref() == content;
-        assert!(eventually(is), "{name} is not {content:?}");
+        wait_for(|| fs::read_to_string(directory.join(name)).ok(), |now| now.as_deref() == content);
     };
     cluster.store().create(&Resource::CONFIG_MAPS, object(json!({"ca.crt": "one", "../out": "x"}))).unwrap();
     until("ca.crt", Some("one"));
@@ -38,18 +37,23 @@ async fn a_token_is_bound_to_its_pod_and_renewed() {
         account: "agent".into(),
         pod: "agent".into(),
         audience: "plimsoll-aggregator".into(),
-        ttl: Duration::from_millis(500),
+        ttl: Duration::from_secs(10),
         path: path.clone(),
     };
     cluster.kubelet.project_token(file).unwrap();
     assert!(!path.exists(), "no pod, no token");
     let pod = cluster.run("agent", &json!({}));
-    assert!(eventually(|| path.exists()), "a pod, a token");
-    let first = fs::read_to_string(&path).unwrap();
-    let claims = first.split('.').nth(1).unwrap();
-    let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let token = || fs::read_to_string(&path).ok();
+    let first = wait_for(token, Option::is_some);
+    let claims = claims_of(&first);
     assert_eq!(claims["kubernetes.io"]["pod"]["uid"], pod["metadata"]["uid"]);
     assert_eq!(claims["aud"], json!(["plimsoll-aggregator"]));
-    assert!(eventually(|| fs::read_to_string(&path).unwrap() != first), "it is renewed");
+    let second = wait_for(token, |now| *now != first);
+    assert!(claims_of(&second)["iat"].as_i64() < claims["exp"].as_i64(), "renewed before it ends");
+}
+
+fn claims_of(token: &Option<String>) -> Value {
+    let claims = token.as_ref().unwrap().split('.').nth(1).unwrap();
+    let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap();
+    serde_json::from_slice(&claims).unwrap()
 }

@@ -18,15 +18,12 @@ async fn on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_withou
     let metadata = json!({"namespace": "default", "name": "web"});
     api.store().create(&Resource::PODS, json!({"metadata": metadata, "spec": spec})).unwrap();
     let pod = || api.store().get(&Resource::PODS, "default", "web").unwrap();
-    let until = |what: &str, holds: &dyn Fn(&Value) -> bool| {
-        assert!(eventually(|| holds(&pod())), "{what}: {:#}", pod());
-        pod()
-    };
+    let until = |holds: &dyn Fn(&Value) -> bool| wait_for(pod, holds);
     let enforced = |pod: &Value| {
         let uid = uid(pod);
         [Place::pod(&uid), Place::container(&uid, &id(pod))].map(|place| host.limits(&place).unwrap().cpu)
     };
-    let running = until("runs", &|pod| pod["status"]["phase"] == "Running");
+    let running = until(&|pod| pod["status"]["phase"] == "Running");
     assert_eq!(enforced(&running), [Limit::Of(Cores(0.5)); 2]);
     // Up and down: the kernel refuses a child's quota above its parent's, so the order counts.
     for cpu in ["900m", "200m"] {
@@ -36,14 +33,14 @@ async fn on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_withou
         let write = Write::by("test").through(Subresource::Resize);
         api.store().patch(&Resource::PODS, "default", "web", &patch, &write).unwrap();
         let resized =
-            until(cpu, &|pod| pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == cpu);
+            until(&|pod| pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == cpu);
         let cores = if cpu == "900m" { 0.9 } else { 0.2 };
         assert_eq!(enforced(&resized), [Limit::Of(Cores(cores)); 2]);
     }
     let pid = host.pids(&uid(&running))[&id(&running)];
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-    let again = until("restarts", &|pod| {
+    let again = until(&|pod| {
         let status = &pod["status"]["containerStatuses"][0];
         status["restartCount"] == 1 && status["ready"] == true
     });

@@ -11,7 +11,7 @@ use tokio::net::TcpSocket;
 
 /// A loopback address that is ours until this is dropped.
 #[derive(Debug)]
-pub(super) struct HeldAddress {
+pub struct HeldAddress {
     address: SocketAddr,
     _holder: TcpSocket,
 }
@@ -21,7 +21,7 @@ impl HeldAddress {
     ///
     /// # Errors
     /// If there is none.
-    pub(super) fn any() -> io::Result<HeldAddress> {
+    pub fn any() -> io::Result<HeldAddress> {
         let holder = TcpSocket::new_v4()?;
         holder.set_reuseaddr(true)?;
         holder.bind((Ipv4Addr::LOCALHOST, 0).into())?;
@@ -29,7 +29,7 @@ impl HeldAddress {
     }
 
     /// What a listener with address reuse (`tokio`'s and `std`'s have it) can bind, as often as it likes.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
