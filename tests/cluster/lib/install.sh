@@ -48,6 +48,10 @@ build_pause() { # the image of the program that holds a pod's namespaces open
     rm -r "$root"
     keep "$1" "$2"
 }
+build_xstate() { # preloaded into each node's kernel, which panics without it on CPUs with AMX: see the source
+    gcc -O2 -Wall -shared -fPIC -o "$cache/$1.new" "$here/programs/xstate.c"
+    keep "$1" "$2"
+}
 build_busybox() { # busybox:test, for pods that need a shell
     local root applet
     root=$(mktemp -d)
@@ -90,13 +94,14 @@ cmd_install() {
         built "$program" "building $program from its Go modules (follow: tail -f $log)" \
             "$(content_of "$go $(declare -f build_program)" "$here/programs/$program"/*)" build_program
     done
+    built xstate.so "xstate.so, for node kernels on CPUs with AMX" "$(content_of xstate "$here/programs/xstate.c")" build_xstate
     built images/pause.tar "image localhost/pause:1" "$(content_of pause "$here/programs/pause.c" "$image")" build_pause
     built images/busybox.tar "image busybox:test" "$(content_of busybox "$(command -v busybox)" "$image")" build_busybox
     echo "installed in $(seconds_since "$begun"); cache: $cache"
 }
 need_install() {
     local part
-    for part in "${programs[@]}" images/pause.tar images/busybox.tar; do
+    for part in "${programs[@]}" xstate.so images/pause.tar images/busybox.tar; do
         [ -e "$cache/$part" ] || die "$cache/$part is missing; first run: cluster install"
     done
 }

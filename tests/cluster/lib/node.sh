@@ -21,7 +21,8 @@ start_node() {
     rm -rf "$state/log/$node/boot_id" "$state/uml/$node" # of its last life, they would pass for those of this one
     # TMPDIR holds the guest's memory. gro: without it the guest drops the large frames of programs on this machine.
     # A fixed mac keeps the neighbours' ARP entries true. No IPv6: kube-proxy's two families would fight for one lock.
-    start "$node" env TMPDIR="$state/memory" linux mem="${CLUSTER_NODE_MEMORY:-2G}" umid="$node" uml_dir="$state/uml/" \
+    # xstate.so lets the kernel boot on CPUs with AMX (programs/xstate.c says why); on others it changes nothing.
+    start "$node" env TMPDIR="$state/memory" LD_PRELOAD="$cache/xstate.so" linux mem="${CLUSTER_NODE_MEMORY:-2G}" umid="$node" uml_dir="$state/uml/" \
         root=/dev/root rootfstype=hostfs rootflags=/ ro init="$here/node-init" node="$n" state="$state" cache="$cache" \
         ipv6.disable=1 con=null con0=null,fd:1 quiet "vec0:transport=tap,ifname=tap$n,depth=128,gro=1,mac=02:00:0a:4d:00:0$n"
 }
@@ -31,7 +32,20 @@ node_is_ready() { # since this boot: the API server shows the Ready of an older 
         = "$(cat "$state/log/node-$1/boot_id") True" ]
 }
 node_resolves() { on_node "$1" busybox nslookup kubernetes.default.svc.cluster.local 10.96.0.10; }
-wait_ready() { local n; for n in "$@"; do within 180 node_is_ready "$n"; done; }
+wait_ready() { # wait_ready N...: a node whose kernel dies meanwhile is reported at once
+    local n waiting=("$@") end=$((SECONDS + 180))
+    while true; do
+        for n in "$@"; do is_running "node-$n" || { kernel_died "$n"; return 1; }; done
+        for n in "${!waiting[@]}"; do ! node_is_ready "${waiting[n]}" || unset "waiting[n]"; done
+        [ ${#waiting[@]} != 0 ] || return 0
+        ((SECONDS < end)) || { echo "not Ready after 180 s: node ${waiting[*]}"; return 1; }
+        sleep 0.2
+    done
+}
+kernel_died() { # its console's last lines, without the colors of its panic
+    echo "the kernel of node $1 died; the last lines of $state/log/node-$1.log:"
+    tail -n 10 "$state/log/node-$1.log" | tr -d '\000\r' | sed 's/\x1b\[[0-9;]*m//g; s/^/    /'
+}
 wait_dns() { local n; for n in "$@"; do within 60 node_resolves "$n"; done; }
 
 #: node-exec N COMMAND...
