@@ -1,5 +1,5 @@
-# Two images from one build. They hold a program and the C library it needs: no shell, no package manager, no user but
-# 65532. What is in them is decided in images/build, which also makes them without Docker (`make images`).
+# Two images from one build. Each contains one program and the C library that it needs: no shell, no package manager, no user
+# except 65532. images/build defines their contents, and also builds them without Docker (`make images`).
 #
 #   docker build --target agent      --tag plimsoll-agent:dev .
 #   docker build --target aggregator --tag plimsoll-aggregator:dev .
@@ -7,7 +7,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# The caches stay with the builder, not with the image; what is needed is copied out of them in the same step.
+# The caches belong to the builder and not to the image, so the results are copied out of them in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     cargo build --release --locked --package plimsoll-agent --package plimsoll-aggregator \

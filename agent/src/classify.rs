@@ -1,97 +1,83 @@
-//! From utilization to band: two triggers with hysteresis and dwell, and what happens when data is missing.
+//! From utilization to band: two thresholds with hysteresis and dwell, and what happens while data is missing.
 //!
 //! ```text
-//!              warm-up over, band of the smoothed value
-//!   Fresh ---------------------------------------------> Known <---- announced by the roster (before any data of ours)
+//!              warm-up over: band of the smoothed utilization
+//!   Fresh ---------------------------------------------> Known <---- announced by the roster (before any data of our own)
 //!     ^                                                  |   ^
 //!     |                        no data for `patience`    v   |  data again
 //!     +---- no data for `memory` ------------------- Suspended
 //! ```
 //!
-//! Pure. `Fresh` and `Suspended` are `unknown`. What is missing can hold a band up or make it unknown; it never lowers one:
-//! while a candidate is silent, bands only rise, and only what the others prove by themselves is kept. Proof: `classify/tests.rs`.
+//! Pure. `Fresh` and `Suspended` are `unknown`. Missing data can hold a band up or make it unknown; it never lowers one:
+//! while a candidate is unknown, bands only rise, and only what the other candidates prove by themselves is kept. Proof:
+//! `classify/tests.rs`.
 
 mod trigger;
 
 use jiff::Timestamp;
-use plimsoll_contract::Band;
-use plimsoll_contract::report::UnknownReason;
+use plimsoll_contract::load::UnknownReason;
+use plimsoll_contract::{Band, Moment};
 
 use crate::load::Path;
 use crate::profile::Profile;
-use crate::sample::Moment;
-use trigger::{Flaps, Trigger};
+use trigger::{FlapCount, Trigger};
 
-/// What one sweep says of one resource of one pod.
+/// What one sweep found of one resource of one pod.
 #[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
+pub(crate) struct Observation<'a> {
     /// The candidates whose utilization is known.
-    pub paths: &'a [Path],
-    /// Since when there is data of any of them.
-    pub data_since: Option<Moment>,
-    /// Why one of the candidates is not known, if any is not.
-    pub missing: Option<UnknownReason>,
-    /// Whether a container is expected back: it went less than [`Profile::memory`] ago.
-    pub held: bool,
+    pub(crate) paths: &'a [Path],
+    /// Since when any of them has data.
+    pub(crate) data_since: Option<Moment>,
+    /// Why one of the candidates is unknown, if any is.
+    pub(crate) missing: Option<UnknownReason>,
+    /// Whether a container is expected back: it stopped less than [`Profile::memory`] ago.
+    pub(crate) restarting: bool,
 }
 
 /// A change of band.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
-    /// What it was.
-    pub from: Band,
-    /// What it is.
-    pub to: Band,
+pub(crate) struct BandChange {
+    pub(crate) from: Band,
+    pub(crate) to: Band,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No band yet, and why.
     Fresh(UnknownReason),
-    /// The triggers say it.
+    /// The triggers determine the band.
     Known,
-    /// The triggers stand, but there is no data, and why.
+    /// The triggers keep their state, but there is no data, and why.
     Suspended(UnknownReason),
 }
 
 /// The band of one resource of one pod.
-#[derive(Debug, Clone)]
-pub struct Classifier {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Classifier {
     phase: Phase,
     moderate: Trigger,
     high: Trigger,
-    flaps: Flaps,
-    /// Since when the band holds; while unknown, since when there is data.
+    flaps: FlapCount,
     since: Option<Timestamp>,
-    /// The last sweep that gave what a band can stand on.
-    fed: Option<Moment>,
+    /// The last sweep with enough data to support the band.
+    supported: Option<Moment>,
     /// The last sweep in which any candidate was known.
     seen: Option<Moment>,
-    /// Since when a candidate is silent.
-    silent: Option<Moment>,
-    /// Whether it ever had a band: from then on the roster's announcement is older news.
+    /// Since when data is missing.
+    missing_since: Option<Moment>,
+    /// Whether it ever had a band: from then on the roster's announcement is out of date.
     classified: bool,
 }
 
-impl Default for Classifier {
+impl Default for Phase {
     fn default() -> Self {
-        Classifier {
-            phase: Phase::Fresh(UnknownReason::WarmingUp),
-            moderate: Trigger::default(),
-            high: Trigger::default(),
-            flaps: Flaps::default(),
-            since: None,
-            fed: None,
-            seen: None,
-            silent: None,
-            classified: false,
-        }
+        Phase::Fresh(UnknownReason::WarmingUp)
     }
 }
 
 impl Classifier {
-    /// The band.
-    pub fn band(&self) -> Band {
+    pub(crate) fn band(&self) -> Band {
         match (self.phase, self.moderate.is_on(), self.high.is_on()) {
             (Phase::Fresh(_) | Phase::Suspended(_), ..) => Band::Unknown,
             (Phase::Known, false, false) => Band::Low,
@@ -101,113 +87,112 @@ impl Classifier {
     }
 
     /// Why the band is unknown, if it is.
-    pub fn reason(&self) -> Option<UnknownReason> {
+    pub(crate) fn reason(&self) -> Option<UnknownReason> {
         match self.phase {
             Phase::Known => None,
             Phase::Fresh(reason) | Phase::Suspended(reason) => Some(reason),
         }
     }
 
-    /// Since when the band holds; while unknown, since when there is data; absent if not known.
-    pub fn since(&self) -> Option<Timestamp> {
+    /// Since when the band holds; while it is unknown, since when there is data; absent if not known.
+    pub(crate) fn since(&self) -> Option<Timestamp> {
         self.since
     }
 
-    /// Starts from the band announced on the pod, unless it had one of its own.
-    pub fn announce(&mut self, band: Band, now: Moment) {
+    /// Starts from the band announced on the pod, unless there already was one of our own.
+    pub(crate) fn announce(&mut self, band: Band, now: Moment) {
         if self.classified || !band.is_known() {
             return;
         }
-        self.begin(band >= Band::Moderate, band >= Band::High);
-        (self.fed, self.seen) = (Some(now), Some(now));
+        self.begin(band >= Band::Moderate, band >= Band::High, now);
         self.since = None;
     }
 
-    /// Takes in one sweep. Answers with the change of band, if there is one.
-    pub fn step(
+    /// Updates the band after a sweep. Returns the change, if there is one.
+    pub(crate) fn update(
         &mut self,
-        evidence: &Evidence<'_>,
+        observation: &Observation<'_>,
         now: Moment,
         wall: Timestamp,
         profile: &Profile,
-    ) -> Option<Change> {
+    ) -> Option<BandChange> {
         let from = self.band();
-        if !matches!(self.phase, Phase::Fresh(_))
-            && self.fed.is_some_and(|fed| now.since(fed) > profile.memory)
-        {
-            self.forget();
+        let fresh = matches!(self.phase, Phase::Fresh(_));
+        if !fresh && self.supported.is_some_and(|last| now.since(last) > profile.memory) {
+            self.phase = Phase::default();
+            (self.since, self.supported, self.missing_since) = (None, None, None);
         }
         match self.phase {
-            Phase::Fresh(_) => self.start(evidence, now, wall, profile),
-            Phase::Known | Phase::Suspended(_) => self.follow(evidence, now, profile),
+            Phase::Fresh(_) => self.classify_first(observation, now, wall, profile),
+            Phase::Known | Phase::Suspended(_) => self.follow(observation, now, profile),
         }
         let to = self.band();
         if from == to {
             return None;
         }
         self.since = if to.is_known() { Some(wall) } else { None };
-        Some(Change { from, to })
+        Some(BandChange { from, to })
     }
 
-    /// From nothing to a band: once there is enough data, of every candidate or proving `moderate` or more by itself.
-    fn start(&mut self, evidence: &Evidence<'_>, now: Moment, wall: Timestamp, profile: &Profile) {
-        let age = evidence.data_since.map(|since| now.since(since));
+    /// The first band: once there is enough data, either of every candidate or proving `moderate` or more by itself.
+    fn classify_first(
+        &mut self,
+        observation: &Observation<'_>,
+        now: Moment,
+        wall: Timestamp,
+        profile: &Profile,
+    ) {
+        let age = observation.data_since.map(|since| now.since(since));
         let began = age.and_then(|age| wall.checked_sub(age).ok());
         self.since = self.since.or(began).filter(|_| began.is_some());
-        self.phase = Phase::Fresh(evidence.missing.unwrap_or(UnknownReason::WarmingUp));
-        let Some(hottest) = hottest(evidence.paths) else {
+        self.phase = Phase::Fresh(observation.missing.unwrap_or(UnknownReason::WarmingUp));
+        let Some(hottest) = hottest(observation.paths) else {
             return;
         };
         let (moderate, high) = (hottest >= profile.moderate.on, hottest >= profile.high.on);
-        let complete = evidence.missing.is_none() && !evidence.held;
+        let complete = observation.missing.is_none() && !observation.restarting;
         if age.is_some_and(|age| age >= profile.warm_up) && (complete || moderate) {
-            self.begin(moderate, high);
-            (self.fed, self.seen) = (Some(now), Some(now));
+            self.begin(moderate, high, now);
         }
     }
 
-    /// From a band to the next.
-    fn follow(&mut self, evidence: &Evidence<'_>, now: Moment, profile: &Profile) {
+    /// From one band to the next.
+    fn follow(&mut self, observation: &Observation<'_>, now: Moment, profile: &Profile) {
         let stale = |last: Option<Moment>| last.is_some_and(|last| now.since(last) > profile.longest_gap());
-        let (unseen, unfed) = (stale(self.seen), stale(self.fed));
+        let (unseen, unsupported) = (stale(self.seen), stale(self.supported));
         for trigger in [&mut self.moderate, &mut self.high] {
-            // a rise is proven by any candidate, a fall only by all of them: time without that proof is no dwell
-            if unseen || (trigger.is_on() && unfed) {
-                trigger.restart(now);
+            // any candidate proves a rise, only all of them together prove a fall: time without that proof is no dwell
+            if unseen || (trigger.is_on() && unsupported) {
+                trigger.restart_dwell(now);
             }
         }
-        self.seen = if evidence.paths.is_empty() { self.seen } else { Some(now) };
-        let complete = evidence.missing.is_none() && !evidence.held && !evidence.paths.is_empty();
-        let mut dwell_level = self.flaps.level(now, &profile.flaps);
+        let known = !observation.paths.is_empty();
+        self.seen = if known { Some(now) } else { self.seen };
+        let complete = known && observation.missing.is_none() && !observation.restarting;
+        let mut doublings = self.flaps.doublings(now, &profile.flaps);
         for (trigger, threshold) in [(&mut self.moderate, profile.moderate), (&mut self.high, profile.high)] {
-            if trigger.step(evidence.paths, threshold, complete, now, dwell_level, profile) {
+            if trigger.update(observation.paths, threshold, complete, now, doublings, profile) {
                 self.flaps.record(now, &profile.flaps);
-                dwell_level = self.flaps.level(now, &profile.flaps);
+                doublings = self.flaps.doublings(now, &profile.flaps);
             }
         }
-        self.mind_the_silent(evidence, complete, now, profile);
-    }
 
-    fn mind_the_silent(&mut self, evidence: &Evidence<'_>, complete: bool, now: Moment, profile: &Profile) {
-        let awaited = evidence.held && evidence.missing.is_none();
-        if complete || self.proven(evidence.paths, profile) || (awaited && !evidence.paths.is_empty()) {
-            self.fed = Some(now);
-            self.silent = None;
+        let only_restarting = observation.restarting && observation.missing.is_none();
+        if complete || self.is_proven(observation.paths, profile) || (only_restarting && known) {
+            self.supported = Some(now);
+            self.missing_since = None;
             self.phase = Phase::Known;
-            return;
-        }
-        if awaited {
-            return;
-        }
-        let reason = evidence.missing.unwrap_or(UnknownReason::Absent);
-        let silent = *self.silent.get_or_insert(now);
-        if now.since(silent) > profile.patience() || matches!(self.phase, Phase::Suspended(_)) {
-            self.phase = Phase::Suspended(reason);
+        } else if !only_restarting {
+            let reason = observation.missing.unwrap_or(UnknownReason::Absent);
+            let missing_since = *self.missing_since.get_or_insert(now);
+            if now.since(missing_since) > profile.patience() || matches!(self.phase, Phase::Suspended(_)) {
+                self.phase = Phase::Suspended(reason);
+            }
         }
     }
 
-    /// Whether these candidates alone keep the band where it is. They never prove `low`: the silent one may be hot.
-    fn proven(&self, paths: &[Path], profile: &Profile) -> bool {
+    /// Whether these candidates alone keep the band where it is. They never prove `low`: an unknown one may be hot.
+    fn is_proven(&self, paths: &[Path], profile: &Profile) -> bool {
         let least = match (self.moderate.is_on(), self.high.is_on()) {
             (false, false) => return false,
             (_, true) => profile.high.off,
@@ -216,19 +201,13 @@ impl Classifier {
         hottest(paths).is_some_and(|hottest| hottest >= least)
     }
 
-    fn begin(&mut self, moderate: bool, high: bool) {
+    fn begin(&mut self, moderate: bool, high: bool, now: Moment) {
         self.moderate = Trigger::new(moderate);
         self.high = Trigger::new(high);
         self.phase = Phase::Known;
-        self.silent = None;
+        (self.supported, self.seen) = (Some(now), Some(now));
+        self.missing_since = None;
         self.classified = true;
-    }
-
-    fn forget(&mut self) {
-        self.phase = Phase::Fresh(UnknownReason::WarmingUp);
-        self.silent = None;
-        self.since = None;
-        self.fed = None;
     }
 }
 

@@ -1,19 +1,18 @@
-//! The machine's clocks, and waiting for a point in time. The only place of the agent that reads one.
+//! The machine's clocks, and sleeping until a deadline. The only code of the agent that reads a clock.
 
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+use plimsoll_contract::Moment;
 
-use crate::sample::Moment;
-
-/// Now, on the clock that goes on while the machine sleeps.
+/// The time on the boot-time clock, which continues while the machine sleeps and never steps.
 pub fn now() -> Moment {
     read(ClockId::CLOCK_BOOTTIME)
 }
 
-/// Deadlines one period apart. Missed ones are skipped: after a stall there is one sweep, not a storm.
+/// Deadlines one period apart. Missed ones are skipped: after a stall there is one sweep, not a burst of them.
 #[derive(Debug)]
 pub struct Ticks {
     period: Duration,
@@ -26,7 +25,7 @@ impl Ticks {
         Ticks { period, next: read(ClockId::CLOCK_MONOTONIC).0 }
     }
 
-    /// Sleeps until the next deadline, at an absolute time: the work between two of them does not make them drift.
+    /// Sleeps until the next deadline. It is an absolute time, so that the work between two deadlines does not make them drift.
     pub fn wait(&mut self) {
         self.next = next_deadline(self.next, self.period, read(ClockId::CLOCK_MONOTONIC).0);
         let until = TimeSpec::from_duration(self.next);
@@ -42,7 +41,7 @@ fn next_deadline(last: Duration, period: Duration, now: Duration) -> Duration {
 }
 
 fn read(clock: ClockId) -> Moment {
-    // Both clocks exist on every Linux this runs on; a kernel that refuses them would make every age read as unknown.
+    // both clocks exist on every supported kernel; without them every age would be unknown
     Moment(clock_gettime(clock).map(Duration::from).unwrap_or_default())
 }
 

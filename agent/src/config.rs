@@ -1,4 +1,4 @@
-//! What the flags mean: built once, every problem reported at once.
+//! What the flags mean. Built once; every problem is reported at once.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,50 +7,48 @@ use nix::sys::utsname::uname;
 use plimsoll_contract::NodeName;
 use rustls::pki_types::ServerName;
 
-use crate::args::{Args, ProfileName};
-use crate::book::WithoutRoster;
+use crate::args::{Args, ProfileName, Span};
 use crate::host::HostConfig;
 use crate::profile::Profile;
+use crate::state::WithoutRoster;
 
-/// What the agent does.
+/// The agent's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the cgroups are.
     pub host: HostConfig,
     /// The node's name.
     pub node: NodeName,
-    /// Time constants of the bands and of the sweep.
+    /// Time constants of the bands and of the sweeps.
     pub profile: Profile,
-    /// Where reports are delivered to; absent for none.
+    /// Where reports are delivered; absent without an aggregator.
     pub delivery: Option<Delivery>,
 }
 
-/// Where reports are delivered to, and how the two sides know each other.
+/// Where reports are delivered, and how both sides authenticate.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// Name that is resolved; each of its addresses is one replica.
+    /// Name to resolve; each of its addresses is one replica.
     pub host: String,
     /// Port of each replica.
     pub port: u16,
-    /// Name that the certificate must carry.
+    /// Name that the certificate must be valid for.
     pub server: ServerName<'static>,
-    /// File, or directory with `ca.crt`, of the certificates to trust.
+    /// CA certificates: a file, or a directory with `ca.crt`.
     pub ca: PathBuf,
-    /// File with our token.
+    /// File with the agent's token.
     pub token: PathBuf,
 }
 
-/// Flags that do not go together; every problem found.
+/// Invalid or contradictory flags: every problem found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub struct BadConfig(Vec<String>);
+pub struct InvalidConfig(Vec<String>);
 
 impl Config {
-    /// What `args` mean.
-    ///
     /// # Errors
     /// All problems, each naming its flag.
-    pub fn from_args(args: &Args) -> Result<Config, BadConfig> {
+    pub fn from_args(args: &Args) -> Result<Config, InvalidConfig> {
         let mut problems = Vec::new();
         let profile = profile(args);
         if let Err(wrong) = profile.check() {
@@ -58,26 +56,22 @@ impl Config {
         }
         let delivery = delivery(args, &mut problems);
         if delivery.is_some() && args.node_name.is_none() && !args.once {
-            problems.push("--node-name (or NODE_NAME) is needed with --aggregator: the aggregator compares it with the node of the token".into());
+            problems.push("--node-name (or NODE_NAME) is required with --aggregator: the aggregator compares it with the node in the token".into());
         }
-        match node_name(args) {
-            Some(node) if problems.is_empty() => Ok(Config {
-                host: HostConfig { root: args.host_root.clone(), kubepods: args.kubepods.clone() },
-                node,
-                profile,
-                delivery,
-            }),
-            Some(_) => Err(BadConfig(problems)),
-            None => {
-                problems
-                    .push("--node-name is needed: this host's own name is not a Kubernetes node name".into());
-                Err(BadConfig(problems))
-            }
+        let node = node_name(args);
+        if node.is_none() {
+            let problem = "--node-name is required: this host's name is not a valid Kubernetes node name";
+            problems.push(problem.into());
+        }
+        let host = HostConfig { root: args.host_root.clone(), kubepods: args.kubepods.clone() };
+        match node {
+            Some(node) if problems.is_empty() => Ok(Config { host, node, profile, delivery }),
+            _ => Err(InvalidConfig(problems)),
         }
     }
 
-    /// What a container's CPU is of when it has no quota and the roster does not say its request.
-    pub fn without_roster(&self) -> WithoutRoster {
+    /// What the CPU of a container without quota is relative to while no roster names its request.
+    pub(crate) fn without_roster(&self) -> WithoutRoster {
         match self.delivery {
             Some(_) => WithoutRoster::Unknown,
             None => WithoutRoster::NodeBasis,
@@ -90,7 +84,7 @@ fn profile(args: &Args) -> Profile {
         ProfileName::Default => Profile::standard(),
         ProfileName::Lab => Profile::lab(),
     };
-    let set = |field: &mut Duration, typed: Option<crate::args::Span>| {
+    let set = |field: &mut Duration, typed: Option<Span>| {
         if let Some(span) = typed {
             *field = span.0;
         }
@@ -99,7 +93,7 @@ fn profile(args: &Args) -> Profile {
     set(&mut profile.half_life, args.half_life);
     set(&mut profile.dwell_on, args.dwell_on);
     set(&mut profile.dwell_off, args.dwell_off);
-    // Nothing is known after less than one period, whatever the profile says.
+    // nothing is known after less than one period, whatever the profile says
     profile.warm_up = profile.warm_up.max(profile.period);
     profile
 }
@@ -132,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn config(arguments: &[&str]) -> Result<Config, BadConfig> {
+    fn config(arguments: &[&str]) -> Result<Config, InvalidConfig> {
         let typed = std::iter::once("plimsoll-agent").chain(arguments.iter().copied());
         Config::from_args(&Args::try_parse_from(typed).unwrap())
     }
@@ -145,18 +139,18 @@ mod tests {
         for flag in ["--aggregator", "--period", "--half-life"] {
             assert!(text.contains(flag), "{flag} in {text}");
         }
-        assert!(!text.contains("warm-up"), "no flag sets it, so it cannot be what is wrong: {text}");
+        assert!(!text.contains("warm-up"), "no flag sets it, so it cannot be the problem: {text}");
     }
 
     #[test]
-    fn the_longest_period_can_be_had_with_flags_that_go_with_it() {
+    fn the_longest_period_is_accepted_with_matching_flags() {
         let slow = ["--period", "15s", "--half-life", "15s", "--dwell-on", "15s"];
         assert_eq!(config(&slow).map(|config| config.profile.warm_up), Ok(Duration::from_secs(15)));
         assert!(config(&["--period", "16s", "--half-life", "16s", "--dwell-on", "16s"]).is_err());
     }
 
     #[test]
-    fn delivery_needs_the_node_name() {
+    fn delivery_requires_the_node_name() {
         let text = config(&["--aggregator", "a.svc:1"]).unwrap_err().to_string();
         assert!(text.contains("--node-name"), "{text}");
         assert!(config(&["--aggregator", "a.svc:1", "--node-name", "n1"]).is_ok());

@@ -1,15 +1,15 @@
-//! The node as the agent finds it: which pods and containers there are, and what their cgroups say.
+//! The node's cgroups: which pods and containers there are, and their readings.
 //!
 //! ```text
-//!   open ---> mounts (which controller where) ---> layout (how pods are named)
-//!   discover: watch (hint) ---> walk ---> slots come and go
-//!   sweep:    slots ---> files (pread) ---> parse ---> Reading
-//!   node:     /proc
+//!   open:      mounts (which controller where)
+//!   discover:  watch (hints) ---> walk (layout: how pods are named) ---> cgroups appear and are removed
+//!   sweep:     cgroup ---> files (v1, v2) ---> reader (pread) ---> parse ---> Reading
+//!   node_info: node (/proc)
 //! ```
 //!
-//! The only modules that touch the file system, and only to read: the cgroup tree below `<root>/sys/fs/cgroup` and
-//! three files of `/proc`. Nothing is ever written. What cannot be read is unknown with a reason, never zero; a cgroup
-//! that went away is retired, which is no error. Proof: the unit tests beside each module, `host/tests.rs` (whole
+//! The only modules that use the file system, and only to read: the cgroup tree below `<root>/sys/fs/cgroup` and
+//! three files of `/proc`. What cannot be read is unknown with a reason, never zero; a removed cgroup
+//! is no error. Proof: the unit tests beside each module, `host/tests.rs` (whole
 //! trees, every file damaged in every way), `agent/tests/differential.rs` (real cgroups, against `cgroups-rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,242 +18,228 @@ use std::time::Duration;
 use std::{fmt, fs, io};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use plimsoll_contract::PodUid;
+use plimsoll_contract::{Moment, PodUid};
 
-pub use files::{File, ReadErrors};
 pub use layout::Driver;
 pub use mounts::Version;
-pub use node::NodeFacts;
+pub(crate) use node::NodeInfo;
+pub use reader::ReadErrors;
 
-use crate::sample::{Moment, Reading, Target};
-use files::Reader;
+use crate::sample::{Reading, Target};
+use cgroup::{Cgroup, Sweep};
 use layout::Layout;
 use mounts::Mounts;
-use slot::{Slot, Sweep};
+use reader::Reader;
 use watch::Watch;
 
+mod cgroup;
 mod discover;
 mod files;
-mod folder;
 pub mod layout;
 mod mounts;
 mod node;
 pub mod parse;
-mod slot;
-mod spelling;
+mod reader;
 mod walk;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-/// Everything is listed anew this often, whatever inotify said.
+/// Interval at which everything is listed, whatever inotify reported.
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
-/// Descriptors left to the rest of the process: connections, logs, what a sweep opens in passing.
+/// Descriptors reserved for the rest of the process: connections, logs, files that are not kept open.
 const RESERVED_DESCRIPTORS: u64 = 256;
 
-/// Where to look.
+/// Where the cgroups are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostConfig {
-    /// The host's root directory as we see it: `/` on the host itself, a mount point in a container, or a captured
-    /// tree. The cgroups are at `sys/fs/cgroup` below it, the node's facts at `proc` (or in `/proc`, if it has none).
+    /// The host's root directory: `/` on the host itself, a mount point in a container, or a captured
+    /// tree. The cgroups are at `sys/fs/cgroup` below it, CPUs and memory at `proc` (or in `/proc`, if it has none).
     pub root: PathBuf,
-    /// The kubepods directory below each hierarchy, where it is not to be searched for.
+    /// The kubepods directory below each hierarchy; detected by default.
     pub kubepods: Option<String>,
 }
 
 /// Why a host cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// No hierarchy with CPU or memory accounting.
+    /// No hierarchy with CPU or memory accounting in this directory.
     #[error(
-        "no cgroup hierarchy with cpu or memory found at {path}: looked for a cgroup2 mount or cgroup.controllers, and \
-         for v1 directories like cpu,cpuacct or memory; mount the host's /sys/fs/cgroup there, or name another \
+        "no cgroup hierarchy with cpu or memory found at {0}: looked for a cgroup2 mount or cgroup.controllers, and \
+         for v1 directories like cpu,cpuacct or memory; mount the host's /sys/fs/cgroup there, or use another \
          --host-root"
     )]
-    NoHierarchy {
-        /// The directory that was searched.
-        path: PathBuf,
-    },
-    /// The directory of the hierarchies cannot be looked into.
+    NoHierarchy(PathBuf),
+    /// The directory of the hierarchies cannot be listed.
     #[error(
-        "cannot look for cgroup hierarchies in {path}: {why}; run as a user who may read it, or name another --host-root"
+        "cannot list the cgroup hierarchies in {0}: {1}; run as a user who may read it, or use another --host-root"
     )]
-    Unreadable {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        why: String,
-    },
-    /// The kubepods path leads out of the hierarchy, or nowhere.
+    Unreadable(PathBuf, io::Error),
+    /// The configured kubepods path is not below the hierarchy's root.
     #[error(
-        "{given:?} is not a path of a kubepods directory: give it relative to the cgroup root and without '.' or '..', \
+        "{0:?} is not the path of a kubepods directory: use one relative to the cgroup root and without '.' or '..', \
          as in --kubepods kubelet.slice/kubelet-kubepods.slice"
     )]
-    BadKubepods {
-        /// As it was given.
-        given: String,
-    },
-    /// A fact about the node cannot be had.
+    InvalidKubepods(String),
+    /// The node's capacity or boot id cannot be read from this file, and why.
     #[error(
-        "cannot learn about the node from {path}: {why}; the host's /proc must be readable, or in a captured tree be part of it"
+        "cannot read the node's capacity from {0}: {1}; the host's /proc must be readable, or be part of a captured tree"
     )]
-    Node {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    Node(PathBuf, String),
 }
 
-/// What came or went.
+/// A change of the set of cgroups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It is read from now on.
+    /// Created; it is read from now on.
     Appeared(Target),
-    /// It is no more.
+    /// Removed.
     Gone(Target),
 }
 
-/// How the host presents itself, for one line in the log.
+/// Hierarchies and naming scheme of a host, for one line in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// Where CPU usage is read; `None`: not accounted.
+    /// Hierarchy of the CPU usage; `None` if it is not accounted.
     pub usage: Option<Version>,
-    /// Where CPU quotas are read.
+    /// Hierarchy of the CPU quotas.
     pub quota: Option<Version>,
-    /// Where memory is read.
+    /// Hierarchy of memory.
     pub memory: Option<Version>,
-    /// Who names the pods' directories; `None` while there are none.
+    /// The kubelet's cgroup driver; `None` while there is no kubepods directory.
     pub driver: Option<Driver>,
     /// The kubepods directory below each hierarchy; `None` while there is none.
     pub kubepods: Option<String>,
     /// Whether this is a live cgroup file system, not a captured tree.
-    pub real: bool,
+    pub live: bool,
 }
 
-/// The host, opened. See the module's own text.
+/// An opened host: its hierarchies, and the cgroups of its pods and containers.
 #[derive(Debug)]
 pub struct Host {
     base: PathBuf,
     proc: PathBuf,
-    wanted: Option<PathBuf>,
+    configured_kubepods: Option<PathBuf>,
     mounts: Mounts,
     /// The kubepods directory and its naming scheme, once there is one.
     kubepods: Option<(PathBuf, Layout)>,
-    slots: Vec<Slot>,
-    /// Of every slot that is not gone.
+    cgroups: Vec<Cgroup>,
+    /// Index into `cgroups` of each that is not gone.
     index: BTreeMap<Target, usize>,
     managed: BTreeSet<PodUid>,
     watch: Watch,
     reader: Reader,
-    tick: u64,
-    /// The last places given out in the rota, to pods and to containers.
+    sweeps: u64,
+    /// The last phases assigned, to pods and to containers.
     phases: [u64; 2],
-    /// Descriptors that slots may hold together, and hold now.
-    budget: usize,
-    held: usize,
-    listed: Option<Moment>,
-    most_entries: usize,
-    truncated: u64,
-    /// Whether the last full listing was cut short; logged when it changes.
-    cut_short: bool,
-    slow: u64,
+    /// Descriptors that all cgroups together may keep open, and those reserved now.
+    max_descriptors: usize,
+    descriptors: usize,
+    last_reconcile: Option<Moment>,
+    max_entries: usize,
+    truncated_listings: u64,
+    /// Whether the last listing of everything was truncated; logged when it changes.
+    is_truncated: bool,
+    slow_reads: u64,
 }
 
 impl Host {
-    /// Finds out what is where. A kubepods directory that is not there yet is none of the errors: a node may have no
-    /// pods. Raises the process's limit of open files as far as it may.
+    /// Detects the hierarchies. A missing kubepods directory is not an error: a node may have no
+    /// pods. Raises the process's limit of open files to the hard limit.
     ///
     /// # Errors
-    /// No hierarchy we can read, or a kubepods path that cannot be one.
+    /// No hierarchy that can be read, or an invalid kubepods path.
     pub fn open(config: &HostConfig) -> Result<Host, HostError> {
-        let wanted = config.kubepods.as_deref().map(kubepods_path).transpose()?;
+        let configured_kubepods = config.kubepods.as_deref().map(kubepods_path).transpose()?;
         let base = config.root.join("sys/fs/cgroup");
         let mounts = Mounts::detect(&base).ok_or_else(|| no_hierarchy(&base))?;
         Ok(Host {
             proc: node::proc_below(&config.root),
-            reader: Reader::new(mounts.real),
+            reader: Reader::new(mounts.live),
             base,
-            wanted,
+            configured_kubepods,
             mounts,
             kubepods: None,
-            slots: Vec::new(),
+            cgroups: Vec::new(),
             index: BTreeMap::new(),
             managed: BTreeSet::new(),
             watch: Watch::new(),
-            tick: 0,
+            sweeps: 0,
             phases: [0; 2],
-            budget: usize::try_from(raise_open_files().saturating_sub(RESERVED_DESCRIPTORS))
+            max_descriptors: usize::try_from(raise_open_files().saturating_sub(RESERVED_DESCRIPTORS))
                 .unwrap_or(usize::MAX),
-            held: 0,
-            listed: None,
-            most_entries: walk::MOST_ENTRIES,
-            truncated: 0,
-            cut_short: false,
-            slow: 0,
+            descriptors: 0,
+            last_reconcile: None,
+            max_entries: walk::MAX_ENTRIES,
+            truncated_listings: 0,
+            is_truncated: false,
+            slow_reads: 0,
         })
     }
 
-    /// How the host presents itself now.
+    /// The hierarchies and naming scheme in use now.
     pub fn describe(&self) -> Description {
-        let seats = &self.mounts.seats;
+        let controllers = &self.mounts.controllers;
         Description {
-            usage: seats.usage.map(|seat| seat.version),
-            quota: seats.quota.map(|seat| seat.version),
-            memory: seats.memory.map(|seat| seat.version),
+            usage: controllers.usage.map(|mount| mount.version),
+            quota: controllers.quota.map(|mount| mount.version),
+            memory: controllers.memory.map(|mount| mount.version),
             driver: self.kubepods.as_ref().map(|(_, layout)| layout.driver()),
             kubepods: self.kubepods.as_ref().map(|(path, _)| path.display().to_string()),
-            real: self.mounts.real,
+            live: self.mounts.live,
         }
     }
 
-    /// Reads these pods' limits in every sweep, those of others in every tenth.
-    pub fn set_managed(&mut self, pods: BTreeSet<PodUid>) {
-        for slot in &mut self.slots {
-            slot.managed = pods.contains(&slot.target.pod);
+    /// Makes sweeps read the limits of these pods every time, those of others every tenth time.
+    pub(crate) fn set_managed(&mut self, pods: BTreeSet<PodUid>) {
+        for cgroup in &mut self.cgroups {
+            cgroup.managed = pods.contains(&cgroup.target.pod);
         }
         self.managed = pods;
     }
 
-    /// Reads what is due of every known cgroup, and hands it to `sink`: each container, and each pod that has a limit
-    /// of its own (once more when it has lost it). A cgroup found gone is left out; [`Host::discover`] tells of it.
+    /// Reads what is due of every known cgroup and passes it to `sink`: each container, and each pod that has a limit
+    /// of its own (and once more when it no longer has it). A cgroup found gone is skipped; [`Host::discover`] returns it.
     ///
-    /// `clock` is asked around reads, so that each reading carries its own time.
+    /// `clock` is called around reads, so that each reading has its own time.
     pub fn sweep(&mut self, clock: impl Fn() -> Moment, mut sink: impl FnMut(&Target, &Reading)) {
-        self.tick += 1;
-        let mut sweep = Sweep { mounts: &self.mounts, clock, tick: self.tick, slow: &mut self.slow };
-        for slot in &mut self.slots {
-            if slot.gone {
-                continue;
-            }
-            if let Some(reading) = slot.read(&mut self.reader, &mut sweep) {
-                sink(&slot.target, &reading);
+        self.sweeps += 1;
+        let mut sweep = Sweep {
+            mounts: &self.mounts,
+            clock,
+            number: self.sweeps,
+            reader: &mut self.reader,
+            slow_reads: &mut self.slow_reads,
+        };
+        for cgroup in self.cgroups.iter_mut().filter(|cgroup| !cgroup.gone) {
+            if let Some(reading) = cgroup.read(&mut sweep) {
+                sink(&cgroup.target, &reading);
             }
         }
     }
 
-    /// What could not be read so far, by file and reason.
+    /// Read errors so far, by file and reason.
     pub fn read_errors(&self) -> &ReadErrors {
         &self.reader.errors
     }
 
-    /// `memory.stat` reads so far that took more than 50 ms; each makes that cgroup's next one rarer.
-    pub fn slow_reads(&self) -> u64 {
-        self.slow
+    /// Reads of `memory.stat` so far that took more than 50 ms; such a cgroup is read less often.
+    pub(crate) fn slow_reads(&self) -> u64 {
+        self.slow_reads
     }
 
-    /// Directory listings so far that were cut short, for holding too much or for an error.
-    pub fn truncated_listings(&self) -> u64 {
-        self.truncated
+    /// Directory listings so far that were truncated, because of their size or an error.
+    pub(crate) fn truncated_listings(&self) -> u64 {
+        self.truncated_listings
     }
 
-    /// What the node itself has, read now.
+    /// Reads the node's capacity and boot id.
     ///
     /// # Errors
-    /// A file of `/proc` that is missing or makes no sense, by name.
-    pub fn node(&self) -> Result<NodeFacts, HostError> {
-        node::facts(&self.proc)
+    /// A file of `/proc` that is missing or invalid, by name.
+    pub(crate) fn node_info(&self) -> Result<NodeInfo, HostError> {
+        node::read(&self.proc)
     }
 }
 
@@ -272,33 +258,32 @@ impl fmt::Display for Description {
             version(self.quota),
             version(self.memory),
             self.kubepods.as_deref().unwrap_or("(not there yet)"),
-            if self.real { "live cgroups" } else { "captured tree" },
+            if self.live { "live cgroups" } else { "captured tree" },
         )
     }
 }
 
-/// Why none was found at `base`: it may be there and closed to us, which has another cure.
+/// Why none was found at `base`: there may be one that must not be read, which has another remedy.
 fn no_hierarchy(base: &Path) -> HostError {
-    let path = base.to_owned();
     match fs::read_dir(base) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            HostError::Unreadable { path, why: error.to_string() }
+            HostError::Unreadable(base.to_owned(), error)
         }
-        _ => HostError::NoHierarchy { path },
+        _ => HostError::NoHierarchy(base.to_owned()),
     }
 }
 
-fn kubepods_path(given: &str) -> Result<PathBuf, HostError> {
-    let path = given.trim_matches('/');
+fn kubepods_path(configured: &str) -> Result<PathBuf, HostError> {
+    let path = configured.trim_matches('/');
     let part = |part: &str| !matches!(part, "" | "." | "..");
     if path.split('/').all(part) {
         Ok(PathBuf::from(path))
     } else {
-        Err(HostError::BadKubepods { given: given.into() })
+        Err(HostError::InvalidKubepods(configured.into()))
     }
 }
 
-/// Raises the soft limit of open files to the hard one, and says what it is.
+/// Raises the soft limit of open files to the hard one. Returns the limit.
 fn raise_open_files() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return 0;

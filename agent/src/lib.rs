@@ -1,25 +1,26 @@
-//! plimsoll-agent: reads the CPU and memory of every pod on its node from the cgroups, and says how loaded each is.
+//! plimsoll-agent: reads the CPU and memory of every pod on its node from the cgroups and classifies how loaded each pod is.
 //!
 //! ```text
-//!   cgroup files                                   (pure)                                    the outside
-//!     host  ----- Reading ----->  book: sample -> load -> classify -> usage -> report
-//!      ^                             |                                  ^      |
-//!      |  sweep (thread, 1 s)        |                          roster  |      +--> push   (to each aggregator replica)
-//!      +-----------------------------+                                  +------+--> serve  (/metrics, /v1/report, probes)
+//!   cgroup files                                 (pure)                                   network
+//!     host ---- Reading ----> state: sample -> load -> classify, usage -> report
+//!      ^                        |                               ^           |
+//!      |  sampler (thread, 1 s) |                        roster |           +--> delivery  (to each aggregator replica)
+//!      +------------------------+                               +-----------+--> serve     (/metrics, /v1/report, probes)
 //! ```
 //!
-//! | module | what |
+//! | module | content |
 //! |---|---|
-//! | [`args`], [`config`] | what was typed, and what it means |
-//! | [`host`] | the only code that touches the cgroup file system |
-//! | [`sample`], [`load`], [`classify`], [`usage`], [`profile`] | pure arithmetic and rules, time is an argument |
-//! | [`book`], [`report`] | pure state: everything known of the node's pods, and the document made of it |
-//! | [`sweep`], [`clock`], [`pace`] | the loop, and whether it keeps time |
-//! | [`push`] | delivery to the aggregator, the roster back |
-//! | [`serve`], [`series`], [`metrics`] | the plain HTTP port |
-//! | [`once`] | two sweeps, one report, for debugging |
+//! | [`args`], [`config`] | the command line, and what it means |
+//! | [`host`] | the only code that reads the cgroup file system |
+//! | [`sample`], `load`, `classify`, `usage`, [`profile`] | pure arithmetic and rules; time is an argument |
+//! | [`state`], `report` | pure: everything known of the node's pods, and the report of it |
+//! | `shared` | the state and what belongs to it, behind one lock |
+//! | `sampler`, [`clock`], `timing` | the sampling loop, and whether it is on time |
+//! | `delivery` | reports to the aggregator, the roster back |
+//! | `serve`, [`series`], `metrics` | the plain HTTP port |
+//! | [`once`] | two sweeps and one report, for debugging |
 //!
-//! It needs no rights: no API server, no kubelet, no runtime socket, no capability. Missing data is *unknown with a
+//! The agent needs no rights: no API server, no kubelet, no runtime socket, no capability. Missing data is *unknown with a
 //! reason*, never zero.
 
 use std::convert::Infallible;
@@ -37,83 +38,87 @@ use plimsoll_process::tasks::Tasks;
 use tokio::net::TcpListener;
 
 pub mod args;
-pub mod book;
-pub mod classify;
+mod classify;
 pub mod clock;
 pub mod config;
+mod delivery;
 pub mod host;
-pub mod load;
-pub mod metrics;
+mod load;
+mod metrics;
 pub mod once;
-pub mod pace;
 pub mod profile;
-pub mod push;
-pub mod report;
+mod report;
 pub mod sample;
+mod sampler;
 pub mod series;
-pub mod serve;
-pub mod sweep;
-pub mod usage;
+mod serve;
+mod shared;
+pub mod state;
+mod timing;
+mod usage;
 
 use args::Args;
 use config::Config;
 use host::Host;
 use metrics::Metrics;
+use sampler::Sampler;
 use serve::Port;
-use sweep::{Shared, Sweeper};
+use shared::Shared;
 
-/// At the end, tasks get so long to finish: less than the 10 s after which the kubelet kills the pod.
+/// Shutdown grace period of the tasks: less than the 10 s after which the kubelet kills the pod.
 const GRACE: Duration = Duration::from_secs(8);
-/// Requests in flight get so long of it.
+/// The part of it for requests in flight.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Starts the agent as `args` say: one report with `--once`, else until SIGTERM or SIGINT.
+/// Runs the agent: prints one report with `--once`, else runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Flags that do not go together, no cgroups under the root, an address in use, or a task that ended by itself.
+/// Contradictory flags, no cgroups under the root, an address in use, or a task that ended early.
 pub fn start(args: &Args) -> anyhow::Result<()> {
     let config = Config::from_args(args)?;
     if args.once {
         return once::print(&config);
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let done = runtime.block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    let result = runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await;
         let listener = listener.with_context(|| format!("--listen: cannot listen on {}", args.listen))?;
         run(config, listener, Shutdown::on_signals().context("cannot handle signals")?).await
     });
-    // Dropping it would wait for a name look-up that hangs, which nothing can stop: past the kubelet's patience.
+    // dropping it would wait for a hanging DNS lookup, possibly until the kubelet kills the process
     runtime.shutdown_background();
-    done
+    result
 }
 
-/// Runs the agent until `shutdown`: sweeps, serves on `listener`, delivers.
+/// Samples, serves on `listener` and delivers until `shutdown`.
 ///
 /// # Errors
-/// No cgroups under the root, or a task that ended by itself.
+/// No cgroups under the root, or a task that ended early.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let registry = registry();
     build_info(&registry, "plimsoll_build_info", env!("CARGO_PKG_VERSION"))?;
     let metrics = Metrics::register(&registry)?;
     let http_metrics = HttpMetrics::register(&registry, "plimsoll_agent")?;
     let host = Host::open(&config.host)?;
-    let facts = host.node()?;
-    let (version, found) = (env!("CARGO_PKG_VERSION"), host.describe());
-    tracing::info!(version, node = %config.node, host = %found, cpus = facts.cpus.0, "agent starts");
-    let shared = Arc::new(Shared::new(&config, facts, Timestamp::now()));
-    let sweeper = Sweeper::new(host, shared.clone(), metrics.clone(), &config.profile);
+    let info = host.node_info()?;
+    let (version, description) = (env!("CARGO_PKG_VERSION"), host.describe());
+    tracing::info!(version, node = %config.node, host = %description, cpus = info.capacity.cores.0, "agent starts");
+    let shared = Arc::new(Shared::new(&config, info, Timestamp::now()));
+    let sampler = Sampler::new(host, shared.clone(), metrics.clone(), &config.profile);
     let port = Arc::new(Port::new(shared.clone(), registry, metrics.clone(), config.profile.period));
     let service = service_fn(move |request| ready(Ok::<_, Infallible>(port.answer(&request))));
 
     let limits = Limits { drain_grace: DRAIN, ..Limits::default() };
     let mut tasks = Tasks::new(shutdown.clone());
-    tasks.spawn("sweep", sweep::run(sweeper, config.profile.period, shutdown.clone()));
+    tasks.spawn("sampler", sampler::run(sampler, config.profile.period, shutdown.clone()));
     tasks.spawn("serve", http::serve(listener, service, None, limits, shutdown.clone(), http_metrics));
     match config.delivery {
-        Some(delivery) => tasks.spawn("push", push::run(delivery, shared, metrics, shutdown)),
+        Some(delivery) => tasks.spawn("delivery", delivery::run(delivery, shared, metrics, shutdown)),
         None => tracing::warn!(
-            "no --aggregator: reports are served, not delivered; CPU without quota is of the node"
+            "no --aggregator: reports are served but not delivered; CPU without a quota is relative to the node"
         ),
     }
     tasks.join(GRACE).await

@@ -1,25 +1,25 @@
-//! `--once`: two sweeps one period apart, then the report. The tool to debug a node, or a captured tree, with.
+//! `--once`: two sweeps one period apart, then the report. For debugging a node, or a captured tree.
 
 use std::io::{self, Write};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use plimsoll_contract::report::{Capacity, Report};
 use plimsoll_contract::roster::Answer;
+use plimsoll_contract::{Moment, Report};
 
-use crate::book::{Book, ReportHead};
 use crate::clock;
 use crate::config::Config;
 use crate::host::{Change, Host};
-use crate::sample::Moment;
+use crate::report;
+use crate::state::{NodeState, WithoutRoster};
 
-/// Looks twice and prints the report on stdout as JSON.
+/// Sweeps twice and prints the report on stdout as JSON.
 ///
 /// # Errors
 /// If there are no cgroups under the root, or stdout is closed.
-pub fn print(config: &Config) -> anyhow::Result<()> {
+pub(crate) fn print(config: &Config) -> anyhow::Result<()> {
     let first = clock::now();
-    let report = look_twice(config, None, Timestamp::now(), || {
+    let report = sweep_twice(config, None, Timestamp::now(), || {
         std::thread::sleep(config.profile.period);
         (first, clock::now())
     })?;
@@ -28,51 +28,48 @@ pub fn print(config: &Config) -> anyhow::Result<()> {
     writeln!(out).context("cannot print the report")
 }
 
-/// Sweeps, waits by calling `between` (which says when the two sweeps are taken to happen), sweeps again, reports.
-/// `wall` is the time of day of the first sweep.
+/// Sweeps, waits by calling `between` (which returns the times of the two sweeps), sweeps again, and returns the report.
+/// `wall` is the wall-clock time of the first sweep.
 ///
 /// # Errors
 /// If there are no cgroups under the root.
-pub fn look_twice(
+pub fn sweep_twice(
     config: &Config,
     roster: Option<&Answer>,
     wall: Timestamp,
     between: impl FnOnce() -> (Moment, Moment),
 ) -> anyhow::Result<Report> {
     let mut host = Host::open(&config.host)?;
-    let facts = host.node()?;
+    let info = host.node_info()?;
     let without_roster = match roster {
-        Some(_) => crate::book::WithoutRoster::Unknown,
+        Some(_) => WithoutRoster::Unknown,
         None => config.without_roster(),
     };
-    let mut book = Book::new(config.profile.clone(), without_roster);
-    book.set_node(&facts.capacity());
+    let mut state = NodeState::new(config.profile.clone(), without_roster);
+    state.set_capacity(info.capacity);
     let mut readings = Vec::new();
-    discover(&mut host, &mut book, Moment::default());
+    discover(&mut host, &mut state, Moment::default());
     host.sweep(Moment::default, |target, reading| readings.push((target.clone(), reading.clone())));
     let (first, second) = between();
     for (target, mut reading) in readings {
         reading.at = first;
-        book.observe(&target, &reading);
+        state.observe(&target, &reading);
     }
     if let Some(roster) = roster {
-        book.apply_roster(roster, first, wall);
+        state.apply_roster(roster, first);
     }
-    book.settle(first, wall);
-    discover(&mut host, &mut book, second);
-    host.sweep(|| second, |target, reading| book.observe(target, reading));
-    book.settle(second, wall.saturating_add(second.since(first))?);
-    let capacity = Capacity { cores: facts.cpus, bytes: facts.memory };
-    let head =
-        ReportHead { node: config.node.clone(), boot: facts.boot, seq: 1, roster_version: 0, capacity };
-    Ok(book.full_report(&head, second))
+    state.classify(first, wall);
+    discover(&mut host, &mut state, second);
+    host.sweep(|| second, |target, reading| state.observe(target, reading));
+    state.classify(second, wall.saturating_add(second.since(first))?);
+    Ok(state.full_report(report::empty(&config.node, &info, 1, 0), second))
 }
 
-fn discover(host: &mut Host, book: &mut Book, now: Moment) {
+fn discover(host: &mut Host, state: &mut NodeState, now: Moment) {
     for change in host.discover(now) {
         match change {
-            Change::Appeared(target) => book.appeared(&target, now),
-            Change::Gone(target) => book.gone(&target, now),
+            Change::Appeared(target) => state.appeared(&target, now),
+            Change::Gone(target) => state.gone(&target, now),
         }
     }
 }

@@ -1,67 +1,53 @@
-//! The book as a document: what the agent says of its node.
+//! The state as a document: the agent's report about its node.
 //!
-//! Pure. What it writes always passes `Report::check` of the contract: a number above what the node has *now* (a CPU was taken offline
-//! since) is written as that much. Proof: `report/tests.rs`.
+//! Pure. Every report passes `Report::check` of the contract: a number above what the node has *now* (a CPU may have been
+//! taken offline since) is reduced to that. Proof: `report/tests.rs`.
 
 use std::collections::BTreeSet;
 
+use plimsoll_contract::load::{ResourceLoad, UnknownReason};
 use plimsoll_contract::report::{
-    CAPACITY_SLACK, Capacity, ContainerCpu, ContainerMemory, ContainerReport, CpuLoad, MAX_CONTAINERS,
-    MAX_PODS, MemoryLoad, PodReport, UnknownReason, VERSION,
+    CAPACITY_SLACK, ContainerCpu, ContainerMemory, ContainerReport, MAX_CONTAINERS, MAX_PODS, PodReport,
+    VERSION,
 };
-use plimsoll_contract::{Bytes, ContainerId, Cores, NodeName, PodUid, Report};
+use plimsoll_contract::{Bytes, ContainerId, Cores, Moment, NodeName, PodUid, Report, Resource};
 
-use crate::book::{Book, Container, PodEntry};
-use crate::sample::Moment;
+use crate::host::NodeInfo;
+use crate::state::{Container, NodeState, PodState, ResourceState};
 
-/// What a report says beside the pods.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReportHead {
-    /// The node's name.
-    pub node: NodeName,
-    /// The node's boot id.
-    pub boot: String,
-    /// Rises with each report.
-    pub seq: u64,
-    /// The newest roster version taken in; 0 for none.
-    pub roster_version: u64,
-    /// What the node has.
-    pub capacity: Capacity,
-}
-
-impl Book {
-    /// Every pod. On a node with more than a report may name, the first ones, and it does not call itself full.
-    pub fn full_report(&self, head: &ReportHead, now: Moment) -> Report {
-        let full = self.pods().count() <= MAX_PODS;
-        report(self.pods(), full, head, now)
-    }
-
-    /// These pods, as far as they are known.
-    pub fn partial_report(&self, head: &ReportHead, pods: &BTreeSet<PodUid>, now: Moment) -> Report {
-        report(pods.iter().filter_map(|uid| self.get(uid)), false, head, now)
-    }
-}
-
-fn report<'a>(
-    pods: impl Iterator<Item = &'a PodEntry>,
-    full: bool,
-    head: &ReportHead,
-    now: Moment,
-) -> Report {
-    let most = Most {
-        cores: head.capacity.cores.0 * CAPACITY_SLACK,
-        bytes: head.capacity.bytes.as_f64() * CAPACITY_SLACK,
-    };
+/// A report without pods: what [`NodeState::full_report`] and [`NodeState::partial_report`] add them to.
+pub(crate) fn empty(node: &NodeName, info: &NodeInfo, seq: u64, roster_version: u64) -> Report {
     Report {
         version: VERSION,
-        node: head.node.clone(),
-        boot: head.boot.clone(),
-        seq: head.seq,
-        full,
-        roster_version: head.roster_version,
-        capacity: head.capacity,
-        pods: pods.take(MAX_PODS).map(|pod| most.pod(pod, now)).collect(),
+        node: node.clone(),
+        boot: info.boot.clone(),
+        seq,
+        full: false,
+        roster_version,
+        capacity: info.capacity,
+        pods: Vec::new(),
     }
+}
+
+impl NodeState {
+    /// Adds every pod. If there are more than a report may name, it gets the first ones and is not marked full.
+    pub(crate) fn full_report(&self, empty: Report, now: Moment) -> Report {
+        let full = self.pods().count() <= MAX_PODS;
+        Report { full, ..with_pods(empty, self.pods(), now) }
+    }
+
+    /// Adds those of these pods that are known.
+    pub(crate) fn partial_report(&self, empty: Report, pods: &BTreeSet<PodUid>, now: Moment) -> Report {
+        with_pods(empty, pods.iter().filter_map(|uid| self.pod(uid)), now)
+    }
+}
+
+fn with_pods<'a>(empty: Report, pods: impl Iterator<Item = &'a PodState>, now: Moment) -> Report {
+    let most = Most {
+        cores: empty.capacity.cores.0 * CAPACITY_SLACK,
+        bytes: empty.capacity.bytes.as_f64() * CAPACITY_SLACK,
+    };
+    Report { pods: pods.take(MAX_PODS).map(|pod| most.pod(pod, now)).collect(), ..empty }
 }
 
 /// The most that can be used.
@@ -70,9 +56,27 @@ struct Most {
     bytes: f64,
 }
 
-/// To six digits after the point: millionths of a core are below what the counters can tell.
+/// Six decimal places: the counters do not resolve less than a millionth of a core.
 fn micro(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
+}
+
+/// The load of one resource. `usage` and `of` convert the amounts.
+fn load<A>(state: &ResourceState, usage: impl Fn(f64) -> A, of: impl Fn(f64) -> A) -> ResourceLoad<A> {
+    let (classifier, hottest) = (&state.classifier, state.hottest.as_ref());
+    // a band may hold although the utilization is unknown at the moment
+    let unknown = || state.missing.unwrap_or(UnknownReason::WarmingUp);
+    ResourceLoad {
+        band: classifier.band(),
+        basis: hottest.map(|hottest| hottest.of.basis),
+        utilization: hottest.map(|hottest| micro(hottest.utilization())),
+        usage: hottest.map(|hottest| usage(hottest.usage)),
+        of: hottest.map(|hottest| of(hottest.of.amount)),
+        container: hottest.and_then(|hottest| hottest.container.clone()),
+        bound_by: None,
+        since: classifier.since(),
+        reason: classifier.reason().or_else(|| hottest.is_none().then(unknown)),
+    }
 }
 
 impl Most {
@@ -85,44 +89,20 @@ impl Most {
         Bytes(bytes.round().min(self.bytes.floor()) as u64)
     }
 
-    fn pod(&self, pod: &PodEntry, now: Moment) -> PodReport {
+    fn pod(&self, pod: &PodState, now: Moment) -> PodReport {
         PodReport {
             uid: pod.uid().clone(),
-            cpu: self.cpu_load(pod),
-            memory: self.memory_load(pod),
+            cpu: load(pod.resource(Resource::Cpu), |cores| self.cores(cores), Cores),
+            memory: load(
+                pod.resource(Resource::Memory),
+                |bytes| self.bytes(bytes),
+                |bytes| Bytes(bytes as u64),
+            ),
             containers: pod
                 .reported()
                 .take(MAX_CONTAINERS)
-                .map(|(id, c)| self.container(id, c, now))
+                .map(|(id, container)| self.container(id, container, now))
                 .collect(),
-        }
-    }
-
-    fn cpu_load(&self, pod: &PodEntry) -> CpuLoad {
-        let (track, hottest) = (&pod.cpu, pod.cpu.hottest.as_ref());
-        CpuLoad {
-            band: track.classifier.band(),
-            basis: hottest.map(|hottest| hottest.basis),
-            utilization: hottest.map(|hottest| micro(hottest.utilization())),
-            cores: hottest.map(|hottest| self.cores(hottest.usage)),
-            of: hottest.map(|hottest| Cores(hottest.amount)),
-            container: hottest.and_then(|hottest| hottest.container.clone()),
-            since: track.classifier.since(),
-            reason: track.classifier.reason().or(why_absent(hottest.is_some(), track.missing)),
-        }
-    }
-
-    fn memory_load(&self, pod: &PodEntry) -> MemoryLoad {
-        let (track, hottest) = (&pod.memory, pod.memory.hottest.as_ref());
-        MemoryLoad {
-            band: track.classifier.band(),
-            basis: hottest.map(|hottest| hottest.basis),
-            utilization: hottest.map(|hottest| micro(hottest.utilization())),
-            bytes: hottest.map(|hottest| self.bytes(hottest.usage)),
-            of: hottest.map(|hottest| Bytes(hottest.amount as u64)),
-            container: hottest.and_then(|hottest| hottest.container.clone()),
-            since: track.classifier.since(),
-            reason: track.classifier.reason().or(why_absent(hottest.is_some(), track.missing)),
         }
     }
 
@@ -131,19 +111,19 @@ impl Most {
             id: id.clone(),
             cpu: ContainerCpu {
                 cores: container.sample.map(|sample| self.cores(sample.cores.0)),
-                limit_cores: container.cpu_limit.known(),
+                limit_cores: container.cpu_limit.value(),
                 throttled: container.throttled(),
-                pressure: container.cpu_pressure.known(),
+                pressure: container.cpu_pressure.value(),
                 p95: container.usage.cpu_p95(now).map(|cores| self.cores(cores)),
                 peak: container.usage.cpu_peak(now).map(|cores| self.cores(cores)),
                 bound_by: container.bound_by(),
             },
             memory: ContainerMemory {
                 working_set: container.working_set().map(|bytes| self.bytes(bytes.as_f64())),
-                unreclaimable: container.detail.known().map(|detail| detail.unreclaimable),
-                limit: container.memory_limit.known(),
-                pressure: container.memory_pressure.known(),
-                events: container.events.known(),
+                unreclaimable: container.detail.value().map(|detail| detail.unreclaimable),
+                limit: container.memory_limit.value(),
+                pressure: container.memory_pressure.value(),
+                events: container.events.value(),
                 peak: container.usage.memory_peak(now).map(|bytes| self.bytes(bytes)),
             },
             limits_age: container.limits_read.map(|at| now.since(at).as_secs_f64()),
@@ -154,63 +134,39 @@ impl Most {
 
 /// A report as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
+pub(crate) struct Encoded {
     /// JSON.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// How many containers were left out to make it fit.
-    pub left_out: usize,
+    pub(crate) left_out: usize,
 }
 
-/// The report as JSON, of at most `most` bytes if leaving containers out can do that: first those that no band stands on,
-/// then all, each of pods that are not `managed` before the others. Pods and bands are never left out.
-///
-/// # Errors
-/// None that is known: a report always has a JSON form.
-pub fn encode(
+/// The report as JSON, of at most `most` bytes if leaving out containers achieves that: of pods that are not `managed` first
+/// those that do not determine the CPU band, then all; last those of managed pods. Pods and bands are never left out.
+pub(crate) fn encode(
     mut report: Report,
     managed: impl FnOnce() -> BTreeSet<PodUid>,
     most: usize,
 ) -> serde_json::Result<Encoded> {
     let count = |report: &Report| report.pods.iter().map(|pod| pod.containers.len()).sum::<usize>();
-    let (mut body, whole) = (serde_json::to_vec(&report)?, count(&report));
+    let (mut body, all) = (serde_json::to_vec(&report)?, count(&report));
     if body.len() > most {
         let managed = managed();
-        for cut in [Cut::Cooler, Cut::Unmanaged, Cut::All] {
-            report.pods.iter_mut().for_each(|pod| cut.apply(pod, managed.contains(&pod.uid)));
+        // which containers remain: by whether their pod is managed, and whether they determine its CPU band
+        let remains: [fn(bool, bool) -> bool; 3] =
+            [|managed, hottest| managed || hottest, |managed, _| managed, |_, _| false];
+        for remains in remains {
+            for pod in &mut report.pods {
+                let (managed, hottest) = (managed.contains(&pod.uid), pod.cpu.container.as_ref());
+                pod.containers.retain(|container| remains(managed, hottest == Some(&container.id)));
+            }
             body = serde_json::to_vec(&report)?;
             if body.len() <= most {
                 break;
             }
         }
     }
-    Ok(Encoded { body, left_out: whole - count(&report) })
-}
-
-/// Which containers are left out.
-#[derive(Debug, Clone, Copy)]
-enum Cut {
-    /// Of pods that are not managed, those that the CPU band does not stand on.
-    Cooler,
-    /// Of pods that are not managed.
-    Unmanaged,
-    All,
-}
-
-impl Cut {
-    fn apply(self, pod: &mut PodReport, managed: bool) {
-        let hottest = pod.cpu.container.as_ref();
-        match self {
-            Cut::Cooler if !managed => pod.containers.retain(|c| hottest == Some(&c.id)),
-            Cut::Unmanaged if !managed => pod.containers.clear(),
-            Cut::All => pod.containers.clear(),
-            Cut::Cooler | Cut::Unmanaged => {}
-        }
-    }
-}
-
-/// Why there is no utilization although there is a band.
-fn why_absent(present: bool, missing: Option<UnknownReason>) -> Option<UnknownReason> {
-    if present { None } else { Some(missing.unwrap_or(UnknownReason::WarmingUp)) }
+    Ok(Encoded { body, left_out: all - count(&report) })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The agent's plain HTTP port, for anyone to read: never a path to a decision.
+//! The agent's plain HTTP port: read-only, and no decision is based on it.
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/metrics` | Prometheus text: own metrics, then one series per pod and container of this moment |
-//! | `/v1/report` | the report as it would be delivered now, with an `ETag` |
+//! | `/metrics` | Prometheus text: the agent's own metrics, then the current series per pod and container |
+//! | `/v1/report` | the report of the last sweep, with an `ETag` |
 //! | `/livez` | 200 while the last sweep is recent, else 503 |
 //! | `/readyz` | 200 after the first full classification, else 503 |
 
@@ -20,15 +20,15 @@ use prometheus::Registry;
 
 use crate::metrics::Metrics;
 use crate::series;
-use crate::sweep::Shared;
+use crate::shared::Shared;
 
-/// A sweep is late after so many periods, but never before [`LATE_AT_LEAST`].
+/// The agent is not alive if the last sweep is older than this many periods, but at least [`LATE_AT_LEAST`].
 const LATE_PERIODS: u32 = 5;
 const LATE_AT_LEAST: Duration = Duration::from_secs(10);
 
-/// What the port shows.
+/// Answers the requests.
 #[derive(Debug)]
-pub struct Port {
+pub(crate) struct Port {
     shared: Arc<Shared>,
     registry: Registry,
     metrics: Metrics,
@@ -36,13 +36,11 @@ pub struct Port {
 }
 
 impl Port {
-    /// Shows `shared`, and the metrics of `registry`.
-    pub fn new(shared: Arc<Shared>, registry: Registry, metrics: Metrics, period: Duration) -> Port {
+    pub(crate) fn new(shared: Arc<Shared>, registry: Registry, metrics: Metrics, period: Duration) -> Port {
         Port { shared, registry, metrics, late_after: (period * LATE_PERIODS).max(LATE_AT_LEAST) }
     }
 
-    /// The answer to one request.
-    pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return answer::method_not_allowed("GET, HEAD");
         }
@@ -57,8 +55,8 @@ impl Port {
 
     fn metrics(&self) -> Response<Full<Bytes>> {
         let mut per_pod = String::new();
-        let counts = series::write(&mut per_pod, &self.shared.book());
-        self.metrics.count(&counts);
+        let counts = series::write(&mut per_pod, &self.shared.lock().state);
+        self.metrics.set_pod_counts(&counts);
         let text = render(&self.registry) + &per_pod;
         answer::with_type(StatusCode::OK, CONTENT_TYPE, text)
     }
@@ -71,16 +69,19 @@ impl Port {
                 let response = answer::with_type(StatusCode::OK, "application/json", body);
                 answer::with_etag(request.headers(), &tag, response)
             }
-            Err(error) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("no JSON form: {error}\n")),
+            Err(error) => answer::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("cannot write the report as JSON: {error}\n"),
+            ),
         }
     }
 
     fn livez(&self) -> Response<Full<Bytes>> {
         let now = Instant::now();
-        if self.shared.beat.is_alive(now, self.late_after) {
+        if self.shared.heartbeat.is_alive(now, self.late_after) {
             return answer::text(StatusCode::OK, "ok\n");
         }
-        let age = self.shared.beat.age(now);
+        let age = self.shared.heartbeat.age(now);
         answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("the last sweep was {} s ago\n", age.as_secs()))
     }
 
@@ -92,7 +93,7 @@ impl Port {
     }
 }
 
-/// The same for the same bytes: who polls faster than anything happens is told so in a few bytes.
+/// An entity tag: a client that polls while nothing changes gets a short answer.
 fn tag(body: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     hasher.write(body);
@@ -106,22 +107,22 @@ mod tests {
     use plimsoll_process::metrics::registry;
 
     use super::*;
-    use crate::sweep::tests::sweeper_of_a_captured_tree;
+    use crate::sampler::tests::sampler_of_a_captured_tree;
 
     #[test]
     fn a_report_is_sent_once_until_a_sweep_or_a_delivery_changes_it() {
-        let (mut sweeper, shared, metrics) = sweeper_of_a_captured_tree();
+        let (mut sampler, shared, metrics) = sampler_of_a_captured_tree();
         let port = Port::new(shared.clone(), registry(), metrics, Duration::from_secs(1));
-        let ask = |tag: &str| {
+        let get = |tag: &str| {
             let request = Request::get("/v1/report").header(IF_NONE_MATCH, tag).body(()).unwrap();
             let response = port.answer(&request);
             (response.status(), response.headers()[ETAG].to_str().unwrap().to_owned())
         };
-        sweeper.sweep(crate::clock::now(), Timestamp::now());
-        let (status, tag) = ask("\"none\"");
+        sampler.sweep(crate::clock::now(), Timestamp::now());
+        let (status, tag) = get("\"none\"");
         assert_eq!(status, StatusCode::OK);
-        assert_eq!(ask(&tag), (StatusCode::NOT_MODIFIED, tag.clone()));
+        assert_eq!(get(&tag), (StatusCode::NOT_MODIFIED, tag.clone()));
         shared.full_report(0);
-        assert_eq!(ask(&tag).0, StatusCode::OK, "another sequence number");
+        assert_eq!(get(&tag).0, StatusCode::OK, "another sequence number");
     }
 }

@@ -1,149 +1,126 @@
-//! What a container name used: lately (p95 of 30 s), at its worst (largest 1-minute mean of 24 h), and how long it was watched.
+//! Usage history of a container name: recent (p95 of 30 s), peak (largest 1-minute mean of 24 h), and how long it was observed.
 //!
-//! Pure, of fixed size, under 1 KiB. A minute is six slots of ten seconds, so that a burst is not diluted by where minutes begin;
-//! a day is 24 whole hours and the current one. A gap in the data is not filled: it ends the `window`, and a minute with too little
-//! of it has no mean. Proof: `usage/tests.rs`.
+//! Pure, of fixed size, under 1 KiB. A minute is six intervals of ten seconds, so that a burst is not diluted by where
+//! minutes begin; a day is 24 whole hours and the current one. A gap in the data is not filled: it ends the `window`, and a
+//! minute with too little data has no mean. Proof: `usage/tests.rs`.
 
 use std::time::Duration;
 
-use crate::sample::Moment;
+use plimsoll_contract::Moment;
 
-/// Seconds that the percentile looks back.
+/// Seconds covered by the percentile.
 const RECENT: usize = 30;
-const SLOT_SECONDS: u64 = 10;
-const SLOTS: usize = 6;
-/// Seconds of data that a minute needs to have a mean.
+const INTERVAL_SECONDS: u64 = 10;
+const INTERVALS: usize = 6;
+/// Seconds of data required for the mean of a minute.
 const MINUTE_LEAST: f32 = 40.0;
 const HOURS: usize = 25;
 const HOUR_SECONDS: u64 = 3600;
 
-/// The memory of one container name.
+/// Usage history of one container name.
 #[derive(Debug, Clone, Default)]
-pub struct Usage {
-    cpu: Worst,
-    memory: Worst,
-    recent: Recent,
+pub(crate) struct UsageHistory {
+    cpu: Peaks,
+    memory: Peaks,
+    recent_cpu: Recent,
 }
 
-impl Usage {
-    /// CPU use in cores, mean between two moments. A gap longer than `longest` ends the window.
-    pub fn cpu(&mut self, start: Moment, end: Moment, cores: f64, longest: Duration) {
+impl UsageHistory {
+    /// Records the mean CPU use, in cores, between two moments. A gap longer than `longest` ends the window.
+    pub(crate) fn record_cpu(&mut self, start: Moment, end: Moment, cores: f64, longest: Duration) {
         self.cpu.record(start, end, cores as f32, longest);
-        self.recent.record(start, end, cores as f32);
+        self.recent_cpu.record(start, end, cores as f32);
     }
 
-    /// Working set in bytes, held from one moment to another.
-    pub fn memory(&mut self, start: Moment, end: Moment, bytes: f64, longest: Duration) {
+    /// Records the working set, in bytes, from one moment to another.
+    pub(crate) fn record_memory(&mut self, start: Moment, end: Moment, bytes: f64, longest: Duration) {
         self.memory.record(start, end, bytes as f32, longest);
     }
 
-    /// The container of `earlier` stopped and this one took its name: one history, without a gap.
-    pub fn continue_from(&mut self, earlier: &Usage) {
+    /// Joins the history of `earlier`, a stopped container of the same name, to this one, without a gap.
+    pub(crate) fn continue_from(&mut self, earlier: &UsageHistory) {
         self.cpu.continue_from(&earlier.cpu);
         self.memory.continue_from(&earlier.memory);
-        self.recent.continue_from(&earlier.recent);
+        self.recent_cpu.continue_from(&earlier.recent_cpu);
     }
 
     /// 95th percentile (nearest rank) of the CPU use of the last 30 s, each second counting once; cores.
-    pub fn cpu_p95(&self, now: Moment) -> Option<f64> {
-        self.recent.p95(now)
+    pub(crate) fn cpu_p95(&self, now: Moment) -> Option<f64> {
+        self.recent_cpu.p95(now)
     }
 
     /// Largest 1-minute mean of CPU of the last 24 h; cores.
-    pub fn cpu_peak(&self, now: Moment) -> Option<f64> {
+    pub(crate) fn cpu_peak(&self, now: Moment) -> Option<f64> {
         self.cpu.peak(now)
     }
 
     /// Largest 1-minute mean of the working set of the last 24 h; bytes.
-    pub fn memory_peak(&self, now: Moment) -> Option<f64> {
+    pub(crate) fn memory_peak(&self, now: Moment) -> Option<f64> {
         self.memory.peak(now)
     }
 
-    /// How long it has been watched without a gap: of the two resources the shorter.
-    pub fn window(&self, now: Moment) -> Option<Duration> {
+    /// How long it has been observed without a gap: the shorter of the two resources.
+    pub(crate) fn window(&self, now: Moment) -> Option<Duration> {
         [&self.cpu, &self.memory]
             .into_iter()
-            .filter_map(|worst| worst.watched)
+            .filter_map(|peaks| peaks.observed)
             .map(|(since, _)| now.since(since))
             .min()
     }
 }
 
-/// The largest 1-minute mean of the last 24 h.
+/// The largest 1-minute mean of each of the last 24 hours.
 #[derive(Debug, Clone, Default)]
-struct Worst {
-    /// Since when and until when it has been watched.
-    watched: Option<(Moment, Moment)>,
-    slot: u64,
-    slots: [Slot; SLOTS],
+struct Peaks {
+    /// Start and end of the uninterrupted observation.
+    observed: Option<(Moment, Moment)>,
+    /// Number of the current interval; intervals are indexed by number modulo [`INTERVALS`].
+    interval: u64,
+    intervals: [Interval; INTERVALS],
     hour: u64,
-    /// Largest mean by hour, where there is one; indexed by hour modulo [`HOURS`].
-    hours: [Option<Peak>; HOURS],
+    /// Largest mean of each hour, where there is one; indexed by hour modulo [`HOURS`].
+    hours: [Option<f32>; HOURS],
 }
 
-/// Usage times seconds, and seconds.
 #[derive(Debug, Clone, Copy, Default)]
-struct Slot {
+struct Interval {
+    /// Usage times seconds.
     sum: f32,
     seconds: f32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-struct Peak(f32);
-
-impl Worst {
+impl Peaks {
     fn record(&mut self, start: Moment, end: Moment, usage: f32, longest: Duration) {
-        let since = match self.watched {
+        let since = match self.observed {
             Some((since, until)) if start.since(until) <= longest => since,
             _ => start,
         };
-        self.watched = Some((since, end));
-        // a sample belongs where its middle lies
-        self.turn(Moment((start.0 + end.0) / 2));
+        self.observed = Some((since, end));
+        // a sample belongs to the interval of its middle
+        self.advance((start.0 + end.0) / 2);
         let seconds = end.since(start).as_secs_f32();
-        let slot = &mut self.slots[(self.slot % SLOTS as u64) as usize];
-        slot.sum += usage * seconds;
-        slot.seconds += seconds;
+        let interval = &mut self.intervals[(self.interval % INTERVALS as u64) as usize];
+        interval.sum += usage * seconds;
+        interval.seconds += seconds;
     }
 
-    /// Closes the slots and hours that are over.
-    fn turn(&mut self, now: Moment) {
-        let slot = now.0.as_secs() / SLOT_SECONDS;
-        if slot == self.slot {
+    /// Closes the intervals and hours that have ended.
+    fn advance(&mut self, now: Duration) {
+        let (interval, hour) = (now.as_secs() / INTERVAL_SECONDS, now.as_secs() / HOUR_SECONDS);
+        if interval == self.interval {
             return;
         }
-        self.close();
-        for over in self.slot + 1..=slot.min(self.slot + SLOTS as u64) {
-            self.slots[(over % SLOTS as u64) as usize] = Slot::default();
+        let seconds: f32 = self.intervals.iter().map(|interval| interval.seconds).sum();
+        if seconds >= MINUTE_LEAST {
+            let mean = self.intervals.iter().map(|interval| interval.sum).sum::<f32>() / seconds;
+            self.raise(self.hour, mean);
         }
-        if slot > self.slot + SLOTS as u64 {
-            self.slots = [Slot::default(); SLOTS];
-        }
-        self.slot = slot;
-        self.turn_hour(now.0.as_secs() / HOUR_SECONDS);
+        clear_between(&mut self.intervals, self.interval, interval);
+        clear_between(&mut self.hours, self.hour, hour);
+        (self.interval, self.hour) = (interval, hour);
     }
 
-    fn turn_hour(&mut self, hour: u64) {
-        for over in self.hour + 1..=hour.min(self.hour + HOURS as u64) {
-            self.hours[(over % HOURS as u64) as usize] = None;
-        }
-        if hour > self.hour + HOURS as u64 {
-            self.hours = [None; HOURS];
-        }
-        self.hour = hour;
-    }
-
-    /// Takes the mean of the last six slots, if they hold enough of a minute.
-    fn close(&mut self) {
-        let seconds: f32 = self.slots.iter().map(|slot| slot.seconds).sum();
-        if seconds < MINUTE_LEAST {
-            return;
-        }
-        let mean = self.slots.iter().map(|slot| slot.sum).sum::<f32>() / seconds;
-        self.raise(self.hour, Peak(mean));
-    }
-
-    fn raise(&mut self, hour: u64, peak: Peak) {
+    fn raise(&mut self, hour: u64, peak: f32) {
         let largest = &mut self.hours[(hour % HOURS as u64) as usize];
         if largest.is_none_or(|largest| peak > largest) {
             *largest = Some(peak);
@@ -152,25 +129,24 @@ impl Worst {
 
     fn peak(&self, now: Moment) -> Option<f64> {
         let hour = now.0.as_secs() / HOUR_SECONDS;
-        let kept = |age: &u64| hour.saturating_sub(self.hour) + age < HOURS as u64 && *age <= self.hour;
-        let ages = (0..HOURS as u64).filter(kept);
+        let remembered = |age: &u64| hour.saturating_sub(self.hour) + age < HOURS as u64 && *age <= self.hour;
+        let ages = (0..HOURS as u64).filter(remembered);
         let peaks = ages.filter_map(|age| self.hours[((self.hour - age) % HOURS as u64) as usize]);
-        peaks.map(|peak| f64::from(peak.0)).reduce(f64::max)
+        peaks.map(f64::from).reduce(f64::max)
     }
 
-    fn continue_from(&mut self, earlier: &Worst) {
-        let Some((since, _)) = earlier.watched else { return };
-        let Some((_, until)) = self.watched else {
+    fn continue_from(&mut self, earlier: &Peaks) {
+        let Some((since, _)) = earlier.observed else { return };
+        let Some((_, until)) = self.observed else {
             *self = earlier.clone();
             return;
         };
-        self.watched = Some((since, until));
-        let recent = (0..SLOTS as u64).filter_map(|age| earlier.slot.checked_sub(age));
-        for slot in recent.filter(|slot| self.slot < slot + SLOTS as u64) {
-            let (before, own) =
-                (earlier.slots[(slot % SLOTS as u64) as usize], (slot % SLOTS as u64) as usize);
-            self.slots[own].sum += before.sum;
-            self.slots[own].seconds += before.seconds;
+        self.observed = Some((since, until));
+        let recent = (0..INTERVALS as u64).filter_map(|age| earlier.interval.checked_sub(age));
+        for number in recent.filter(|number| self.interval < number + INTERVALS as u64) {
+            let index = (number % INTERVALS as u64) as usize;
+            self.intervals[index].sum += earlier.intervals[index].sum;
+            self.intervals[index].seconds += earlier.intervals[index].seconds;
         }
         let this = self.hour;
         let hours = (0..HOURS as u64).filter_map(|age| earlier.hour.checked_sub(age));
@@ -182,13 +158,21 @@ impl Worst {
     }
 }
 
-/// The use of the last seconds, one number each.
+/// Clears the entries of a ring for every number after `last`, up to and including `now`.
+fn clear_between<T: Default, const N: usize>(ring: &mut [T; N], last: u64, now: u64) {
+    for number in last + 1..=now.min(last + N as u64) {
+        ring[(number % N as u64) as usize] = T::default();
+    }
+}
+
+/// Usage of the last seconds, one mean each.
 #[derive(Debug, Clone, Default)]
 struct Recent {
+    /// The second being collected: usage times seconds, and seconds.
     sum: f32,
     seconds: f32,
     next: u8,
-    /// The second it ended in, and the mean.
+    /// Ring of the second in which each ended, and its mean.
     means: [Option<(u32, f32)>; RECENT],
 }
 
@@ -197,7 +181,7 @@ impl Recent {
         let seconds = end.since(start).as_secs_f32();
         self.sum += usage * seconds;
         self.seconds += seconds;
-        // a second at 250 ms may come out a little short of one
+        // four periods of 250 ms may be slightly less than a second
         if self.seconds < 0.9 {
             return;
         }

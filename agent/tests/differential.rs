@@ -1,7 +1,7 @@
-//! On real cgroups, the agent's reader against `cgroups-rs`: two readers, one kernel, the same numbers.
+//! The agent's reader compared with `cgroups-rs` on real cgroups: both must read the same numbers.
 //!
-//! Needs root: makes cgroups of its own (`plimsoll-test-...`), a busy process in them, and removes all of it, also when
-//! a test fails. Without root, or where the hierarchy wanted is not mounted, a test says by name that it was skipped.
+//! Requires root: creates cgroups (`plimsoll-test-...`) with a busy process, and removes them, also when
+//! a test fails. Without root, or where the required hierarchy is not mounted, a test prints that it was skipped.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,15 +23,16 @@ use cgroups_rs::fs::memory::MemController;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll_agent::host::{Change, Host, HostConfig, Version};
-use plimsoll_agent::sample::{CpuCounters, Moment, Read, Reading, Throttling};
-use plimsoll_contract::report::{MemoryEvents, UnknownReason};
-use plimsoll_contract::{Bytes, Cores, Limit};
+use plimsoll_agent::sample::{CpuCounters, Read, Reading, Throttling};
+use plimsoll_contract::load::UnknownReason;
+use plimsoll_contract::report::MemoryEvents;
+use plimsoll_contract::{Bytes, Cores, Limit, Moment};
 
 const POD: &str = "pod0d1ff000-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
 const BUSY: &str = "b5b5000000000000000000000000000000000000000000000000000000000001";
 const IDLE: &str = "1d1e000000000000000000000000000000000000000000000000000000000002";
 
-/// Cgroups of our own below one or more hierarchies. Removed on drop, whatever happened.
+/// Cgroups below one or more hierarchies. Removed on drop.
 struct Cgroups {
     roots: Vec<PathBuf>,
     name: String,
@@ -39,7 +40,7 @@ struct Cgroups {
 }
 
 impl Cgroups {
-    /// The same pod with two containers in each hierarchy. `None`, and a word on why, where they cannot be made.
+    /// The same pod with two containers in each hierarchy. `None`, with a message, where they cannot be created.
     fn make(test: &str, roots: Vec<PathBuf>) -> Option<Cgroups> {
         let name = format!("plimsoll-test-{}-{test}", std::process::id());
         if roots.is_empty() {
@@ -75,7 +76,7 @@ impl Cgroups {
         fs::write(self.with(container, file).join(file), text).unwrap();
     }
 
-    /// Starts a process in the container that takes 20 MB and then all the CPU it gets.
+    /// Starts a process in the container that allocates 20 MB and then uses all the CPU it gets.
     fn occupy(&mut self, container: &str) {
         let script = "read go; memory=$(head -c 20000000 /dev/zero | tr '\\0' x); while :; do :; done";
         let child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
@@ -162,9 +163,9 @@ fn read(host: &mut Host, container: &str) -> Option<Reading> {
     found
 }
 
-/// What `cgroups-rs` says of one v1 container, in our words.
+/// The values of one v1 container that both readers have.
 #[derive(Debug, PartialEq)]
-struct Second {
+struct Values {
     cpu: CpuCounters,
     cpu_limit: Limit<Cores>,
     memory: Bytes,
@@ -174,8 +175,9 @@ struct Second {
     events: MemoryEvents,
 }
 
-impl Second {
-    fn opinion(cgroups: &Cgroups, container: &str) -> Second {
+impl Values {
+    /// As read by `cgroups-rs`.
+    fn of_cgroups_rs(cgroups: &Cgroups, container: &str) -> Values {
         let usage = cgroups.with(container, "cpuacct.usage");
         let quota = cgroups.with(container, "cpu.cfs_quota_us");
         let memory = cgroups.with(container, "memory.usage_in_bytes");
@@ -185,7 +187,7 @@ impl Second {
         let stat = cpu.cpu().stat;
         let field =
             |key: &str| stat.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok()).unwrap();
-        Second {
+        Values {
             cpu: CpuCounters {
                 usage: Duration::from_nanos(usage),
                 throttling: Some(Throttling {
@@ -208,10 +210,10 @@ impl Second {
         }
     }
 
-    /// The same, as the agent's reader says it.
-    fn ours(reading: &Reading) -> Second {
+    /// As read by the agent.
+    fn of_reading(reading: &Reading) -> Values {
         let detail = reading.memory_detail.value().unwrap();
-        Second {
+        Values {
             cpu: reading.cpu.value().unwrap(),
             cpu_limit: reading.cpu_limit.value().unwrap(),
             memory: reading.memory.value().unwrap(),
@@ -223,26 +225,26 @@ impl Second {
     }
 }
 
-/// Compares both readers' numbers, between two equal answers of the other: the kernel settles a moment after a stop.
-fn compare(cgroups: &Cgroups, container: &str) -> Second {
+/// Compares both readers, once `cgroups-rs` reads the same twice: counters still change for a moment after a stop.
+fn compare(cgroups: &Cgroups, container: &str) -> Values {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let before = Second::opinion(cgroups, container);
-        // A fresh host, as everything is due at first sight.
+        let before = Values::of_cgroups_rs(cgroups, container);
+        // a new host, for which everything is due
         let ours = read(&mut open(Path::new("/"), cgroups.kubepods()), container).unwrap();
-        if Second::opinion(cgroups, container) == before {
-            assert_eq!(Second::ours(&ours), before, "{container}");
+        if Values::of_cgroups_rs(cgroups, container) == before {
+            assert_eq!(Values::of_reading(&ours), before, "{container}");
             return before;
         }
-        assert!(Instant::now() < deadline, "the counters of a stopped cgroup do not come to rest");
+        assert!(Instant::now() < deadline, "the counters of a stopped cgroup keep changing");
         sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn on_v1_both_readers_say_the_same_of_a_busy_and_an_idle_container() {
+fn on_v1_both_readers_agree_on_a_busy_and_an_idle_container() {
     let Some(mut cgroups) =
-        Cgroups::make("on_v1_both_readers_say_the_same_of_a_busy_and_an_idle_container", v1_roots())
+        Cgroups::make("on_v1_both_readers_agree_on_a_busy_and_an_idle_container", v1_roots())
     else {
         return;
     };
@@ -253,7 +255,7 @@ fn on_v1_both_readers_say_the_same_of_a_busy_and_an_idle_container() {
     cgroups.stop();
 
     let busy = compare(&cgroups, BUSY);
-    // That they agree must not be for want of anything to read.
+    // they must not agree for lack of values
     assert!(busy.cpu.usage > Duration::from_millis(100), "{busy:?}");
     assert!(busy.cpu.throttling.is_some_and(|throttling| throttling.throttled > 0), "{busy:?}");
     assert!(busy.memory > Bytes(10 << 20) && busy.unreclaimable > Bytes(10 << 20), "{busy:?}");
@@ -266,9 +268,9 @@ fn on_v1_both_readers_say_the_same_of_a_busy_and_an_idle_container() {
 }
 
 #[test]
-fn on_v1_a_removed_container_is_gone_and_one_made_again_is_another() {
+fn on_v1_a_removed_container_is_gone_and_one_created_again_is_another() {
     let Some(mut cgroups) =
-        Cgroups::make("on_v1_a_removed_container_is_gone_and_one_made_again_is_another", v1_roots())
+        Cgroups::make("on_v1_a_removed_container_is_gone_and_one_created_again_is_another", v1_roots())
     else {
         return;
     };
@@ -276,12 +278,12 @@ fn on_v1_a_removed_container_is_gone_and_one_made_again_is_another() {
     let mut host = open(Path::new("/"), cgroups.kubepods());
     assert_eq!(host.describe().usage, Some(Version::V1));
     let before = read(&mut host, BUSY).unwrap();
-    let held = host.read_errors().clone();
+    let errors = host.read_errors().clone();
     cgroups.end();
     cgroups.remove(BUSY);
     assert_eq!(read(&mut host, BUSY), None);
     assert!(read(&mut host, IDLE).is_some());
-    assert_eq!(host.read_errors(), &held, "going away is no error");
+    assert_eq!(host.read_errors(), &errors, "a removed cgroup is no error");
     let changes = host.discover(Moment::default());
     assert!(
         matches!(changes.as_slice(), [Change::Gone(target)] if target.container.as_ref().unwrap().as_str() == BUSY)
@@ -313,13 +315,13 @@ fn on_v2_usage_and_pressure_are_read_and_a_removed_cgroup_is_gone() {
     ) else {
         return;
     };
-    // A host whose only hierarchy is the unified one.
+    // a host whose only hierarchy is the unified one
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("sys/fs")).unwrap();
     std::os::unix::fs::symlink(&unified, root.path().join("sys/fs/cgroup")).unwrap();
     let mut host = open(root.path(), cgroups.kubepods());
     let description = host.describe();
-    assert_eq!((description.usage, description.real), (Some(Version::V2), true), "{description}");
+    assert_eq!((description.usage, description.live), (Some(Version::V2), true), "{description}");
 
     cgroups.occupy(BUSY);
     sleep(Duration::from_millis(500));

@@ -1,65 +1,92 @@
-//! What the core wants done, as values. `apply` is the only code that does it.
+//! What the core wants done, as values; [`crate::cluster`] is the only code that does it.
 
 use std::collections::BTreeMap;
 
 use plimsoll_contract::{NodeName, PodName};
 use serde::{Deserialize, Serialize};
 
-/// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Action {
-    /// Write our metadata on a pod.
-    Label(LabelWrite),
-    /// Tell people through a Kubernetes Event.
-    Announce(Announcement),
+pub(crate) enum Action {
+    /// Change a pod; the outcome comes back as an input.
+    Write(Write),
+    /// Publish a Kubernetes Event.
+    Publish(KubeEvent),
 }
 
-/// A server-side apply of the complete set of our keys on one pod.
+/// One change to one pod. Queue, budget, gate, log and outcome do not look inside `change`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LabelWrite {
-    /// Number of this action; the outcome names it.
-    pub action: u64,
-    /// The pod.
-    pub pod: PodName,
-    /// The API's uid: a pod made again under the same name is never touched.
-    pub uid: String,
-    /// Its node.
-    pub node: Option<NodeName>,
-    /// Every label of ours that the pod shall carry.
-    pub labels: BTreeMap<String, String>,
-    /// Every annotation of ours that the pod shall carry.
-    pub annotations: BTreeMap<String, String>,
-    /// What the pod carries now, for the log: `cpu=low memory=low`.
-    pub from: String,
-    /// What it shall carry, for the log.
-    pub to: String,
-    /// Why.
-    pub reason: Reason,
+pub(crate) struct Write {
+    /// Identifies the write; the outcome names it.
+    pub(crate) id: u64,
+    pub(crate) pod: PodName,
+    /// The API's uid: another pod of the same name is never changed.
+    pub(crate) uid: String,
+    pub(crate) node: Option<NodeName>,
+    /// The epoch of the leader that decided it; it is not sent in another epoch.
+    pub(crate) epoch: u64,
+    pub(crate) reason: Reason,
+    /// The state before, for people: `cpu=low memory=low`.
+    pub(crate) from: String,
+    /// The state after, for people.
+    pub(crate) to: String,
+    pub(crate) change: Change,
 }
 
-/// Why labels are written.
+/// What a write changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    /// A server-side apply of the complete set of our keys.
+    Labels {
+        /// Every label of ours that the pod is to carry.
+        labels: BTreeMap<String, String>,
+        /// Every annotation of ours that the pod is to carry.
+        annotations: BTreeMap<String, String>,
+    },
+}
+
+impl Change {
+    /// The word in decisions and logs.
+    pub(crate) fn action(&self) -> &'static str {
+        match self {
+            Change::Labels { .. } => "label",
+        }
+    }
+}
+
+/// Why a pod is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub(crate) enum Reason {
     /// A band changed.
     Transition,
     /// The pod had no band yet.
     First,
-    /// Its node fell silent, or nothing has been known of it for as long.
+    /// Its node is silent, or nothing has been known of the pod for as long.
     Silence,
-    /// It must carry none of our keys any more: finished, or ignored.
+    /// It must not carry our keys any more: it finished, or it is ignored.
     Withdrawn,
 }
 
-/// An Event on a pod or, without one, on the aggregator's Deployment.
+impl Reason {
+    /// The word in decisions and logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Reason::Transition => "transition",
+            Reason::First => "first",
+            Reason::Silence => "silence",
+            Reason::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// A Kubernetes Event on a pod or, without one, on the aggregator's Deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announcement {
-    /// The pod it is about, with its uid.
-    pub about: Option<(PodName, String)>,
+pub(crate) struct KubeEvent {
+    /// The pod that it is about, with its uid.
+    pub(crate) about: Option<(PodName, String)>,
     /// Machine-readable reason in CamelCase.
-    pub reason: String,
-    /// For a person.
-    pub note: String,
+    pub(crate) reason: String,
+    pub(crate) note: String,
     /// Whether something needs attention.
-    pub warning: bool,
+    pub(crate) warning: bool,
 }

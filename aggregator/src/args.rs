@@ -1,17 +1,16 @@
-//! What was typed. The only place that reads the environment; [`crate::config`] says what it means.
+//! The flags as typed, and the environment variables they default to. [`crate::config`] says what they mean.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::Parser;
 use plimsoll_contract::keys;
+use plimsoll_contract::names::{DnsName, Namespace};
 use plimsoll_process::telemetry::TelemetryArgs;
 
 use crate::settings::Output;
 
-/// Takes in the reports of Plimsoll's agents, decides, and writes the load bands on the pods.
+/// Receives the reports of Plimsoll's agents, decides, and writes the load bands on the pods.
 ///
 /// It verifies who reports, and is the only part of Plimsoll that writes to the API server.
 #[derive(Debug, Clone, Parser)]
@@ -27,11 +26,11 @@ pub struct Args {
 
     /// Namespace of the aggregator: its Lease, its Secret and the ConfigMap `plimsoll-control`
     #[arg(long, env = "POD_NAMESPACE", default_value = keys::SYSTEM_NAMESPACE, value_name = "NAMESPACE")]
-    pub namespace: DnsLabel,
+    pub namespace: Namespace,
 
     /// Namespace of the agents, and of the ConfigMap `plimsoll-ca` that they mount
     #[arg(long, env = "PLIMSOLL_AGENT_NAMESPACE", default_value = keys::AGENT_NAMESPACE, value_name = "NAMESPACE")]
-    pub agent_namespace: DnsLabel,
+    pub agent_namespace: Namespace,
 
     /// Service account whose tokens are accepted on the agents' port
     #[arg(long, env = "PLIMSOLL_AGENT_ACCOUNT", default_value = keys::AGENT_ACCOUNT, value_name = "NAME")]
@@ -50,7 +49,7 @@ pub struct Args {
     pub kubeconfig: Option<PathBuf>,
 
     /// Where the bands are written: as labels; as annotations, for systems that are keyed by label sets (Cilium, VPA);
-    /// or nowhere, so that only metrics and the plain port tell
+    /// or nowhere: only metrics and the plain port show them
     #[arg(
         long,
         env = "PLIMSOLL_OUTPUT",
@@ -59,7 +58,7 @@ pub struct Args {
     )]
     pub output: Output,
 
-    /// Write every input of the core and what it decided to this file, as JSON lines, to replay it later
+    /// Record every input of the core and its actions to this file, as JSON lines, to replay them later
     #[arg(long, env = "PLIMSOLL_RECORD", value_name = "FILE")]
     pub record: Option<PathBuf>,
 
@@ -74,82 +73,24 @@ pub struct Args {
         value_delimiter = ',',
         value_name = "NAMESPACE"
     )]
-    pub leave_alone: Vec<DnsLabel>,
+    pub leave_alone: Vec<Namespace>,
 
     /// Logs
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
 }
 
-/// Where kube logs each request that failed, as an error. We say so once, with what to do.
-const KUBES_FAILURES: &str = "kube_client::client::builder";
+/// Where kube logs each failed request as an error. We log failures once, with what to do.
+const KUBE_REQUEST_LOG: &str = "kube_client::client::builder";
 
 impl Args {
-    /// How to log: as typed, without what kube says at each try, unless that was asked for.
+    /// How to log: as typed, without kube's log of each failed request unless the filter names `kube_client`.
     pub fn telemetry(&self) -> TelemetryArgs {
         let TelemetryArgs { log_format, log_filter } = self.telemetry.clone();
         let quiet = !log_filter.contains("kube_client");
-        let log_filter = if quiet { format!("{log_filter},{KUBES_FAILURES}=off") } else { log_filter };
+        let log_filter = if quiet { format!("{log_filter},{KUBE_REQUEST_LOG}=off") } else { log_filter };
         TelemetryArgs { log_format, log_filter }
     }
-}
-
-macro_rules! dns {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $most:literal, $dots:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-        pub struct $name(String);
-
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                if is_dns(text, $most, $dots) {
-                    return Ok(Self(text.to_owned()));
-                }
-                Err(format!(concat!("{:?} is not ", $what), text))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-    };
-}
-
-dns!(
-    /// A namespace, or another name without dots.
-    DnsLabel,
-    "a namespace: 1 to 63 of a-z, 0-9 and '-', such as plimsoll-system",
-    63,
-    false
-);
-dns!(
-    /// A DNS name, or the name of an object.
-    DnsName,
-    "a DNS name: 1 to 253 of a-z, 0-9, '-' and '.', such as plimsoll-aggregator.plimsoll-system.svc",
-    253,
-    true
-);
-
-fn is_dns(text: &str, most: usize, dots: bool) -> bool {
-    let part = |part: &str| {
-        let bytes = part.as_bytes();
-        let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-        bytes.len() <= 63
-            && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-            && ends(bytes.first())
-            && ends(bytes.last())
-    };
-    text.len() <= most && if dots { text.split('.').all(part) } else { part(text) }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -175,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn without_flags_everything_has_the_designs_value() {
+    fn defaults_are_those_of_the_documentation() {
         let args = Args::try_parse_from(["plimsoll-aggregator"]).unwrap();
         assert_eq!(args.listen.port(), 9619);
         assert_eq!(args.listen_agents.port(), 9618);
@@ -184,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kube_says_at_each_try_is_logged_only_if_it_was_asked_for() {
+    fn kube_logs_each_failed_request_only_if_the_filter_names_it() {
         let filter = |typed: &[&str]| {
             let typed = [&["plimsoll-aggregator"], typed].concat();
             Args::try_parse_from(typed).unwrap().telemetry().log_filter

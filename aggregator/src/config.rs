@@ -1,4 +1,4 @@
-//! What was typed, understood: built once, every problem at once.
+//! What the flags mean: built once, reporting every problem at once.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,28 +9,24 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll_contract::keys;
 
 use crate::args::Args;
-use crate::settings::{Output, Settings};
+use crate::settings::Settings;
 
 /// Everything [`crate::run`] needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How to reach the API server. Both clients are made from it.
+    /// How to reach the API server. All clients are made from it.
     pub kube: kube::Config,
     /// Our own namespace.
     pub namespace: String,
-    /// Whose reports are believed.
+    /// Whose reports are accepted.
     pub agents: Agents,
     /// What the certificate is valid for; at least one name.
     pub dns_names: Vec<String>,
     /// Name of this replica.
     pub identity: String,
-    /// Where bands are written.
-    pub output: Output,
-    /// Namespaces whose pods are left alone.
-    pub left_alone: BTreeSet<String>,
     /// Where inputs and decisions are recorded, if anywhere.
     pub record: Option<PathBuf>,
-    /// The numbers that the core decides with; what the fields above say goes before it.
+    /// What the core decides with.
     pub settings: Settings,
 }
 
@@ -46,12 +42,12 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// As a token names them: `system:serviceaccount:plimsoll-agents:plimsoll-agent`.
+    /// Their user name in a token: `system:serviceaccount:plimsoll-agents:plimsoll-agent`.
     pub fn user_name(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.account)
     }
 
-    /// As a pod's owner is written in [`crate::input::PodFacts::controller`].
+    /// Their controller, as a pod names it: `DaemonSet/plimsoll-agent`.
     pub fn controller(&self) -> String {
         format!("DaemonSet/{}", self.daemon_set)
     }
@@ -78,7 +74,7 @@ impl fmt::Display for Problems {
 }
 
 impl Config {
-    /// With the names and namespaces of the manifests.
+    /// The names and namespaces of the manifests.
     pub fn new(kube: kube::Config) -> Config {
         let namespace = keys::SYSTEM_NAMESPACE.to_owned();
         Config {
@@ -86,10 +82,6 @@ impl Config {
             agents: Agents::default(),
             dns_names: service_names(&namespace),
             identity: keys::AGGREGATOR.into(),
-            output: Output::Labels,
-            left_alone: ["kube-system", keys::SYSTEM_NAMESPACE, keys::AGENT_NAMESPACE]
-                .map(str::to_owned)
-                .into(),
             record: None,
             settings: Settings::default(),
             namespace,
@@ -102,16 +94,16 @@ impl Config {
     /// All problems together, each with its flag and what to do.
     pub async fn from_args(args: &Args) -> Result<Config, Problems> {
         let mut problems = Vec::new();
-        same_port(args.listen, args.listen_agents, &mut problems);
-        record_folder(args.record.as_deref(), &mut problems);
-        let kube = reach(args.kubeconfig.as_deref()).await.map_err(|problem| problems.push(problem));
+        check_ports(args.listen, args.listen_agents, &mut problems);
+        check_record(args.record.as_deref(), &mut problems);
+        let kube = kube_config(args.kubeconfig.as_deref()).await.map_err(|problem| problems.push(problem));
         match kube {
-            Ok(kube) if problems.is_empty() => Ok(Self::understood(args, kube)),
+            Ok(kube) if problems.is_empty() => Ok(Self::from_valid_args(args, kube)),
             _ => Err(Problems(problems)),
         }
     }
 
-    fn understood(args: &Args, kube: kube::Config) -> Config {
+    fn from_valid_args(args: &Args, kube: kube::Config) -> Config {
         let namespace = args.namespace.to_string();
         let agents = Agents {
             namespace: args.agent_namespace.to_string(),
@@ -122,7 +114,7 @@ impl Config {
         if left_alone.is_empty() {
             left_alone.insert("kube-system".to_owned());
         }
-        // Ours are left alone in any case: a label on our own pods would change what the policies watch over.
+        // Ours are left alone in any case: a label on our own pods would change what the policies guard.
         left_alone.extend([namespace.clone(), agents.namespace.clone()]);
         let mut dns_names: Vec<_> = args.dns_names.iter().map(ToString::to_string).collect();
         if dns_names.is_empty() {
@@ -133,10 +125,8 @@ impl Config {
             agents,
             dns_names,
             identity: args.identity.to_string(),
-            output: args.output,
-            left_alone,
             record: args.record.clone(),
-            settings: Settings::default(),
+            settings: Settings { output: args.output, left_alone, ..Settings::default() },
             namespace,
         }
     }
@@ -147,10 +137,10 @@ fn service_names(namespace: &str) -> Vec<String> {
     vec![name.clone(), format!("{name}.cluster.local")]
 }
 
-async fn reach(kubeconfig: Option<&Path>) -> Result<kube::Config, String> {
+async fn kube_config(kubeconfig: Option<&Path>) -> Result<kube::Config, String> {
     let Some(path) = kubeconfig else {
         return kube::Config::infer().await.map_err(|error| {
-            format!("cannot find out how to reach the API server: {error}; give --kubeconfig FILE")
+            format!("cannot find out how to reach the API server: {error}; use --kubeconfig FILE")
         });
     };
     let shown = path.display();
@@ -160,14 +150,14 @@ async fn reach(kubeconfig: Option<&Path>) -> Result<kube::Config, String> {
         .map_err(|error| format!("--kubeconfig {shown}: {error}"))
 }
 
-fn same_port(plain: SocketAddr, agents: SocketAddr, problems: &mut Vec<String>) {
+fn check_ports(plain: SocketAddr, agents: SocketAddr, problems: &mut Vec<String>) {
     if plain.port() == agents.port() && plain.port() != 0 {
         problems
-            .push(format!("--listen and --listen-agents both name port {}: give each its own", plain.port()));
+            .push(format!("--listen and --listen-agents both use port {}: give each its own", plain.port()));
     }
 }
 
-fn record_folder(file: Option<&Path>, problems: &mut Vec<String>) {
+fn check_record(file: Option<&Path>, problems: &mut Vec<String>) {
     let Some(file) = file else { return };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
@@ -211,7 +201,7 @@ mod tests {
             config.dns_names,
             ["plimsoll-aggregator.load.svc", "plimsoll-aggregator.load.svc.cluster.local"]
         );
-        assert_eq!(config.left_alone, ["ci", "load", "plimsoll-agents"].map(str::to_owned).into());
+        assert_eq!(config.settings.left_alone, ["ci", "load", "plimsoll-agents"].map(str::to_owned).into());
         assert_eq!(config.agents.user_name(), "system:serviceaccount:plimsoll-agents:plimsoll-agent");
     }
 }

@@ -1,280 +1,274 @@
-//! The core: the whole of what the aggregator decides, as one value. `step(now, input)` takes one thing in and says what
-//! is to be done about it; nothing else changes it. No clock, no randomness, no input or output, ordered maps only: a run
-//! recorded as its inputs replays byte for byte.
+//! The core: everything that the aggregator decides, as one value. [`Core::step`] applies one input and returns what is to be done
+//! about it; nothing else changes the core. No clock, no randomness, no I/O, ordered maps only: a run recorded as its inputs replays
+//! byte for byte.
 //!
 //! ```text
-//! input -> view (what is) -> dirty pods -> verdict (what shall be) -> agenda -> breaker, budget -> actions
-//!              ^                                                                                     |
-//!              +---------------------------------- outcome ------------------------------------------+
+//! input -> state (what is) -> dirty pods -> plan (what is to be) -> queue -> gate, budget -> actions
+//!            ^                                                                                 |
+//!            +------------------------------------ outcome -----------------------------------+
 //! ```
 //!
-//! It refuses reports that are old, foreign or impossible ([`Core::admit`]), and withholds every write unless this replica
-//! leads, knows the cluster, is not paused and the breaker is closed ([`Core::withheld`]). A step for a report touches only
-//! that node's pods; a tick touches the nodes and the pods whose time has come, never all pods.
+//! A step for a report touches only that node's pods; a tick touches the nodes and the pods whose time has come, never all pods.
 //!
-//! Proof: `core/tests`, among them a model of a cluster that answers actions, driven by random inputs.
+//! | file | what |
+//! |---|---|
+//! | `core.rs` | inputs: reports, watches, ticks; planning |
+//! | `core/dispatch.rs` | writes: whose turn it is, and outcomes |
+//! | `core/queries.rs` | questions to the core, which change nothing |
+//! | `core/notes.rs` | what is logged and counted |
+//!
+//! Tests: `core/tests`, among them a model of a cluster that performs the actions, driven by random inputs.
 
-mod ask;
-mod note;
+mod dispatch;
+mod notes;
+mod queries;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use plimsoll_contract::roster::{Refused, RefusedReason};
-use plimsoll_contract::status::NodeState;
-use plimsoll_contract::{PodName, Report};
+use plimsoll_contract::rejection::{PodRejection, RejectedPod};
+use plimsoll_contract::roster::Answer;
+use plimsoll_contract::status::AgentState;
+use plimsoll_contract::{Moment, PodName, Report};
 
-use crate::action::{Action, Announcement};
+use crate::action::{Action, KubeEvent};
+use crate::decisions::DecisionLog;
 use crate::input::{Input, Now};
-use crate::plan::agenda::Agenda;
-use crate::plan::breaker::{Breaker, Census, Flip};
 use crate::plan::budget::Budget;
-use crate::plan::ledger::Ledger;
-use crate::plan::verdict::{Place, Verdict, judge};
+use crate::plan::gate::Gate;
+pub(crate) use crate::plan::gate::Withheld;
+use crate::plan::labels::{LabelPlan, Surroundings, plan_labels};
+use crate::plan::queue::WriteQueue;
+use crate::plan::silence::{Phase, SilenceGuard};
+use crate::rejection::Rejection;
 use crate::settings::Settings;
-use crate::view::View;
-pub use note::{Gauges, Note, Refusal, Withheld};
-use write::Flight;
+use crate::state::State;
+use dispatch::OpenWrite;
+pub(crate) use notes::Gauges;
+pub(crate) use notes::Note;
 
 /// Everything the aggregator knows and decides with.
 #[derive(Debug)]
-pub struct Core {
+pub(crate) struct Core {
     settings: Settings,
-    now: Duration,
-    view: View,
-    agenda: Agenda,
+    now: Moment,
+    state: State,
+    queue: WriteQueue,
+    gate: Gate,
     budget: Budget,
-    breaker: Breaker,
-    ledger: Ledger,
-    in_flight: BTreeMap<u64, Flight>,
-    last_action: u64,
-    epoch: Option<u64>,
-    paused: bool,
-    /// Nodes that are silent, as the breaker counts them.
-    silent: usize,
-    /// Whether people were told that the breaker is open.
-    told_open: bool,
-    /// It closed after they were told that it was open.
-    tell_closed: bool,
-    last_withheld: Option<Withheld>,
+    silence: SilenceGuard,
+    decisions: DecisionLog,
+    /// Writes without an outcome.
+    open: BTreeMap<u64, OpenWrite>,
+    last_write: u64,
+    /// The phase of the silence guard that an Event last announced.
+    announced: Phase,
+    logged_withheld: Option<Withheld>,
     notes: Vec<Note>,
 }
 
+/// What a step results in.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Effects {
+    /// What is to be done. Each write needs an [`Outcome`](crate::input::Outcome) with its id.
+    pub(crate) actions: Vec<Action>,
+    /// The answer to a report; absent for other inputs.
+    pub(crate) answer: Option<Result<Answer, Rejection>>,
+}
+
 impl Core {
-    /// A core that knows nothing yet, does not lead and is not paused.
-    pub fn new(settings: Settings) -> Core {
+    /// A core that knows nothing yet and does not lead.
+    pub(crate) fn new(settings: Settings) -> Core {
         Core {
-            now: Duration::ZERO,
-            view: View::new(&settings),
-            agenda: Agenda::default(),
+            now: Moment::default(),
+            state: State::new(&settings),
+            queue: WriteQueue::default(),
+            gate: Gate::default(),
             budget: Budget::new(settings.budget),
-            breaker: Breaker::new(settings.breaker),
-            ledger: Ledger::default(),
-            in_flight: BTreeMap::new(),
-            last_action: 0,
-            epoch: None,
-            paused: false,
-            silent: 0,
-            told_open: false,
-            tell_closed: false,
-            last_withheld: Some(Withheld::NotSynced),
+            silence: SilenceGuard::new(settings.silence),
+            decisions: DecisionLog::default(),
+            open: BTreeMap::new(),
+            last_write: 0,
+            announced: Phase::Normal,
+            logged_withheld: Some(Withheld::NotSynced),
             notes: Vec::new(),
             settings,
         }
     }
 
-    /// Takes one input in and says what is to be done. Each [`Action::Label`] wants an [`Outcome`](crate::input::Outcome)
-    /// that names its number; each [`Action::Announce`] wants none.
-    pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
-        self.now = self.now.max(now.elapsed);
+    /// Applies one input.
+    pub(crate) fn step(&mut self, now: Now, input: Input) -> Effects {
+        self.now = self.now.max(now.at);
         self.notes.clear();
-        let mut actions = Vec::new();
-        self.take_in(now, input, &mut actions);
-        for pod in self.agenda.due(self.now) {
-            self.view.dirty.insert(pod);
+        let mut effects = Effects::default();
+        match input {
+            Input::Tick => self.tick(),
+            Input::Pods(event) => self.state.observe_pods(self.now, event),
+            Input::Nodes(event) => self.state.observe_nodes(self.now, event),
+            Input::Namespaces(event) => self.state.observe_namespaces(event),
+            Input::Reported(report) => effects.answer = Some(self.accept(&report)),
+            Input::Outcome(outcome) => self.complete(now, outcome, &mut effects.actions),
+            Input::Paused(paused) => {
+                if self.gate.paused.replace(paused) != Some(paused) {
+                    self.notes.push(Note::PauseSwitch { paused });
+                }
+            }
+            Input::Leading(epoch) => self.gate.epoch = epoch,
         }
-        self.decide();
-        self.look_for_too_much(&mut actions);
-        self.send(now, &mut actions);
-        self.note_withheld();
-        actions
+        self.state.dirty.extend(self.queue.due(self.now));
+        self.plan_dirty();
+        self.announce_silence(&mut effects.actions);
+        self.dispatch(now, &mut effects.actions);
+        let withheld = self.withheld();
+        if std::mem::replace(&mut self.logged_withheld, withheld) != withheld {
+            self.notes.push(Note::Withheld { why: withheld });
+        }
+        effects
     }
 
-    /// What is worth a line in the log from the last step; the next step clears it.
-    pub fn take_notes(&mut self) -> Vec<Note> {
+    /// What is to be logged about the last step; the next step clears it.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
 
-    fn take_in(&mut self, now: Now, input: Input, actions: &mut Vec<Action>) {
-        let at = self.now;
-        match input {
-            Input::Tick => self.tick(),
-            Input::PodsListed(pods) => self.view.list_pods(at, pods),
-            Input::PodChanged(facts) => self.view.put_pod(at, *facts, false),
-            Input::PodGone { pod, uid } => self.view.remove_pod(&pod, &uid),
-            Input::NodesListed(nodes) => self.view.list_nodes(at, nodes),
-            Input::NodeChanged(node) => self.view.put_node(at, node),
-            Input::NodeGone(node) => self.view.remove_node(&node),
-            Input::NamespacesListed(namespaces) => self.view.list_namespaces(namespaces),
-            Input::NamespaceChanged(facts) => self.view.put_namespace(facts),
-            Input::NamespaceGone(name) => self.view.set_namespace(&name, None),
-            Input::Reported(report) => self.take_report(&report),
-            Input::Outcome(outcome) => self.settle(now, outcome, actions),
-            Input::Paused(paused) => self.paused = paused,
-            Input::Leading(epoch) => self.epoch = epoch,
+    /// A report: admitted, ingested, and answered with the roster entries that the agent does not have yet.
+    fn accept(&mut self, report: &Report) -> Result<Answer, Rejection> {
+        if let Err(rejection) = self.state.admit(self.now, report) {
+            let (node, rejection_text) = (report.node.clone(), rejection.to_string());
+            self.notes.push(Note::ReportRejected { node, rejection: rejection_text });
+            return Err(rejection);
         }
+        let first = self.state.nodes.get(&report.node).is_some_and(|node| node.reported.is_none());
+        let rejected = self.state.ingest(self.now, report, &self.settings);
+        self.note_report(report, first, &rejected);
+        Ok(self.state.answer(&report.node, report.roster_version))
     }
 
-    fn take_report(&mut self, report: &Report) {
-        if let Err(refusal) = self.view.admit(self.now, report) {
-            let (node, refusal) = (report.node.clone(), refusal.to_string());
-            self.notes.push(Note::ReportRefused { node, refusal });
-            return;
-        }
-        let first = self.view.nodes.get(&report.node).is_some_and(|node| node.heard.is_none());
-        let intake = self.view.take_report(self.now, report, &self.settings);
-        for pod in &intake.changed {
-            self.breaker.count(self.now, pod);
-        }
-        self.note_heard(report, first);
-        self.note_refused(report, intake.refused);
-    }
-
-    /// A node is heard, for the first time or again.
-    fn note_heard(&mut self, report: &Report, first: bool) {
-        let Some(node) = self.view.nodes.get_mut(&report.node) else {
-            return;
-        };
-        let state = std::mem::replace(&mut node.state, NodeState::Reporting);
-        self.silent = self.silent.saturating_sub(usize::from(state == NodeState::Silent));
-        let name = report.node.clone();
+    fn note_report(&mut self, report: &Report, first: bool, rejected: &[RejectedPod]) {
+        let Some(node) = self.state.nodes.get_mut(&report.node) else { return };
+        let name = || report.node.clone();
+        let before = std::mem::replace(&mut node.agent, AgentState::Reporting);
         if first {
-            self.notes.push(Note::NodeHeard { node: name, pods: report.pods.len() });
-        } else if state != NodeState::Reporting {
-            self.notes.push(Note::NodeBack { node: name });
+            self.notes.push(Note::FirstReport { node: name(), pods: report.pods.len() });
+        } else if before != AgentState::Reporting {
+            self.notes.push(Note::ReportsAgain { node: name() });
         }
-    }
-
-    /// A report named pods that were not taken in. A partial report names few pods, so that its counts say nothing new.
-    fn note_refused(&mut self, report: &Report, refused: Vec<Refused>) {
-        let name = &report.node;
-        let Some(node) = self.view.nodes.get_mut(name) else {
-            return;
-        };
-        node.refused = refused;
+        // A partial report names few pods: its counts say nothing new.
         if report.full {
-            for (reason, count) in node.newly_refused() {
-                self.notes.push(Note::Refused { node: name.clone(), reason, count });
+            for (reason, count) in node.newly_rejected() {
+                self.notes.push(Note::PodsRejected { node: name(), reason, count });
             }
         }
-        if node.refused_for(RefusedReason::ForeignPod) > 0 && node.blame(self.now, &self.settings) {
-            self.notes.push(Note::Quarantined { node: name.clone() });
+        let foreign = rejected.iter().any(|pod| pod.reason == PodRejection::ForeignPod);
+        if foreign && node.count_foreign_report(self.now, &self.settings) {
+            self.notes.push(Note::Quarantined { node: name() });
         }
     }
 
     fn tick(&mut self) {
-        self.forget_unanswered();
+        self.give_up_open_writes();
         let (now, settings) = (self.now, &self.settings);
         let mut due = Vec::new();
-        for (name, node) in &mut self.view.nodes {
-            let state = node.state_at(now, settings);
-            if state > node.state && node.listed {
-                self.notes.push(match state {
-                    NodeState::Silent => Note::NodeSilent { node: name.clone() },
+        for (name, node) in &mut self.state.nodes {
+            let agent = node.agent_at(now, settings);
+            if agent > node.agent && node.facts.is_some() {
+                self.notes.push(match agent {
+                    AgentState::Silent => Note::NodeSilent { node: name.clone() },
                     _ => Note::NodeLate { node: name.clone() },
                 });
             }
-            let fell_silent = state == NodeState::Silent && node.state != state;
-            node.state = state;
-            if fell_silent || node.sweep_at <= now {
-                due.push((name.clone(), state == NodeState::Silent));
+            let fell_silent = agent == AgentState::Silent && node.agent != agent;
+            node.agent = agent;
+            if fell_silent || node.check_at <= now {
+                due.push((name.clone(), agent == AgentState::Silent));
             }
         }
         for (node, silent) in due {
-            self.view.sweep(now, &node, silent, &self.settings);
+            self.state.forget_unconfirmed(now, &node, silent, &self.settings);
         }
-        self.count_silent();
+        self.observe_silence();
     }
 
-    /// Once one node is silent, those that soon will be are counted with it.
-    fn count_silent(&mut self) {
-        let soon = self.now + self.settings.breaker.foresight;
-        let counted = || self.view.nodes.values().filter(|node| node.listed && node.at_stake);
-        let silent = |at| counted().filter(|n| n.state_at(at, &self.settings) == NodeState::Silent).count();
-        self.silent = if silent(self.now) > 0 { silent(soon) } else { 0 };
-    }
-
-    /// Looks at every pod about which something changed, and at no other.
-    fn decide(&mut self) {
-        while let Some(name) = self.view.dirty.pop_first() {
-            match self.verdict(&name) {
-                Verdict::Rest => {
-                    self.agenda.leave(&name);
-                    self.agenda.wake(&name, None);
-                }
-                Verdict::Wait(at) => {
-                    self.agenda.leave(&name);
-                    self.agenda.wake(&name, Some(at));
-                }
-                Verdict::Write { reason, .. } => self.agenda.queue(self.now, &name, reason),
-            }
-        }
-    }
-
-    fn verdict(&mut self, name: &PodName) -> Verdict {
-        let Some(pod) = self.view.pods.get(name) else {
-            return Verdict::Rest;
+    /// Counts the silent nodes. Once one is silent, those that soon will be count too.
+    fn observe_silence(&mut self) {
+        let counted =
+            || self.state.nodes.values().filter(|node| node.facts.is_some() && node.has_labels_to_lose);
+        let silent_at =
+            |at| counted().filter(|n| n.agent_at(at, &self.settings) == AgentState::Silent).count();
+        let silent = match silent_at(self.now) {
+            0 => 0,
+            _ => silent_at(self.now + self.settings.silence.foresight),
         };
-        let place = Place { alone: self.view.left_alone(&pod.facts), unheard: self.view.unheard(&pod.facts) };
-        let Some(pod) = self.view.pods.get_mut(name) else {
-            return Verdict::Rest;
-        };
-        pod.pen.withdrawn &= place.alone.is_some();
-        judge(pod, place, self.now, &self.settings)
-    }
-
-    fn look_for_too_much(&mut self, actions: &mut Vec<Action>) {
-        let census = Census { nodes: self.view.listed_nodes, silent: self.silent, pods: self.view.living };
-        match self.breaker.look(self.now, census) {
-            Some(Flip::Opened(why)) => {
-                self.tell_closed = false;
-                self.notes.push(Note::BreakerOpened { why });
-            }
-            Some(Flip::Closed) => {
-                self.tell_closed = std::mem::take(&mut self.told_open);
-                self.notes.push(Note::BreakerClosed);
-            }
-            None => {}
-        }
-        self.tell_breaker(actions);
-    }
-
-    /// Tells people, once for each opening, and of the closing only if they were told of the opening. Only the leader speaks.
-    fn tell_breaker(&mut self, actions: &mut Vec<Action>) {
-        if self.epoch.is_none() || !self.view.synced() {
+        let nodes = self.state.listed_nodes;
+        if !self.silence.observe(self.now, nodes, silent) {
             return;
         }
-        let tell = |reason: &str, note: String, warning| {
-            Action::Announce(Announcement { about: None, reason: reason.into(), note, warning })
-        };
-        if let Some(why) = self.breaker.open().filter(|_| !self.told_open) {
-            let note = format!("Writing nothing: {why}. Goes on after 2 quiet minutes.");
-            actions.push(tell("BreakerOpened", note, true));
-            self.told_open = true;
+        self.notes.push(Note::Silence { phase: self.silence.phase(), silent, nodes });
+        // What was withheld from the pods of silent nodes is planned again.
+        let silent = self.state.nodes.values().filter(|node| node.agent == AgentState::Silent);
+        self.state.dirty.extend(silent.flat_map(|node| node.pods.iter().cloned()));
+    }
+
+    /// Publishes an Event when the phase of the silence guard changed. Only the leader does.
+    fn announce_silence(&mut self, actions: &mut Vec<Action>) {
+        let phase = self.silence.phase();
+        if phase == self.announced || self.gate.epoch.is_none() || !self.state.synced() {
+            return;
         }
-        if std::mem::take(&mut self.tell_closed) {
-            actions.push(tell("BreakerClosed", "Quiet again: writing goes on.".into(), false));
+        self.announced = phase;
+        let minutes = self.settings.silence.hold.as_secs() / 60;
+        let (reason, note, warning) = match phase {
+            Phase::Withholding(_) => (
+                "ManyNodesSilent",
+                format!(
+                    "Many nodes are silent: the labels of their pods stay as they are for {minutes} min. Check the agents and the way to \
+                     the aggregator."
+                ),
+                true,
+            ),
+            Phase::Lasting => (
+                "ManyNodesSilent",
+                format!("Many nodes have been silent for {minutes} min: their pods are labeled unknown."),
+                true,
+            ),
+            Phase::Normal => ("NodesReport", "Enough nodes report again.".to_owned(), false),
+        };
+        actions.push(Action::Publish(KubeEvent { about: None, reason: reason.to_owned(), note, warning }));
+    }
+
+    /// Plans for every pod about which something changed, and for no other.
+    fn plan_dirty(&mut self) {
+        while let Some(name) = self.state.dirty.pop_first() {
+            match self.plan(&name) {
+                LabelPlan::Idle => {
+                    self.queue.remove(&name);
+                    self.queue.plan_at(&name, None);
+                }
+                LabelPlan::Wait(at) => {
+                    self.queue.remove(&name);
+                    self.queue.plan_at(&name, Some(at));
+                }
+                LabelPlan::Write { reason, .. } => self.queue.push(self.now, &name, reason),
+            }
         }
     }
 
-    fn note_withheld(&mut self) {
-        let why = self.withheld();
-        if why != self.last_withheld {
-            self.last_withheld = why;
-            self.notes.push(Note::Withheld { why });
-        }
+    fn plan(&mut self, name: &PodName) -> LabelPlan {
+        let Some(pod) = self.state.pods.get(name) else {
+            return LabelPlan::Idle;
+        };
+        let node = self.state.node_of(&pod.facts);
+        let silent = node.is_some_and(|node| node.agent == AgentState::Silent);
+        let around = Surroundings {
+            left_alone: self.state.left_alone(&pod.facts),
+            not_yet_reported: node.is_some_and(|node| node.reported.is_none()) && !silent,
+            unknown_withheld: self.silence.withheld_until().filter(|_| silent),
+        };
+        let Some(pod) = self.state.pods.get_mut(name) else {
+            return LabelPlan::Idle;
+        };
+        pod.writes.withdrawn &= around.left_alone.is_some();
+        plan_labels(pod, around, self.now, &self.settings)
     }
 }

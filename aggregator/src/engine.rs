@@ -1,111 +1,110 @@
-//! The core with a lock, a clock and a way out: the one place where inputs become steps and steps become actions.
+//! The core with a lock and a clock: the one place where inputs become steps, and actions go to the tasks that perform them.
 //!
-//! Nobody waits here: the lock is held for one step, and actions go into bounded queues by `try_send`. A write that
-//! finds its queue full is reported to the core as a failed one, so that nothing is in flight that nobody does.
+//! Nobody waits here: the lock is held for one step, and the queues never block. The core's budget bounds the queue of writes.
 
-mod notes;
+mod log;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::ensure;
 use jiff::Timestamp;
-use plimsoll_process::probe::Beat;
+use plimsoll_contract::roster::Answer;
+use plimsoll_contract::{Moment, Report};
+use plimsoll_process::probe::Heartbeat;
 use plimsoll_process::shutdown::Shutdown;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::action::{Action, Announcement, LabelWrite};
-use crate::core::Core;
-use crate::input::{Input, Now, Outcome, WriteResult};
+use crate::action::{Action, KubeEvent, Write};
+use crate::core::{Core, Effects};
+use crate::input::{Input, Now};
 use crate::record::Recorder;
+use crate::rejection::Rejection;
 
-/// Far more than the four writes in flight that the budget allows.
-const WRITES: usize = 64;
-/// Announcements may come in a bunch; beyond this they are dropped: the log and the metrics say the same.
-const ANNOUNCEMENTS: usize = 256;
-/// How often the core hears that time goes on.
+/// Events that may wait to be published; beyond these they are dropped: the log and the metrics say the same.
+const MAX_EVENTS: usize = 256;
+/// How often the core learns that time passed.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A cheap clone of the shared core.
 #[derive(Debug, Clone)]
-pub struct Engine(Arc<Shared>);
+pub(crate) struct Engine(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     core: Mutex<Core>,
     recorder: Option<Mutex<Recorder>>,
     started: Instant,
-    writes: mpsc::Sender<LabelWrite>,
-    announcements: mpsc::Sender<Announcement>,
-    changed: watch::Sender<u64>,
-    beat: Beat,
+    started_millis: u64,
+    writes: mpsc::UnboundedSender<Write>,
+    events: mpsc::Sender<KubeEvent>,
+    heartbeat: Heartbeat,
 }
 
-/// The other ends of the engine's queues.
+/// The receiving ends of the engine's queues.
 #[derive(Debug)]
-pub struct Outlets {
-    /// For [`crate::apply::write`].
-    pub writes: mpsc::Receiver<LabelWrite>,
-    /// For [`crate::apply::announce`].
-    pub announcements: mpsc::Receiver<Announcement>,
+pub(crate) struct Outputs {
+    /// For [`crate::cluster::apply::run`].
+    pub(crate) writes: mpsc::UnboundedReceiver<Write>,
+    /// For [`crate::cluster::events::run`].
+    pub(crate) events: mpsc::Receiver<KubeEvent>,
 }
 
 impl Engine {
-    /// Around a fresh core. Its clock starts now.
-    pub fn new(core: Core, recorder: Option<Recorder>) -> (Engine, Outlets) {
-        let (writes, write_outlet) = mpsc::channel(WRITES);
-        let (announcements, announcement_outlet) = mpsc::channel(ANNOUNCEMENTS);
+    /// Wraps a fresh core. Its clock starts now.
+    pub(crate) fn new(core: Core, recorder: Option<Recorder>) -> (Engine, Outputs) {
+        let (writes, write_receiver) = mpsc::unbounded_channel();
+        let (events, event_receiver) = mpsc::channel(MAX_EVENTS);
         let started = Instant::now();
         let shared = Shared {
             core: Mutex::new(core),
             recorder: recorder.map(Mutex::new),
             started,
+            started_millis: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
             writes,
-            announcements,
-            changed: watch::Sender::new(0),
-            beat: Beat::new(started.into_std()),
+            events,
+            heartbeat: Heartbeat::new(started.into_std()),
         };
-        let outlets = Outlets { writes: write_outlet, announcements: announcement_outlet };
-        (Engine(Arc::new(shared)), outlets)
+        (Engine(Arc::new(shared)), Outputs { writes: write_receiver, events: event_receiver })
     }
 
-    /// The time, as the core counts it.
-    pub fn now(&self) -> Now {
-        Now { elapsed: self.0.started.elapsed(), wall: Timestamp::now() }
+    /// When the engine was made, in milliseconds since the epoch.
+    pub(crate) fn started_millis(&self) -> u64 {
+        self.0.started_millis
     }
 
-    /// One step of the core, and what it wants done into the queues.
-    pub fn submit(&self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            inputs.extend(self.step(input));
-        }
-        self.0.changed.send_modify(|generation| *generation += 1);
+    /// Recorded at every tick.
+    pub(crate) fn heartbeat(&self) -> &Heartbeat {
+        &self.0.heartbeat
     }
 
-    /// Asks the core something. The answer must not take long: everybody waits.
-    pub fn ask<T>(&self, question: impl FnOnce(&Core, Now) -> T) -> T {
+    /// One step of the core; its actions go into the queues.
+    pub(crate) fn submit(&self, input: Input) {
+        self.step(input);
+    }
+
+    /// One step for a report: whether it was accepted, and the answer.
+    ///
+    /// # Errors
+    /// Why the core rejected it.
+    pub(crate) fn report(&self, report: Report) -> Result<Answer, Rejection> {
+        let answer = self.step(Input::Reported(Box::new(report)));
+        // A step for a report always answers it.
+        answer.unwrap_or(Err(Rejection::NotSynced))
+    }
+
+    /// Asks the core something. The core is locked meanwhile: the answer must not take long.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Core, Now) -> T) -> T {
         let core = self.lock();
         question(&core, self.now())
     }
 
-    /// Wakes whenever the core took a step; steps in between are not told apart.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
-    }
-
-    /// Touched at every tick.
-    pub fn beat(&self) -> &Beat {
-        &self.0.beat
-    }
-
-    /// Tells the core about once a second that time goes on, until the shutdown.
+    /// Submits a tick about once a second, until the shutdown.
     ///
     /// # Errors
-    /// If a step panicked, in whatever task: a core that may be half changed must not go on deciding.
-    pub async fn tick(self, shutdown: Shutdown) -> anyhow::Result<()> {
+    /// If a step panicked, in whatever task: a core that may be half changed must not decide any more.
+    pub(crate) async fn tick(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -115,39 +114,39 @@ impl Engine {
             }
             ensure!(!self.0.core.is_poisoned(), "a step of the core panicked");
             self.submit(Input::Tick);
-            self.0.beat.touch(Instant::now().into_std());
+            self.0.heartbeat.record(Instant::now().into_std());
             self.flush();
         }
         self.flush();
         Ok(())
     }
 
-    /// The step, its record and its actions, in one critical section: their order is the core's.
-    fn step(&self, input: Input) -> Vec<Input> {
+    /// The step, its record and its actions in one critical section: all are in the same order.
+    fn step(&self, input: Input) -> Option<Result<Answer, Rejection>> {
         let mut core = self.lock();
         let now = self.now();
         let recorded = self.0.recorder.as_ref().map(|recorder| (recorder, input.clone()));
-        let actions = core.step(now, input);
-        core.take_notes().iter().for_each(notes::log);
+        let Effects { actions, answer } = core.step(now, input);
+        core.take_notes().iter().for_each(log::note);
         if let Some((recorder, input)) = recorded {
             recorder.lock().unwrap_or_else(PoisonError::into_inner).step(now, &input, &actions);
         }
-        actions.into_iter().filter_map(|action| self.send(action)).collect()
-    }
-
-    fn send(&self, action: Action) -> Option<Input> {
-        match action {
-            Action::Label(write) => {
-                let number = write.action;
-                self.0.writes.try_send(write).err().map(|_| Input::Outcome(unsent(number)))
-            }
-            Action::Announce(announcement) => {
-                if self.0.announcements.try_send(announcement).is_err() {
-                    tracing::debug!("an announcement was dropped: too many at once");
+        for action in actions {
+            match action {
+                // Without a receiver the process is stopping.
+                Action::Write(write) => drop(self.0.writes.send(write)),
+                Action::Publish(event) => {
+                    if self.0.events.try_send(event).is_err() {
+                        tracing::debug!("an Event was dropped: too many at once");
+                    }
                 }
-                None
             }
         }
+        answer
+    }
+
+    fn now(&self) -> Now {
+        Now { at: Moment(self.0.started.elapsed()), wall: Timestamp::now() }
     }
 
     fn flush(&self) {
@@ -156,15 +155,10 @@ impl Engine {
         }
     }
 
-    /// A panic in a step leaves a core that may be half changed; [`tick`](Self::tick) notices and ends the process.
+    /// A panic in a step leaves a core that may be half changed; [`tick`](Self::tick) notices it and ends the process.
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.0.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unsent(action: u64) -> Outcome {
-    let result = WriteResult::Failed(0, "the queue of writes is full".to_owned());
-    Outcome { action, result, took: Duration::ZERO }
 }
 
 #[cfg(test)]

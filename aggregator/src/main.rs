@@ -1,4 +1,4 @@
-//! The door of the aggregator.
+//! The entry point of the aggregator: flags, logs, exit code.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the aggregator ends");
+            tracing::error!(error = format!("{error:#}"), "the aggregator failed");
             ExitCode::FAILURE
         }
     }

@@ -1,19 +1,17 @@
-//! The plan: what to write, each with its reason. Pure; one module per idea.
+//! The plan: what to write to pods, each write with its reason. Pure; one module per idea.
 //!
 //! | module | idea |
 //! |---|---|
-//! | [`label`] | what a pod shall carry, and the complete set of our keys |
-//! | [`verdict`] | whether that is to be written now, later or not at all |
-//! | [`evidence`] | the numbers behind the bands, for a person |
+//! | [`labels`] | which labels a pod is to carry, and whether they are written now, later or not at all |
+//! | [`evidence`] | the numbers behind the bands, for people |
+//! | [`gate`] | whether this replica may write |
+//! | [`silence`] | when `unknown` is withheld because many nodes are silent |
+//! | [`queue`] | which pods wait, for what, in which order |
 //! | [`budget`] | how fast |
-//! | [`breaker`] | what is too much at once to be true |
-//! | [`agenda`] | which pods wait, for what, in which order |
-//! | [`ledger`] | what was decided and what became of it |
 
-pub(crate) mod agenda;
-pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod evidence;
-pub(crate) mod label;
-pub(crate) mod ledger;
-pub(crate) mod verdict;
+pub(crate) mod gate;
+pub(crate) mod labels;
+pub(crate) mod queue;
+pub(crate) mod silence;

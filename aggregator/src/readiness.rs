@@ -1,38 +1,37 @@
-//! What `/readyz` says: what must have happened once, and what stands in its way.
+//! What `/readyz` says: what must have happened once, and what prevents it.
 //!
-//! Ready means that reports can be taken in: a certificate is loaded and the watches have listed everything. Whether
-//! this replica leads, is paused or withholds writes does not matter here. Failures are logged when they begin and
-//! when they change, not at every try.
+//! Ready means that reports can be accepted: a certificate is loaded and the watches have listed everything. Whether this replica
+//! leads, is paused or withholds writes does not matter. Failures are logged when they begin and when they change, not at every try.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Something that must have happened once, or that people want to know of.
+/// A part of readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub(crate) enum Part {
     /// A certificate is loaded.
-    Identity,
+    Certificate,
     /// The pods are listed.
     Pods,
     /// The nodes are listed.
     Nodes,
     /// The namespaces are listed.
     Namespaces,
-    /// The Lease is ours. Not needed to be ready.
+    /// The Lease is held. Not needed to be ready.
     Lease,
-    /// The pause switch is watched. Not needed to be ready; nothing is written before.
+    /// The position of the pause switch is known. Not needed to be ready; nothing is written before.
     Control,
 }
 
 impl Part {
     const ALL: [Part; 6] =
-        [Part::Identity, Part::Pods, Part::Nodes, Part::Namespaces, Part::Lease, Part::Control];
+        [Part::Certificate, Part::Pods, Part::Nodes, Part::Namespaces, Part::Lease, Part::Control];
 
     /// The word in the answer and in logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Part::Identity => "certificate",
+            Part::Certificate => "certificate",
             Part::Pods => "pods",
             Part::Nodes => "nodes",
             Part::Namespaces => "namespaces",
@@ -48,7 +47,7 @@ impl Part {
 
 /// A cheap clone of the shared state.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<Part, State>>>);
+pub(crate) struct Readiness(Arc<Mutex<BTreeMap<Part, State>>>);
 
 #[derive(Debug, Clone, Default)]
 struct State {
@@ -57,37 +56,37 @@ struct State {
 }
 
 impl Readiness {
-    /// Nothing has happened yet.
-    pub fn new() -> Readiness {
+    /// Nothing is ready yet.
+    pub(crate) fn new() -> Readiness {
         Readiness::default()
     }
 
-    /// It has happened, for good.
-    pub fn done(&self, part: Part) {
+    /// The part is ready, for good.
+    pub(crate) fn done(&self, part: Part) {
         self.lock().entry(part).or_default().done = true;
-        self.fine(part);
+        self.recovered(part);
     }
 
-    /// It works (again); this alone makes nothing ready.
-    pub fn fine(&self, part: Part) {
+    /// The part works again; this alone does not make it ready.
+    pub(crate) fn recovered(&self, part: Part) {
         let was = self.lock().entry(part).or_default().problem.take();
         if was.is_some() {
             tracing::info!(part = part.as_str(), "works again");
         }
     }
 
-    /// It does not work, for this reason; what has happened stays so.
-    pub fn failed(&self, part: Part, problem: &str) {
+    /// The part fails for this reason; if it was ready, it stays so.
+    pub(crate) fn failed(&self, part: Part, problem: &str) {
         let mut states = self.lock();
         let state = states.entry(part).or_default();
         if state.problem.as_deref() != Some(problem) {
-            tracing::warn!(part = part.as_str(), problem, "does not work, trying again");
+            tracing::warn!(part = part.as_str(), problem, "fails, retrying");
             state.problem = Some(problem.to_owned());
         }
     }
 
-    /// Whether reports can be taken in.
-    pub fn is_ready(&self) -> bool {
+    /// Whether reports can be accepted.
+    pub(crate) fn is_ready(&self) -> bool {
         let states = self.lock();
         Part::ALL
             .iter()
@@ -96,7 +95,7 @@ impl Readiness {
     }
 
     /// One line for each part: `certificate: ready`, `pods: not yet (why)`.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let states = self.lock();
         let mut text = String::new();
         for part in Part::ALL {
@@ -124,11 +123,11 @@ mod tests {
         for part in [Part::Pods, Part::Nodes, Part::Namespaces] {
             readiness.done(part);
         }
-        readiness.failed(Part::Identity, "no Secret");
+        readiness.failed(Part::Certificate, "no Secret");
         readiness.failed(Part::Lease, "no Lease");
         assert!(!readiness.is_ready());
         assert!(readiness.text().contains("certificate: not yet (no Secret)"), "{}", readiness.text());
-        readiness.done(Part::Identity);
+        readiness.done(Part::Certificate);
         assert!(readiness.is_ready());
         readiness.failed(Part::Pods, "the watch broke");
         assert!(readiness.is_ready(), "a later hiccup does not take the process out of service");

@@ -1,7 +1,7 @@
-//! A whole run as a file: what the core was told, and what it decided. Replaying it must give the same, byte for byte.
+//! A whole run as a file: the inputs of the core, and the actions it decided on. A replay must give the same actions, byte for byte.
 //!
-//! JSON lines. The first line holds the core's settings, every other one `{"now", "input", "actions"}`. The file is
-//! written from the engine, under its lock, into a buffer: recording is for finding faults, not for production load.
+//! JSON lines. The first line holds the core's settings, every other one `{"now", "input", "actions"}`. The engine writes the file
+//! under its lock, into a buffer: recording is for finding faults, not for production load.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -15,9 +15,9 @@ use crate::core::Core;
 use crate::input::{Input, Now};
 use crate::settings::Settings;
 
-/// Writes a run down. After the first failure it writes no more: a recording with a hole would not replay.
+/// Records a run. After the first failure it records no more: a recording with a gap would not replay.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     file: BufWriter<File>,
     failed: bool,
 }
@@ -37,11 +37,11 @@ struct Read {
 }
 
 impl Recorder {
-    /// Starts a recording, in place of an older one at that path.
+    /// Starts a recording; an older one at that path is overwritten.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn start(path: &Path, settings: &Settings) -> anyhow::Result<Recorder> {
+    pub(crate) fn start(path: &Path, settings: &Settings) -> anyhow::Result<Recorder> {
         let file = File::create(path).with_context(|| format!("cannot record to {}", path.display()))?;
         let mut recorder = Recorder { file: BufWriter::new(file), failed: false };
         recorder.line(settings).with_context(|| format!("cannot record to {}", path.display()))?;
@@ -49,13 +49,13 @@ impl Recorder {
     }
 
     /// One step of the core.
-    pub fn step(&mut self, now: Now, input: &Input, actions: &[Action]) {
+    pub(crate) fn step(&mut self, now: Now, input: &Input, actions: &[Action]) {
         let step = Written { now, input, actions };
         self.attempt(|recorder| recorder.line(&step));
     }
 
-    /// Hands what is buffered to the operating system.
-    pub fn flush(&mut self) {
+    /// Writes the buffer to the file.
+    pub(crate) fn flush(&mut self) {
         self.attempt(|recorder| recorder.file.flush());
     }
 
@@ -75,10 +75,10 @@ impl Recorder {
     }
 }
 
-/// Feeds a recording to a fresh core and compares every decision. Returns the number of steps.
+/// Feeds a recording to a fresh core and compares every action. Returns the number of steps.
 ///
 /// # Errors
-/// If the file cannot be read, a line is not one of a recording, or a decision differs; each names the line.
+/// If the file cannot be read, a line is not one of a recording, or an action differs; each names the line.
 pub fn replay(path: &Path) -> anyhow::Result<usize> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("cannot read the recording {shown}"))?;
@@ -91,7 +91,7 @@ pub fn replay(path: &Path) -> anyhow::Result<usize> {
     for (number, line) in (2..).zip(lines) {
         let step: Read =
             serde_json::from_str(&line?).with_context(|| format!("{shown}:{number}: not a step"))?;
-        let actions = core.step(step.now, step.input);
+        let actions = core.step(step.now, step.input).actions;
         let (got, want) = (serde_json::to_string(&actions)?, serde_json::to_string(&step.actions)?);
         ensure!(got == want, "{shown}:{number}: recorded {want}, replayed {got}");
         steps += 1;

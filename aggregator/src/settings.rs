@@ -1,4 +1,4 @@
-//! The numbers the core decides with. `Default` is what DESIGN 5 says; nothing here is read from anywhere.
+//! The settings of the core: where it writes, and every number it decides with. `Default` is what the documentation promises.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ pub enum Output {
     Labels,
     /// As annotations under the same keys, for clusters in which label sets are expensive.
     Annotations,
-    /// Nowhere: nothing is ever written on a pod.
+    /// Nowhere: no pod is ever written to.
     Metrics,
 }
 
@@ -34,7 +34,7 @@ impl Output {
     }
 }
 
-/// A word that is no output mode.
+/// A word that is not an output mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an output mode: use one of labels, annotations, metrics")]
 pub struct UnknownOutput(String);
@@ -46,40 +46,40 @@ impl FromStr for Output {
     }
 }
 
-/// Everything the core can be told to do differently.
+/// The settings of the core.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// Where the bands are written.
     pub output: Output,
+    /// Namespaces in which no pod is written to.
+    pub left_alone: BTreeSet<String>,
+    /// The first roster version. Pass the start time in milliseconds, so that versions rise across restarts.
+    pub roster_base: u64,
     /// A node without a report for this long is late.
     pub late_after: Duration,
     /// A node without a report, or a load that was unknown, for this long makes the band unknown.
     pub silent_after: Duration,
-    /// How long a reason that will not go away by itself must last beside a known band before it is labeled `unknown`.
+    /// How long a reason that does not go away by itself must last beside a known band before it is labeled `unknown`.
     pub settle_after: Duration,
     /// How long another basis under the same band must last before it is written.
     pub basis_after: Duration,
-    /// How often at most what somebody else took off a pod is put back.
+    /// The shortest time between two repairs of labels that somebody else removed.
     pub repair_every: Duration,
     /// How long an own write is believed although the watch does not show it.
-    pub barrier: Duration,
-    /// A write without an outcome for this long is forgotten.
-    pub forget_after: Duration,
-    /// The write budget.
-    pub budget: BudgetSettings,
-    /// The breaker.
-    pub breaker: BreakerSettings,
-    /// Namespaces in which no pod is touched.
-    pub left_alone: BTreeSet<String>,
-    /// The first roster version. Pass the start time in milliseconds, so that versions rise across restarts.
-    pub roster_base: u64,
+    pub confirm_within: Duration,
+    /// A write without an outcome for this long is given up.
+    pub outcome_within: Duration,
     /// Reports with foreign pods, within `foreign_within`, that quarantine a node for `quarantine`.
     pub foreign_reports: usize,
     /// See `foreign_reports`.
     pub foreign_within: Duration,
     /// See `foreign_reports`.
     pub quarantine: Duration,
+    /// The write budget.
+    pub budget: BudgetSettings,
+    /// When the labels of silent nodes' pods are not yet set to `unknown`.
+    pub silence: SilenceSettings,
 }
 
 /// The write budget: a token bucket for the whole cluster.
@@ -94,57 +94,51 @@ pub struct BudgetSettings {
     pub most_milli: u64,
     /// Writes that may be saved up.
     pub burst: u64,
-    /// Writes without an answer at one time.
+    /// Writes in flight at one time.
     pub in_flight: usize,
-    /// From the last throttling to the full rate.
+    /// From the last throttled write to the full rate.
     pub recovery: Duration,
-    /// First wait after a write that failed; it doubles up to `back_off_most`.
+    /// First wait after a failed write; it doubles up to `back_off_most`.
     pub back_off: Duration,
-    /// Longest wait after a write that failed.
+    /// Longest wait after a failed write.
     pub back_off_most: Duration,
 }
 
-/// The breaker: what is too much at once to be true.
+/// When silence of many nodes is taken for a fault of ours: `unknown` is withheld for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct BreakerSettings {
-    /// Share of the nodes, in percent, above which silence is taken for a fault of ours.
-    pub silent_percent: usize,
-    /// Once a node is silent, nodes that will be within this time count too: reports come at intervals, so what silences
-    /// many shows one by one, and the first must not be written before the last is counted.
+pub struct SilenceSettings {
+    /// The share of nodes, in percent, that must be exceeded.
+    pub percent: usize,
+    /// The least number of nodes.
+    pub least: usize,
+    /// Once a node is silent, nodes that will be within this time count too: reports come at intervals, so what silences many
+    /// shows one by one, and the first must not be written before the last is counted.
     pub foresight: Duration,
-    /// Fewer silent nodes than this never open it.
-    pub silent_least: usize,
-    /// Share of the pods, in percent, that may change band within `window`.
-    pub changing_percent: usize,
-    /// Fewer changing pods than this never open it.
-    pub changing_least: usize,
-    /// Over which changes are counted.
-    pub window: Duration,
-    /// How long nothing of this must be true before it closes.
-    pub quiet: Duration,
+    /// How long `unknown` is withheld; after that the silence is taken for the truth.
+    pub hold: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Settings {
             output: Output::Labels,
+            left_alone: ["kube-system", keys::SYSTEM_NAMESPACE, keys::AGENT_NAMESPACE]
+                .map(String::from)
+                .into(),
+            roster_base: 1,
             late_after: Duration::from_secs(30),
             silent_after: Duration::from_secs(120),
             settle_after: Duration::from_secs(15),
             basis_after: Duration::from_secs(10),
             repair_every: Duration::from_secs(60),
-            barrier: Duration::from_secs(90),
-            forget_after: Duration::from_secs(30),
-            budget: BudgetSettings::default(),
-            breaker: BreakerSettings::default(),
-            left_alone: ["kube-system", keys::SYSTEM_NAMESPACE, keys::AGENT_NAMESPACE]
-                .map(String::from)
-                .into(),
-            roster_base: 1,
+            confirm_within: Duration::from_secs(90),
+            outcome_within: Duration::from_secs(30),
             foreign_reports: 3,
             foreign_within: Duration::from_secs(5 * 60),
             quarantine: Duration::from_secs(10 * 60),
+            budget: BudgetSettings::default(),
+            silence: SilenceSettings::default(),
         }
     }
 }
@@ -164,16 +158,13 @@ impl Default for BudgetSettings {
     }
 }
 
-impl Default for BreakerSettings {
+impl Default for SilenceSettings {
     fn default() -> Self {
-        BreakerSettings {
-            silent_percent: 20,
+        SilenceSettings {
+            percent: 20,
+            least: 3,
             foresight: Duration::from_secs(15),
-            silent_least: 3,
-            changing_percent: 5,
-            changing_least: 50,
-            window: Duration::from_secs(60),
-            quiet: Duration::from_secs(120),
+            hold: Duration::from_secs(10 * 60),
         }
     }
 }

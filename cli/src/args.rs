@@ -1,4 +1,4 @@
-//! What was typed. The only place that reads the environment.
+//! The command line: flags and arguments. The only module that reads the environment.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// See how loaded the pods of a cluster are, and of what; and take off again what Plimsoll wrote on them.
+/// See how loaded the pods of a cluster are, and relative to what; pause Plimsoll, and remove what it wrote on them
 #[derive(Debug, Clone, Parser)]
 #[command(name = "plimsoll", version, max_term_width = 110)]
 pub struct Args {
-    /// Which cluster.
+    /// The cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Which cluster, and as whom.
+/// Which cluster, and with which credentials.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ClusterArgs {
-    /// Kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the account of the pod this runs in]
+    /// Kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the service account of the pod this runs in]
     #[arg(long, global = true, env = "PLIMSOLL_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig [default: its current one]
@@ -38,7 +38,7 @@ pub enum Command {
     Top(TopArgs),
     /// Stop Plimsoll from writing on pods, or let it write again
     Pause(PauseArgs),
-    /// Pause Plimsoll and take its labels and annotations off the pods; what others own stays
+    /// Pause Plimsoll and remove its labels and annotations from the pods; those that others own stay
     Cleanup(CleanupArgs),
 }
 
@@ -51,7 +51,7 @@ pub struct LabelsArgs {
     /// Only pods with these labels, such as `plimsoll.dev/cpu-band=high,app!=web`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     pub selector: Option<String>,
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Output,
     /// Keep running and print every change
@@ -59,25 +59,25 @@ pub struct LabelsArgs {
     pub watch: bool,
 }
 
-/// How labels are printed.
+/// Output format of `plimsoll labels`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
-    /// One line a pod
+    /// One line per pod
     #[default]
     Table,
-    /// One array; with --watch one object a line
+    /// One array; with --watch one object per line
     Json,
-    /// One line a label: namespace, pod, label, value
+    /// One line per label: namespace, pod, label, value
     Csv,
 }
 
 /// Flags of `plimsoll pause`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PauseArgs {
-    /// Let it write again
+    /// Let Plimsoll write again
     #[arg(long)]
     pub off: bool,
-    /// Where to ask whether it has paused: the aggregator's plain port, such as http://127.0.0.1:9619 after
+    /// Plain port of the aggregator, which is asked whether it has paused, such as http://127.0.0.1:9619 after
     /// `kubectl port-forward` [default: every pod of the aggregator, through the API server's proxy]
     #[arg(long, value_name = "URL", value_parser = url)]
     pub url: Option<http::Uri>,
@@ -86,28 +86,28 @@ pub struct PauseArgs {
 /// Flags of `plimsoll cleanup`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct CleanupArgs {
-    /// Only the pods of this namespace; Plimsoll is paused as a whole all the same [default: all]
+    /// Only the pods of this namespace; Plimsoll as a whole is paused nevertheless [default: all]
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// Change nothing, say what would be done
+    /// Change nothing, print what would be done
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask; nothing is asked either when the input is not a terminal
+    /// Do not ask for confirmation; nothing is asked either if the input is not a terminal
     #[arg(short, long)]
     pub yes: bool,
-    /// How to print what was done
+    /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: Account,
-    /// Where to ask whether it has paused: the aggregator's plain port, such as http://127.0.0.1:9619 after
+    pub output: ReportFormat,
+    /// Plain port of the aggregator, which is asked whether it has paused, such as http://127.0.0.1:9619 after
     /// `kubectl port-forward` [default: every pod of the aggregator, through the API server's proxy]
     #[arg(long, value_name = "URL", value_parser = url)]
     pub url: Option<http::Uri>,
 }
 
-/// How it is printed what was done.
+/// Output format of `plimsoll cleanup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Account {
-    /// For a person; long lists are cut
+pub enum ReportFormat {
+    /// For people; long lists are shortened
     #[default]
     Text,
     /// One object with every pod
@@ -117,28 +117,28 @@ pub enum Account {
 /// Flags of `plimsoll top`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TopArgs {
-    /// Where the aggregator's plain port is, such as http://127.0.0.1:9619 after `kubectl port-forward` [default: found
-    /// through the API server's service proxy]
+    /// Plain port of the aggregator, such as http://127.0.0.1:9619 after `kubectl port-forward` [default: through the API
+    /// server's service proxy]
     #[arg(long, value_name = "URL", value_parser = url)]
     pub url: Option<http::Uri>,
     /// Only this namespace [default: all]
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// What comes first; what is not known comes last
+    /// Order of the pods; unknown values come last
     #[arg(short, long, value_enum, default_value_t, value_name = "COLUMN")]
     pub sort: Sort,
-    /// Print the table once as plain lines and end; so it is too when the output is not a terminal
+    /// Print the table once as plain lines and exit, as is done if the output is not a terminal
     #[arg(long)]
     pub once: bool,
-    /// Time between two looks, such as `1s` or `500ms`
+    /// Time between two requests, such as `1s` or `500ms`
     #[arg(long, default_value = "1s", value_name = "TIME")]
-    pub every: Span,
+    pub every: Interval,
 }
 
 /// Order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Sort {
-    /// By namespace and name: rows stay where they are
+    /// By namespace and name: rows keep their place
     #[default]
     Name,
     /// The highest CPU utilization first
@@ -147,37 +147,36 @@ pub enum Sort {
     Memory,
 }
 
-/// A length of time of 100 ms or more.
+/// A duration of at least 100 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub Duration);
+pub struct Interval(pub Duration);
 
-impl Default for Span {
+impl Default for Interval {
     fn default() -> Self {
-        Span(Duration::from_secs(1))
+        Interval(Duration::from_secs(1))
     }
 }
 
-impl FromStr for Span {
+impl FromStr for Interval {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`{text}` is not a length of time of 100ms or more; write it like 1s or 500ms");
-        let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-        let span = Duration::try_from(signed).map_err(|_| wrong())?;
-        if span < Duration::from_millis(100) { Err(wrong()) } else { Ok(Span(span)) }
+        let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+        parsed
+            .and_then(|signed| Duration::try_from(signed).ok())
+            .filter(|interval| *interval >= Duration::from_millis(100))
+            .map(Interval)
+            .ok_or_else(|| format!("`{text}` is not a duration of at least 100ms; write it like 1s or 500ms"))
     }
 }
 
 fn url(text: &str) -> Result<http::Uri, String> {
-    let wrong =
-        || format!("`{text}` is not the URL of a plain HTTP port; write it like http://127.0.0.1:9619");
-    let uri: http::Uri = text.parse().map_err(|_| wrong())?;
-    if uri.scheme_str() == Some("http") && uri.host().is_some_and(|h| !h.is_empty()) {
-        Ok(uri)
-    } else {
-        Err(wrong())
-    }
+    let parsed: Option<http::Uri> = text.parse().ok();
+    parsed
+        .filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()))
+        .ok_or_else(|| {
+            format!("`{text}` is not the URL of a plain HTTP port; write it like http://127.0.0.1:9619")
+        })
 }
 
 #[cfg(test)]
@@ -187,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flags_are_consistent_and_every_one_is_explained() {
+    fn the_flags_are_consistent_and_every_one_has_a_help_text() {
         Args::command().debug_assert();
         for command in Args::command().get_subcommands() {
             for flag in command.get_arguments() {
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_refused_with_its_flag_and_what_would_be_right() {
+    fn an_invalid_value_is_rejected_with_its_flag_and_a_valid_value() {
         let table: [(&[&str], &str, &str); 8] = [
             (&["labels", "--output", "yaml"], "--output", "csv"),
             (&["top", "--sort", "age"], "--sort", "memory"),
@@ -208,15 +207,15 @@ mod tests {
             (&["cleanup", "--url", "aggregator"], "--url", "http://"),
             (&["cleanup", "--output", "csv"], "--output", "json"),
         ];
-        for (typed, flag, cure) in table {
+        for (typed, flag, remedy) in table {
             let typed = std::iter::once("plimsoll").chain(typed.iter().copied());
-            let refusal = Args::try_parse_from(typed).unwrap_err().to_string();
-            assert!(refusal.contains(flag) && refusal.contains(cure), "{refusal}");
+            let error = Args::try_parse_from(typed).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains(remedy), "{error}");
         }
     }
 
     #[test]
-    fn cleanup_and_pause_do_the_whole_thing_unless_told_otherwise() {
+    fn cleanup_and_pause_have_no_restriction_by_default() {
         let typed = |words: &[&str]| {
             Args::try_parse_from(std::iter::once("plimsoll").chain(words.iter().copied())).unwrap().command
         };
@@ -225,7 +224,7 @@ mod tests {
         let all = ["cleanup", "-n", "shop", "--dry-run", "-y", "-o", "json", "--url", "http://127.0.0.1:1"];
         let Command::Cleanup(cleanup) = typed(&all) else { panic!("not a cleanup") };
         assert!(cleanup.dry_run && cleanup.yes && cleanup.url.is_some());
-        assert_eq!((cleanup.namespace.as_deref(), cleanup.output), (Some("shop"), Account::Json));
+        assert_eq!((cleanup.namespace.as_deref(), cleanup.output), (Some("shop"), ReportFormat::Json));
         let Command::Pause(pause) = typed(&["pause"]) else { panic!("not a pause") };
         assert!(!pause.off);
         let Command::Pause(pause) = typed(&["pause", "--off"]) else { panic!("not a pause") };

@@ -1,21 +1,22 @@
-//! Takes what Plimsoll wrote off the pods again, with the caller's own credentials and with no aggregator needed.
+//! `plimsoll cleanup`: removes what Plimsoll wrote from the pods, with the caller's own credentials and without needing an
+//! aggregator.
 //!
 //! ```text
-//! pause -> see the aggregator stand still -> survey -> an apply of nothing, a pod -> survey -> report
+//! pause -> confirm that the aggregator paused -> scan -> an apply of nothing, a pod -> scan -> report
 //! ```
 //!
-//! The apply is by our field manager, never forced, with the pod's uid in it: the API server then removes exactly the keys
-//! that we alone own. What somebody else owns stays and is named; a pod made again under the same name is not touched,
-//! one that is gone is not made. Single failures do not end it; the second survey, not the answers, says what is left.
-//! Doing it twice does nothing the second time. Plimsoll stays paused, or the labels would come back at once.
+//! The apply uses our field manager, is never forced, and contains the pod's uid: the API server then removes exactly the
+//! keys that we alone own. Keys with another owner stay and are listed; a pod that was recreated under the same name is
+//! not touched, and none is created. Single failures do not end the run, and the second scan, not the responses, decides
+//! what is left. A second run does nothing. Plimsoll stays paused, because otherwise the labels would return at once.
 //!
-//! Nothing else is left outside our namespaces: the Events about conflicts expire by themselves.
+//! Outside our namespaces nothing else is left: the Events about conflicts expire.
 //!
-//! Proof: `cleanup/tests.rs`, and `tests/suite/cleanup.rs` over HTTPS, beside an aggregator that runs.
+//! Tests: `cleanup/tests.rs`, and `tests/suite/cleanup.rs` over HTTPS, beside a running aggregator.
 
 mod removal;
 mod report;
-mod survey;
+mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -24,19 +25,16 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::{Context, bail};
 use kube::Client;
 
-use self::report::Report;
-use self::survey::survey;
-use crate::args::{Account, CleanupArgs};
+use self::report::{Report, count};
+use self::scan::scan;
+use crate::args::{CleanupArgs, ReportFormat};
 use crate::connect::escaped;
-use crate::pause::standstill::{self, Place};
-use crate::pause::{self, Turned};
+use crate::pause::confirm::{self, Aggregator};
+use crate::pause::{self, Switch};
 use crate::pods;
 
-/// Pauses, removes, verifies, reports. A person at a terminal is asked first, and told in which `context`.
-///
-/// # Errors
-/// What kept it from beginning or from looking again; else that keys of ours stay, and on how many pods.
-pub async fn run(
+/// Pauses, removes, verifies, reports. On a terminal it asks first, and names the `context`.
+pub(crate) async fn run(
     client: &Client,
     context: Option<&str>,
     args: &CleanupArgs,
@@ -44,44 +42,47 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let pods = pods::api(client, args.namespace.as_deref());
     if args.dry_run {
-        return Ok(Report::of_dry_run(&survey(&pods).await?).print(args.output, out)?);
+        return Ok(Report::of_dry_run(&scan(&pods).await?).print(args.output, out)?);
     }
     if !args.yes && io::stdin().is_terminal() {
-        let removable =
-            survey(&pods).await?.iter().filter(|found| found.removable().next().is_some()).count();
+        let removable = scan(&pods).await?.iter().filter(|pod| pod.has_removable_keys()).count();
         if removable > 0 && !confirmed(removable, context, &mut io::stdin().lock(), &mut io::stderr())? {
             bail!("nothing was changed");
         }
     }
-    let place = Place::new(client, args.url.as_ref())?;
-    let on = pause::turn(client, true).await? == Turned::Done;
-    // Without a switch too: while its namespace is on its way out, an aggregator may still run.
-    let seen = standstill::wait(&place).await;
-    let told = args.output == Account::Text;
-    if told {
-        report::paused(on, &seen, out)?;
+    let aggregator = Aggregator::new(client, args.url.as_ref())?;
+    let paused = pause::set(client, true).await? == Switch::Set;
+    // Also without a switch: while its namespace is being deleted, an aggregator may still run.
+    let confirmation = confirm::wait(&aggregator).await;
+    let is_text = args.output == ReportFormat::Text;
+    if is_text {
+        report::print_pause(paused, &confirmation, out)?;
     }
-    let before = survey(&pods).await?;
-    let outcomes = removal::all(client, &before).await;
-    let after = survey(&pods).await.context("the keys of some pods may be off already; run it again")?;
-    let report = Report::new((on, &seen), &before, outcomes, &after);
+    let before = scan(&pods).await?;
+    let outcomes = removal::remove_all(client, &before).await;
+    let after = scan(&pods).await.context("some keys may be removed already; run it again")?;
+    let report = Report::new((paused, &confirmation), &before, outcomes, &after);
     report.print(args.output, out)?;
-    report.verdict()?;
-    if told {
-        report::next(on, out)?;
+    report.result()?;
+    if is_text && paused {
+        writeln!(
+            out,
+            "Plimsoll stays paused. Next: `kubectl delete -k manifests/overlays/...` uninstalls it, \
+             `plimsoll pause --off` lets it write the labels again."
+        )?;
     }
-    Ok(())
+    Ok(out.flush()?)
 }
 
-/// Asks a person; only a clear yes is one.
+/// Asks for confirmation. Anything but y or yes is a no.
 fn confirmed(
     pods: usize,
     context: Option<&str>,
     input: &mut impl BufRead,
     out: &mut impl Write,
 ) -> io::Result<bool> {
-    let place = context.map(|context| format!(" in context {}", escaped(context))).unwrap_or_default();
-    write!(out, "Pause Plimsoll{place} and take its keys off {}? [y/N] ", report::count(pods))?;
+    let cluster = context.map(|context| format!(" in context {}", escaped(context))).unwrap_or_default();
+    write!(out, "Pause Plimsoll{cluster} and remove its keys from {}? [y/N] ", count(pods))?;
     out.flush()?;
     let mut answer = String::new();
     input.read_line(&mut answer)?;

@@ -1,151 +1,137 @@
-//! The way to the API server, or to a URL; and failures with their cure.
+//! Clients for the API server or a URL, and failures with their remedy.
 //!
-//! kube's own retries are off: a person at a terminal learns sooner what is wrong, and asks again.
+//! kube's own retries are off: a person at a terminal wants to see the problem soon, and can run the command again.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll_contract::keys;
+use plimsoll_process::error::error_chain;
 
 use crate::args::ClusterArgs;
 
-/// How long one request may take.
-pub const DEADLINE: Duration = Duration::from_secs(30);
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Characters of a server's message that are repeated: a proxy may answer with a whole page.
+const MAX_MESSAGE: usize = 200;
 
-/// Characters of somebody else's words that are repeated: a proxy may answer a whole page.
-const MOST_SAID: usize = 200;
-
-/// Why something could not be had.
+/// Why a request failed, and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// No kubeconfig, or not one that can be used.
-    #[error("no cluster to ask: {0}; give --kubeconfig FILE, or check `kubectl config current-context`")]
+#[error("{action}: {problem}")]
+pub struct Failure {
+    action: &'static str,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("{0}; give --kubeconfig FILE, or check `kubectl config current-context`")]
     NoCluster(String),
-    /// Nobody answered.
+    #[error("cannot reach the {server}: {cause}; check that it is running and that this machine reaches it")]
+    Unreachable { server: &'static str, cause: String },
+    #[error("no answer within {} s; try again, or look at the load of the API server", REQUEST_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("the API server does not accept your credentials ({0}); log in again")]
+    Unauthorized(String),
+    #[error("not allowed ({message}); ask for the right to `{right}`")]
+    Forbidden { message: String, right: &'static str },
     #[error(
-        "{asked}: nobody answered: {cause}; check that the {whom} is running and that this machine reaches it"
-    )]
-    Unreachable {
-        /// What was asked.
-        asked: &'static str,
-        /// Who should have answered.
-        whom: &'static str,
-        /// What happened instead.
-        cause: String,
-    },
-    /// Nobody answered in time.
-    #[error("{0}: no answer within {secs} s; try again, or look at the load of the API server", secs = DEADLINE.as_secs())]
-    Late(&'static str),
-    /// The API server does not know who asks.
-    #[error("{asked}: the API server does not accept your credentials ({said}); log in again")]
-    Stranger {
-        /// What was asked.
-        asked: &'static str,
-        /// The server's words.
-        said: String,
-    },
-    /// Not allowed.
-    #[error("{asked}: not allowed ({said}); ask for the right to `{right}`")]
-    Forbidden {
-        /// What was asked.
-        asked: &'static str,
-        /// What would be needed.
-        right: &'static str,
-        /// The server's words.
-        said: String,
-    },
-    /// There is no aggregator.
-    #[error(
-        "{asked}: there is no Service {service} in namespace {namespace}; is Plimsoll installed here? \
+        "there is no Service {} in namespace {}; is Plimsoll installed here? \
          `kubectl apply -k manifests/overlays/minikube` installs it, --url names an aggregator elsewhere",
-        service = keys::AGGREGATOR_HTTP, namespace = keys::SYSTEM_NAMESPACE
+        keys::AGGREGATOR_HTTP,
+        keys::SYSTEM_NAMESPACE
     )]
-    NoAggregator {
-        /// What was asked.
-        asked: &'static str,
-    },
-    /// There is one, but it does not serve.
+    NoAggregator,
     #[error(
-        "{asked}: the aggregator is not ready ({said}); \
-         see `kubectl -n {namespace} get pods` and their logs", namespace = keys::SYSTEM_NAMESPACE
+        "the aggregator is not ready ({0}); see `kubectl -n {namespace} get pods` and their logs",
+        namespace = keys::SYSTEM_NAMESPACE
     )]
-    NotReady {
-        /// What was asked.
-        asked: &'static str,
-        /// The server's words.
-        said: String,
-    },
-    /// Anything else that was answered.
-    #[error("{asked}: {said}")]
-    Refused {
-        /// What was asked.
-        asked: &'static str,
-        /// The server's words.
-        said: String,
-    },
+    NotReady(String),
+    #[error("{0}")]
+    Other(String),
 }
 
-/// What is asked for, and what is needed to get it.
+impl Failure {
+    /// A failure that has no remedy of its own.
+    pub(crate) fn other(action: &'static str, problem: impl Into<String>) -> Failure {
+        Failure { action, problem: Problem::Other(problem.into()) }
+    }
+
+    /// Whether the server did not answer at all.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        matches!(self.problem, Problem::Unreachable { .. } | Problem::Timeout)
+    }
+}
+
+/// What is requested of which server, for its failures.
 #[derive(Debug, Clone, Copy)]
-pub struct Question {
-    /// In words: `listing pods`.
-    pub asked: &'static str,
-    /// Who answers: `API server` or `aggregator`.
-    pub whom: &'static str,
-    /// The right that the API server asks for.
-    pub right: &'static str,
-    /// Whether a missing or failing Service means that the aggregator is at fault.
-    pub of_aggregator: bool,
+pub(crate) struct Operation {
+    /// Such as `listing pods`.
+    pub(crate) action: &'static str,
+    /// `API server` or `aggregator`.
+    pub(crate) server: &'static str,
+    /// The right that the API server requires.
+    pub(crate) right: &'static str,
+    /// Whether a 404 or 503 means that the aggregator's Service is missing or has no ready pod.
+    pub(crate) through_service: bool,
 }
 
-impl Question {
-    /// The answer to a request, or why there is none, in at most [`DEADLINE`].
-    ///
-    /// # Errors
-    /// The failure with its cure.
-    pub async fn answer<T>(self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-        match tokio::time::timeout(DEADLINE, request).await {
-            Ok(answer) => answer.map_err(|error| self.failure(&error)),
-            Err(_) => Err(Failure::Late(self.asked)),
+impl Operation {
+    pub(crate) const fn on_api_server(action: &'static str, right: &'static str) -> Operation {
+        Operation { action, server: "API server", right, through_service: false }
+    }
+
+    /// Runs a request within [`REQUEST_TIMEOUT`].
+    pub(crate) async fn run<T>(self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+            Ok(result) => result.map_err(|error| self.failure(&error)),
+            Err(_elapsed) => Err(Failure { action: self.action, problem: Problem::Timeout }),
         }
     }
 
-    /// What an error means for the person who asked.
-    pub fn failure(self, error: &kube::Error) -> Failure {
-        let asked = self.asked;
-        let kube::Error::Api(status) = error else {
-            return match error {
-                kube::Error::SerdeError(error) => {
-                    Failure::Refused { asked, said: format!("the {} answered nonsense: {error}", self.whom) }
+    pub(crate) fn failure(self, error: &kube::Error) -> Failure {
+        let problem = match error {
+            kube::Error::Api(status) => {
+                let message: String = escaped(&status.message).chars().take(MAX_MESSAGE).collect();
+                match status.code {
+                    401 => Problem::Unauthorized(message),
+                    403 => Problem::Forbidden { message, right: self.right },
+                    404 if self.through_service => Problem::NoAggregator,
+                    502..=504 if self.through_service => Problem::NotReady(message),
+                    code => Problem::Other(format!("{message} ({code})")),
                 }
-                error => Failure::Unreachable { asked, whom: self.whom, cause: causes(error) },
-            };
+            }
+            kube::Error::SerdeError(error) => {
+                Problem::Other(format!("the {} sent an invalid response: {error}", self.server))
+            }
+            error => Problem::Unreachable { server: self.server, cause: error_chain(error) },
         };
-        let said: String = escaped(&status.message).chars().take(MOST_SAID).collect();
-        match status.code {
-            401 => Failure::Stranger { asked, said },
-            403 => Failure::Forbidden { asked, right: self.right, said },
-            404 if self.of_aggregator => Failure::NoAggregator { asked },
-            502..=504 if self.of_aggregator => Failure::NotReady { asked, said },
-            code => Failure::Refused { asked, said: format!("{said} ({code})") },
-        }
+        Failure { action: self.action, problem }
     }
 }
 
 /// A client for the cluster.
 ///
 /// # Errors
-/// [`Failure::NoCluster`] when nothing says which cluster.
+/// If no usable configuration says which cluster.
 pub async fn cluster(args: &ClusterArgs) -> Result<Client, Failure> {
-    let config = config(args).await.map_err(Failure::NoCluster)?;
-    client(config)
+    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+    let config = match (&args.kubeconfig, &args.context) {
+        (Some(path), _) => match Kubeconfig::read_from(path) {
+            Ok(file) => {
+                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|e| error_chain(&e))
+            }
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        },
+        (None, Some(_)) => kube::Config::from_kubeconfig(&options).await.map_err(|e| error_chain(&e)),
+        (None, None) => kube::Config::infer().await.map_err(|e| error_chain(&e)),
+    };
+    client(config.map_err(no_cluster)?)
 }
 
-/// The context of the kubeconfig that [`cluster`] takes, if there is one: for a person to recognize.
+/// The context of the kubeconfig that [`cluster`] uses, if there is one, so that a person can recognize the cluster.
 pub fn context(args: &ClusterArgs) -> Option<String> {
     let current = || match &args.kubeconfig {
         Some(path) => Kubeconfig::read_from(path).ok()?.current_context,
@@ -155,49 +141,23 @@ pub fn context(args: &ClusterArgs) -> Option<String> {
 }
 
 /// A client without credentials for one plain URL.
-///
-/// # Errors
-/// When the client cannot be built.
-pub fn plain(url: http::Uri) -> Result<Client, Failure> {
+pub(crate) fn plain(url: http::Uri) -> Result<Client, Failure> {
     client(kube::Config::new(url))
 }
 
 fn client(mut config: kube::Config) -> Result<Client, Failure> {
     config.default_retry = false;
-    config.connect_timeout = Some(CONNECT);
-    Client::try_from(config).map_err(|error| Failure::NoCluster(causes(&error)))
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Client::try_from(config).map_err(|error| no_cluster(error_chain(&error)))
 }
 
-async fn config(args: &ClusterArgs) -> Result<kube::Config, String> {
-    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-    let read =
-        |path: &PathBuf| Kubeconfig::read_from(path).map_err(|error| format!("{}: {error}", path.display()));
-    match (&args.kubeconfig, &args.context) {
-        (Some(path), _) => {
-            kube::Config::from_custom_kubeconfig(read(path)?, &options).await.map_err(|error| causes(&error))
-        }
-        (None, Some(_)) => kube::Config::from_kubeconfig(&options).await.map_err(|error| causes(&error)),
-        (None, None) => kube::Config::infer().await.map_err(|error| causes(&error)),
-    }
+fn no_cluster(cause: String) -> Failure {
+    Failure { action: "connecting to the cluster", problem: Problem::NoCluster(cause) }
 }
 
-/// An error and what caused it, each said once.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
-}
-
-/// A text from elsewhere, made safe for a terminal: control characters, and those that turn the direction of writing,
-/// are written as escapes.
-pub fn escaped(text: &str) -> String {
+/// Text from outside, made safe for a terminal: control characters, and those that change the writing direction, are
+/// written as escapes.
+pub(crate) fn escaped(text: &str) -> String {
     let direction =
         |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut safe = String::with_capacity(text.len());
@@ -216,16 +176,16 @@ mod tests {
 
     use super::*;
 
-    const TOP: Question = Question {
-        asked: "reading pods",
-        whom: "aggregator",
+    const READ_PODS: Operation = Operation {
+        action: "reading pods",
+        server: "aggregator",
         right: "get services/proxy",
-        of_aggregator: true,
+        through_service: true,
     };
 
-    fn told(question: Question, code: u16) -> String {
+    fn message(operation: Operation, code: u16) -> String {
         let status = Status::failure("some \u{1b}[31mwords", "Reason").with_code(code);
-        question.failure(&kube::Error::Api(Box::new(status))).to_string()
+        operation.failure(&kube::Error::Api(Box::new(status))).to_string()
     }
 
     #[test]
@@ -237,13 +197,13 @@ mod tests {
             (503, "get pods"),
             (500, "(500)"),
         ];
-        for (code, cure) in table {
-            let text = told(TOP, code);
-            assert!(text.starts_with("reading pods: ") && text.contains(cure), "{text}");
+        for (code, remedy) in table {
+            let text = message(READ_PODS, code);
+            assert!(text.starts_with("reading pods: ") && text.contains(remedy), "{text}");
             assert!(!text.contains('\u{1b}'), "{text:?}");
         }
-        let of_server = Question { of_aggregator: false, ..TOP };
-        assert!(told(of_server, 404).contains("(404)"));
+        let on_api_server = Operation { through_service: false, ..READ_PODS };
+        assert!(message(on_api_server, 404).contains("(404)"));
     }
 
     #[tokio::test]
@@ -254,20 +214,21 @@ mod tests {
     }
 
     #[test]
-    fn the_context_is_the_one_that_was_asked_for_or_none_where_there_is_no_file() {
+    fn the_context_is_the_requested_one_or_none_if_there_is_no_file() {
         let args = ClusterArgs { kubeconfig: Some("no/such/file".into()), context: Some("mine".into()) };
         assert_eq!(context(&args).as_deref(), Some("mine"));
         assert_eq!(context(&ClusterArgs { context: None, ..args }), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_hangs_is_given_up_on() {
-        let failure = TOP.answer(std::future::pending::<kube::Result<()>>()).await.unwrap_err();
-        assert!(matches!(failure, Failure::Late("reading pods")));
+    async fn a_server_that_hangs_is_a_timeout() {
+        let failure = READ_PODS.run(std::future::pending::<kube::Result<()>>()).await.unwrap_err();
+        assert!(failure.is_unanswered());
+        assert!(failure.to_string().starts_with("reading pods: no answer within 30 s;"), "{failure}");
     }
 
     #[test]
-    fn control_characters_and_turned_writing_are_escaped_and_letters_are_not() {
+    fn control_characters_and_direction_marks_are_escaped_and_letters_are_not() {
         assert_eq!(escaped("caf\u{e9} \u{1b}[2J\n\u{202e}"), "caf\u{e9} \\u{1b}[2J\\n\\u{202e}");
     }
 }

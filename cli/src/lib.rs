@@ -1,4 +1,4 @@
-//! The command line of Plimsoll: what a person asks, and the tables they are answered with.
+//! The command line of Plimsoll: tables for people, and the commands that pause Plimsoll or remove its keys.
 //!
 //! ```text
 //!   plimsoll labels ---- paginated list of metadata ----> API server
@@ -7,32 +7,32 @@
 //!                              v
 //!                   PodStatus -> table::Row -> lines (plain) | screen (terminal)
 //!
-//!   plimsoll pause ----- key `paused` of ConfigMap plimsoll-control ----> API server ---> aggregator (seen to follow)
-//!   plimsoll cleanup --- the same; list; apply of nothing, a pod; list ----> API server
+//!   plimsoll pause ----- key `paused` of ConfigMap plimsoll-control ----> API server ---> aggregator (confirmed)
+//!   plimsoll cleanup --- pause; list; apply of nothing, a pod; list ----> API server
 //! ```
 //!
-//! Everything is done with the rights of whoever runs it. Only `pause` and `cleanup` write: the switch, and on pods
-//! nothing but that our own keys go. `plimsoll` and `kubectl plimsoll` are the same. Each request has a deadline and is
-//! sent once; a failure says what was asked, of whom, and what to do.
+//! Every command uses the rights of the person who runs it. Only `pause` and `cleanup` write: the pause switch, and on
+//! pods nothing but the removal of our own keys. `plimsoll` and `kubectl plimsoll` are the same program. Each request
+//! has a deadline and is sent once; a failure says what was attempted, with which server, and what to do.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! |---|---|
-//! | [`args`] | what was typed |
-//! | [`connect`] | the way to the API server or a URL, and failures with their cure |
-//! | [`labels`] | all labels of all pods |
-//! | [`pods`] | the metadata of pods, page by page |
-//! | [`pause`] | the switch, and seeing that the aggregator follows it |
-//! | [`cleanup`] | our keys off the pods again |
+//! | [`args`] | flags and arguments |
+//! | [`connect`] | clients for the API server or a URL, and failures with their remedy |
+//! | `labels` | all labels of all pods |
+//! | `pods` | the metadata of pods, page by page |
+//! | `pause` | the pause switch, and confirming that the aggregator follows it |
+//! | `cleanup` | removing our keys from the pods |
 //! | [`table`] | pods as rows: pure, shared with the demo |
 //! | [`screen`] | the same rows in a terminal |
 //! | [`top`] | the live table |
 
 pub mod args;
-pub mod cleanup;
+mod cleanup;
 pub mod connect;
-pub mod labels;
-pub mod pause;
-pub mod pods;
+mod labels;
+mod pause;
+mod pods;
 pub mod screen;
 pub mod table;
 pub mod top;
@@ -42,17 +42,18 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use plimsoll_process::crypto::install_crypto_provider;
 
 use crate::args::{Args, Command};
 
-/// Parses the command line, runs it, prints a failure on stderr, and says how it went.
+/// Parses the command line, runs the command, prints a failure on stderr, and returns the exit code.
 pub fn main() -> ExitCode {
     let args = Args::parse();
     match start(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing can be done when stderr is closed too.
+            // Nothing can be done if stderr is closed too.
             let _ = writeln!(io::stderr(), "plimsoll: {error:#}");
             ExitCode::FAILURE
         }
@@ -60,17 +61,16 @@ pub fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
-    // One provider for all of rustls. A second call in one process answers with an error that means: already there.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_crypto_provider();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(run(args, &mut io::stdout()))
 }
 
-/// Runs one command; what it prints goes to `out`.
+/// Runs one command, which prints to `out`.
 ///
 /// # Errors
-/// What went wrong, of whom it was asked, and what to do about it.
+/// What was attempted, why it failed, and what to do.
 pub async fn run(args: &Args, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     match &args.command {
         Command::Labels(labels) => labels::run(&connect::cluster(&args.cluster).await?, labels, out).await,
@@ -83,7 +83,7 @@ pub async fn run(args: &Args, out: &mut (impl Write + Send)) -> anyhow::Result<(
     }
 }
 
-/// Whether the output went to a pipe whose reader has seen enough, as with `| head`: no failure.
+/// Whether the output was a pipe whose reader has exited, as with `| head`. That is not a failure.
 pub fn reader_left(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|e| e.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,4 +1,4 @@
-//! The door of `plimsoll`.
+//! The binary `plimsoll`.
 
 use std::process::ExitCode;
 

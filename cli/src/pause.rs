@@ -1,10 +1,10 @@
-//! The pause switch: key `paused` of ConfigMap `plimsoll-control`, which the aggregator watches.
+//! `plimsoll pause`: sets key `paused` of ConfigMap `plimsoll-control`, which the aggregator watches.
 //!
-//! Written with the caller's credentials. Pausing is done when the aggregator was seen to follow ([`standstill`]), or
-//! when there is none. It touches this one key; an aggregator that is not installed is no failure for whoever wants it
-//! to stand still, and one for whoever asks for `plimsoll pause` alone.
+//! Pausing is done when the aggregator is confirmed to have paused ([`confirm`]), or when none runs. Nothing but this one
+//! key is written. An installation without an aggregator is no failure for `plimsoll cleanup`, which only needs that
+//! nothing writes, but one for `plimsoll pause`.
 
-pub mod standstill;
+pub(crate) mod confirm;
 #[cfg(test)]
 mod tests;
 
@@ -19,90 +19,82 @@ use kube::{Client, Error};
 use plimsoll_contract::keys;
 use serde_json::json;
 
-use self::standstill::{Place, Standstill};
+use self::confirm::{Aggregator, Confirmation};
 use crate::args::PauseArgs;
-use crate::connect::{Failure, Question};
+use crate::connect::{Failure, Operation};
 
-/// Who the API server shall say wrote the switch.
+/// The field manager of the switch.
 const MANAGER: &str = "plimsoll-cli";
 
-const TURNING: Question = Question {
-    asked: "turning the pause switch",
-    whom: "API server",
-    right: "patch configmaps/plimsoll-control in namespace plimsoll-system",
-    of_aggregator: false,
-};
-const MAKING: Question = Question { right: "create configmaps in namespace plimsoll-system", ..TURNING };
+const SET_SWITCH: Operation = Operation::on_api_server(
+    "setting the pause switch",
+    "patch configmaps/plimsoll-control in namespace plimsoll-system",
+);
+const CREATE_SWITCH: Operation =
+    Operation { right: "create configmaps in namespace plimsoll-system", ..SET_SWITCH };
 
-/// What came of turning the switch.
+/// The pause switch after [`set`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turned {
-    /// It stands as wanted.
-    Done,
-    /// There is no switch, and no namespace to make one in: Plimsoll is not installed, or on its way out.
+pub(crate) enum Switch {
+    Set,
+    /// There is no switch, and no namespace to create one in: Plimsoll is not installed, or being uninstalled.
     NotInstalled,
 }
 
-/// Pauses and waits until that is seen, or lets writing go on.
-///
-/// # Errors
-/// A [`Failure`], or that there is nothing to pause.
-pub async fn run(client: &Client, args: &PauseArgs, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+/// Pauses and waits for the confirmation, or lets Plimsoll write again.
+pub(crate) async fn run(
+    client: &Client,
+    args: &PauseArgs,
+    out: &mut (impl Write + Send),
+) -> anyhow::Result<()> {
     let namespace = keys::SYSTEM_NAMESPACE;
-    match (turn(client, !args.off).await?, args.off) {
-        (Turned::Done, true) => writeln!(out, "no longer paused: Plimsoll writes on pods again")?,
-        (Turned::NotInstalled, true) => {
+    match (set(client, !args.off).await?, args.off) {
+        (Switch::Set, true) => writeln!(out, "no longer paused: Plimsoll writes on pods again")?,
+        (Switch::NotInstalled, true) => {
             writeln!(out, "nothing is paused: there is no switch in {namespace}")?;
         }
-        (Turned::NotInstalled, false) => {
+        (Switch::NotInstalled, false) => {
             bail!("nothing to pause: there is no namespace {namespace}; is Plimsoll installed here?");
         }
-        (Turned::Done, false) => {
-            let seen = standstill::wait(&Place::new(client, args.url.as_ref())?).await;
-            if let Standstill::Unseen(_) = seen {
-                bail!("the pause switch is on, but {seen}");
+        (Switch::Set, false) => {
+            let confirmation = confirm::wait(&Aggregator::new(client, args.url.as_ref())?).await;
+            if let Confirmation::Missing(_) = confirmation {
+                bail!("the pause switch is on, but {confirmation}");
             }
-            writeln!(out, "paused: {seen}; `plimsoll pause --off` ends it")?;
+            writeln!(out, "paused: {confirmation}; `plimsoll pause --off` lets it write again")?;
         }
     }
     Ok(out.flush()?)
 }
 
-/// Turns the switch. To pause, one that is missing is made.
-///
-/// # Errors
-/// Why it could not be turned, and what to do.
-pub async fn turn(client: &Client, paused: bool) -> Result<Turned, Failure> {
+/// Sets the switch. If it is missing, pausing creates it.
+pub(crate) async fn set(client: &Client, paused: bool) -> Result<Switch, Failure> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), keys::SYSTEM_NAMESPACE);
-    let change = json!({"data": {keys::CONTROL_PAUSED: paused.to_string()}});
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let patch = Patch::Merge(&change);
-    let patched = maps.patch_metadata(keys::CONTROL_CONFIG_MAP, &params, &patch);
-    match TURNING.answer(async { Ok(patched.await) }).await? {
-        Ok(_) => Ok(Turned::Done),
-        Err(Error::Api(status)) if status.code == 404 && paused => make(&maps).await,
-        Err(Error::Api(status)) if status.code == 404 => Ok(Turned::NotInstalled),
-        Err(error) => Err(TURNING.failure(&error)),
+    let name = keys::CONTROL_CONFIG_MAP;
+    let manager = Some(MANAGER.to_owned());
+    let patch = Patch::Merge(json!({"data": {keys::CONTROL_PAUSED: paused.to_string()}}));
+    let params = PatchParams { field_manager: manager.clone(), ..PatchParams::default() };
+    match SET_SWITCH.run(async { Ok(maps.patch_metadata(name, &params, &patch).await) }).await? {
+        Ok(_) => return Ok(Switch::Set),
+        Err(Error::Api(status)) if status.code == 404 && paused => {}
+        Err(Error::Api(status)) if status.code == 404 => return Ok(Switch::NotInstalled),
+        Err(error) => return Err(SET_SWITCH.failure(&error)),
     }
-}
-
-async fn make(maps: &Api<ConfigMap>) -> Result<Turned, Failure> {
-    let name = Some(keys::CONTROL_CONFIG_MAP.to_owned());
     let map = ConfigMap {
-        metadata: ObjectMeta { name, ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
         data: Some(BTreeMap::from([(keys::CONTROL_PAUSED.to_owned(), true.to_string())])),
         ..ConfigMap::default()
     };
-    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    match MAKING.answer(async { Ok(maps.create(&params, &map).await) }).await? {
-        Ok(_) => Ok(Turned::Done),
-        Err(Error::Api(status)) if status.code == 404 || is_leaving(&status) => Ok(Turned::NotInstalled),
-        Err(error) => Err(MAKING.failure(&error)),
+    let params = PostParams { field_manager: manager, ..PostParams::default() };
+    match CREATE_SWITCH.run(async { Ok(maps.create(&params, &map).await) }).await? {
+        Ok(_) => Ok(Switch::Set),
+        Err(Error::Api(status)) if status.code == 404 || is_terminating(&status) => Ok(Switch::NotInstalled),
+        Err(error) => Err(CREATE_SWITCH.failure(&error)),
     }
 }
 
-/// The namespace is being deleted: nothing can be made in it.
-fn is_leaving(status: &Status) -> bool {
+/// Whether the namespace is being deleted: nothing can be created in it.
+fn is_terminating(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }

@@ -1,4 +1,4 @@
-//! Pods as rows: what `plimsoll top` and the demo show. Pure; the time is an argument.
+//! Pods as rows, as `plimsoll top` and the demo show them. Pure; the time is an argument.
 //!
 //! ```text
 //! POD            CPU              OF       BAND      MEMORY         OF     BAND  CLASS  LAST
@@ -6,55 +6,52 @@
 //! lab/new        -                -        unknown   -              -      -     -      too little data yet
 //! ```
 //!
-//! What is not known is `-`, never 0.
+//! An unknown value is `-`, never 0.
 
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
-use plimsoll_contract::report::UnknownReason;
+use plimsoll_contract::load::UnknownReason;
 use plimsoll_contract::status::{Decision, LeftAlone, PodStatus, ResourceStatus};
 use plimsoll_contract::{Band, Bytes, Cores, Resource};
 
 use crate::connect::escaped;
 
 /// Columns of a row.
-pub const COLUMNS: usize = 9;
-/// Their headings.
-pub const HEADER: [&str; COLUMNS] = ["POD", "CPU", "OF", "BAND", "MEMORY", "OF", "BAND", "CLASS", "LAST"];
-/// Characters of a whole bar.
+pub(crate) const COLUMNS: usize = 9;
+pub(crate) const HEADER: [&str; COLUMNS] =
+    ["POD", "CPU", "OF", "BAND", "MEMORY", "OF", "BAND", "CLASS", "LAST"];
+/// Characters of a full bar.
 const BAR: usize = 5;
-/// Widest text of a column that a pod's owner chooses.
-const WIDEST: usize = 60;
+/// Maximum width of a text that the owner of a pod chooses.
+const MAX_TEXT: usize = 60;
 
-/// One pod, ready to be shown.
+/// One pod, formatted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// `namespace/name`.
-    pub pod: String,
-    /// CPU.
-    pub cpu: Cell,
-    /// Memory.
-    pub memory: Cell,
+    pub(crate) pod: String,
+    pub(crate) cpu: Cell,
+    pub(crate) memory: Cell,
     /// The SLA class, or `-`.
-    pub class: String,
-    /// The last thing done to the pod, or why nothing is, or `-`.
-    pub last: String,
+    pub(crate) class: String,
+    /// The last write to the pod, or why there is none, or `-`.
+    pub(crate) last: String,
 }
 
-/// One resource of a pod, ready to be shown.
+/// One resource of a pod, formatted.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// Usage: `412m`, `120Mi`, or `-`.
-    pub amount: String,
-    /// Share of the basis; absent when it is not known.
-    pub utilization: Option<f64>,
-    /// What the share is of: `limit`, `request`, `node`, or `-`.
-    pub basis: String,
-    /// The band.
-    pub band: Band,
-    /// How long the band has held: `12s`; empty when it is not known.
-    pub age: String,
+    pub(crate) amount: String,
+    /// Usage relative to the basis; absent if unknown.
+    pub(crate) utilization: Option<f64>,
+    /// `limit`, `request`, `node`, or `-`.
+    pub(crate) basis: String,
+    pub(crate) band: Band,
+    /// How long the band has held: `12s`; empty if unknown.
+    pub(crate) age: String,
 }
 
 impl Row {
@@ -69,30 +66,12 @@ impl Row {
         }
     }
 
-    /// The texts of the columns, in the order of [`HEADER`].
-    pub fn columns(&self) -> [String; COLUMNS] {
-        self.texts(true)
-    }
-
-    /// The same without the bars, for where there is little room.
-    pub fn columns_without_bars(&self) -> [String; COLUMNS] {
-        self.texts(false)
-    }
-
-    fn texts(&self, bars: bool) -> [String; COLUMNS] {
+    /// The texts of the columns, in the order of [`HEADER`], with or without bars.
+    pub(crate) fn columns(&self, bars: bool) -> [String; COLUMNS] {
         let [cpu, cpu_of, cpu_band] = self.cpu.columns(bars);
         let [memory, memory_of, memory_band] = self.memory.columns(bars);
-        [
-            self.pod.clone(),
-            cpu,
-            cpu_of,
-            cpu_band,
-            memory,
-            memory_of,
-            memory_band,
-            self.class.clone(),
-            self.last.clone(),
-        ]
+        let (pod, class, last) = (self.pod.clone(), self.class.clone(), self.last.clone());
+        [pod, cpu, cpu_of, cpu_band, memory, memory_of, memory_band, class, last]
     }
 }
 
@@ -114,7 +93,7 @@ impl Cell {
         }
     }
 
-    /// Amount with its bar and share, basis, band with its age.
+    /// The amount with its bar and share, the basis, the band with its age.
     fn columns(&self, bars: bool) -> [String; 3] {
         let share = |u: f64| format!("{:.0}%", u * 100.0);
         let amount = match self.utilization {
@@ -126,15 +105,15 @@ impl Cell {
     }
 }
 
-/// A share as up to five `#`; `>` at the end of a whole one says that it is more than the basis.
-pub fn bar(utilization: f64) -> String {
+/// A utilization as up to five `#`; a full bar that ends in `>` is more than the basis.
+fn bar(utilization: f64) -> String {
     let whole = BAR as f64;
     let filled = (utilization * whole).round().clamp(0.0, whole) as usize;
     if utilization > 1.05 { format!("{:#<1$}>", "", BAR - 1) } else { "#".repeat(filled) }
 }
 
-/// How long ago: `12s`, `4m`, `3h`, `2d`. What lies ahead (clocks differ) is `0s`.
-pub fn age(since: Timestamp, now: Timestamp) -> String {
+/// How long ago: `12s`, `4m`, `3h`, `2d`. A time in the future (clocks differ) is `0s`.
+pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     match now.duration_since(since).as_secs().max(0) {
         seconds @ 0..60 => format!("{seconds}s"),
         seconds @ 60..3600 => format!("{}m", seconds / 60),
@@ -143,10 +122,10 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The rows as lines of text below their headings, each column as wide as it needs.
+/// The rows as lines of text below a header, each column as wide as its widest text.
 pub fn lines(rows: &[Row]) -> Vec<String> {
     let header = HEADER.map(str::to_owned);
-    let cells: Vec<_> = std::iter::once(header).chain(rows.iter().map(Row::columns)).collect();
+    let cells: Vec<_> = std::iter::once(header).chain(rows.iter().map(|row| row.columns(true))).collect();
     let widths = widths(&cells);
     let line = |row: &[String; COLUMNS]| {
         let padded = row.iter().zip(widths).map(|(text, width)| format!("{text:width$}"));
@@ -156,30 +135,23 @@ pub fn lines(rows: &[Row]) -> Vec<String> {
 }
 
 /// The widest text of each column, in characters.
-pub fn widths(cells: &[[String; COLUMNS]]) -> [usize; COLUMNS] {
+pub(crate) fn widths(cells: &[[String; COLUMNS]]) -> [usize; COLUMNS] {
     std::array::from_fn(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
 }
 
 fn last(pod: &PodStatus, now: Timestamp) -> String {
+    let unknown_reason = |status: &ResourceStatus| status.reason.filter(|_| !status.band.is_known());
     if let Some(why) = pod.left_alone {
-        return format!("left alone: {}", left_alone(why));
+        format!("left alone: {}", left_alone(why))
+    } else if !pod.conflicts.is_empty() {
+        shortened(&format!("owned by others: {}", pod.conflicts.join(", ")))
+    } else if let Some(reason) = unknown_reason(&pod.cpu).or_else(|| unknown_reason(&pod.memory)) {
+        unknown_because(reason).to_owned()
+    } else if let Some(Decision { action, outcome, at, .. }) = &pod.last {
+        shortened(&format!("{action} {outcome} {} ago", age(*at, now)))
+    } else {
+        unknown()
     }
-    if !pod.conflicts.is_empty() {
-        return shortened(&format!("owned by others: {}", pod.conflicts.join(", ")));
-    }
-    match (&pod.last, missing(&pod.cpu).or_else(|| missing(&pod.memory))) {
-        (_, Some(reason)) => words(reason).to_owned(),
-        (Some(decision), None) => shortened(&done(decision, now)),
-        (None, None) => unknown(),
-    }
-}
-
-fn missing(status: &ResourceStatus) -> Option<UnknownReason> {
-    status.reason.filter(|_| !status.band.is_known())
-}
-
-fn done(decision: &Decision, now: Timestamp) -> String {
-    format!("{} {} {} ago", decision.action, decision.outcome, age(decision.at, now))
 }
 
 fn left_alone(why: LeftAlone) -> &'static str {
@@ -191,12 +163,12 @@ fn left_alone(why: LeftAlone) -> &'static str {
     }
 }
 
-fn words(reason: UnknownReason) -> &'static str {
+fn unknown_because(reason: UnknownReason) -> &'static str {
     match reason {
         UnknownReason::WarmingUp => "too little data yet",
         UnknownReason::NotInRoster => "its containers are not known yet",
         UnknownReason::RequestUnknown => "its request is not known yet",
-        UnknownReason::NoController => "the node does not account it",
+        UnknownReason::NoController => "the node does not account for it",
         UnknownReason::Absent => "a cgroup file is missing",
         UnknownReason::Denied => "reading its cgroup is denied",
         UnknownReason::Malformed => "a cgroup file is malformed",
@@ -210,11 +182,11 @@ fn unknown() -> String {
     "-".to_owned()
 }
 
-/// Safe for a terminal, and not wider than the table can bear.
+/// Safe for a terminal, and at most [`MAX_TEXT`] wide.
 fn shortened(text: &str) -> String {
     let safe = escaped(text);
-    if safe.chars().count() <= WIDEST {
+    if safe.chars().count() <= MAX_TEXT {
         return safe;
     }
-    safe.chars().take(WIDEST - 3).chain("...".chars()).collect()
+    safe.chars().take(MAX_TEXT - 3).chain("...".chars()).collect()
 }

@@ -1,8 +1,7 @@
-//! The directory of one run: only for its owner (there is an administrator's token in it), and removed with it. What
-//! runs that were killed left behind is removed by the next one.
+//! The temporary directory of one run: readable only by its owner (it contains an administrator's token), and removed at the end.
+//! Directories of killed runs are removed by the next run.
 //!
-//! Touches directories named `plimsoll-demo-<pid>-...` of our own user, in the directory for temporary files; never one
-//! whose process lives.
+//! Removes only directories of our own user named `plimsoll-demo-<pid>-...` whose process no longer exists.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,22 +12,19 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "plimsoll-demo-";
 
-/// A new directory below `parent`.
-///
-/// # Errors
-/// If it cannot be made.
-pub(crate) fn make(parent: &Path) -> anyhow::Result<TempDir> {
+/// Creates a directory below `parent`.
+pub(crate) fn create(parent: &Path) -> anyhow::Result<TempDir> {
     let dir = tempfile::Builder::new()
         .prefix(&format!("{PREFIX}{}-", std::process::id()))
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)
-        .with_context(|| format!("cannot make a temporary directory in {}", parent.display()))?;
-    sweep(parent, dir.path());
+        .with_context(|| format!("cannot create a temporary directory in {}", parent.display()))?;
+    remove_leftovers(parent, dir.path());
     Ok(dir)
 }
 
-/// Removes what is there of runs that are over. What cannot be removed stays: it does no harm.
-fn sweep(parent: &Path, ours: &Path) {
+/// Removes directories of runs that have ended. Errors are ignored: the directories do no harm.
+fn remove_leftovers(parent: &Path, ours: &Path) {
     let Ok(owner) = fs::symlink_metadata(ours).map(|ours| ours.uid()) else { return };
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -42,7 +38,7 @@ fn sweep(parent: &Path, ours: &Path) {
     }
 }
 
-/// The process id in a directory's name.
+/// The process id in the name of a directory.
 fn pid(name: &str) -> Option<&str> {
     let (pid, _random) = name.strip_prefix(PREFIX)?.split_once('-')?;
     (!pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit())).then_some(pid)
@@ -53,20 +49,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_removes_what_dead_runs_left_and_nothing_else_and_lets_nobody_look() {
+    fn a_run_removes_only_directories_of_dead_runs_and_its_own_is_private() {
         let parent = tempfile::tempdir().unwrap();
-        let place = |name: &str| parent.path().join(name);
+        let path = |name: &str| parent.path().join(name);
         let living = format!("{PREFIX}{}-other", std::process::id());
-        let kept = [living.as_str(), "plimsoll-demo-AbCdEf", "plimsoll-demo--x", "another-4194999-x"];
+        let others = [living.as_str(), "plimsoll-demo-AbCdEf", "plimsoll-demo--x", "another-4194999-x"];
         let dead = "plimsoll-demo-4194999-AbCdEf";
-        for name in kept.iter().chain([&dead]) {
-            fs::create_dir(place(name)).unwrap();
-            fs::write(place(name).join("token"), "secret").unwrap();
+        for name in others.iter().chain([&dead]) {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("token"), "secret").unwrap();
         }
-        let dir = make(parent.path()).unwrap();
-        assert!(!place(dead).exists());
-        for name in kept {
-            assert!(place(name).join("token").exists(), "{name}");
+        let dir = create(parent.path()).unwrap();
+        assert!(!path(dead).exists());
+        for name in others {
+            assert!(path(name).join("token").exists(), "{name}");
         }
         let mode = fs::metadata(dir.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);

@@ -1,23 +1,24 @@
 //! plimsoll-demo: the whole of Plimsoll on one machine, live.
 //!
 //! ```text
-//!   stage (sandbox + agent + aggregator)  <- cast (pods that show something)
+//!   cluster (sandbox + agent + aggregator)  <- pods
 //!     |
-//!     +-- watch: what workloads do, what the agent says, what labels a watch sees -> timeline -> show (JSON, lines, table)
+//!     +-- observers: loads of workloads, bands of the agent, labels in a watch -> timeline -> show (JSON, lines, table)
 //! ```
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`args`] | what was typed |
-//! | [`stage`] | starts and strikes everything; the system tests stand on it too |
-//! | `folder` | the directory that holds its files, and what killed runs left |
-//! | [`cast`] | the pods |
-//! | [`watch`] | three witnesses of the loop |
-//! | [`timeline`] | what happened, as values |
-//! | [`show`] | how it is shown |
+//! | [`args`] | command line arguments |
+//! | [`cluster`] | starts and stops everything; the system tests use it too |
+//! | `folder` | the temporary directory of a run, and those of killed runs |
+//! | [`reserved`] | ports that remain the same across restarts |
+//! | [`pods`] | the pods |
+//! | [`observers`] | three observers, each of one part of the loop |
+//! | [`timeline`] | the observed events |
+//! | [`show`] | the output |
 //!
-//! The agent and the aggregator are the very programs of a cluster; only what surrounds them is made of sand. Nothing is
-//! left behind: no process, no cgroup, no file.
+//! The agent and the aggregator are the unmodified programs of a cluster; only their environment is simulated. No process, cgroup
+//! or file remains after a run.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -32,116 +33,121 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 pub mod args;
-pub mod cast;
+pub mod cluster;
 mod folder;
-pub mod held;
+pub mod observers;
+pub mod pods;
+pub mod reserved;
 pub mod show;
-pub mod stage;
 pub mod timeline;
-pub mod watch;
 
 use args::Args;
-use show::{Manner, Show};
-use stage::{Options, Stage};
+use cluster::{Options, TestCluster};
+use observers::Timeline;
+use show::{OutputMode, Show};
 use timeline::{Event, HostKind, What};
-use watch::Timeline;
 
-/// Runs the demo as `args` say.
+/// Runs the demo.
 ///
 /// # Errors
-/// Whatever cannot be started, or ended by itself.
+/// When a part cannot be started, or ends by itself.
 pub fn start(args: &Args) -> anyhow::Result<()> {
     plimsoll_process::crypto::install_crypto_provider();
-    let manner = manner(args);
-    let log_filter = match manner {
-        // Log lines would tear the table apart.
-        Manner::Table => "off".into(),
-        Manner::Json | Manner::Lines => args.log_filter.clone(),
+    let mode = output_mode(args);
+    let log_filter = match mode {
+        // Log lines would destroy the table.
+        OutputMode::Table => "off".into(),
+        OutputMode::Json | OutputMode::Lines => args.log_filter.clone(),
     };
     TelemetryArgs { log_format: args.log_format, log_filter }.install()?;
-    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
-    runtime.block_on(run(args, manner))
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(run(args, mode))
 }
 
-fn manner(args: &Args) -> Manner {
+fn output_mode(args: &Args) -> OutputMode {
     match (args.json, args.plain || !io::stdout().is_terminal()) {
-        (true, _) => Manner::Json,
-        (false, true) => Manner::Lines,
-        (false, false) => Manner::Table,
+        (true, _) => OutputMode::Json,
+        (false, true) => OutputMode::Lines,
+        (false, false) => OutputMode::Table,
     }
 }
 
-async fn run(args: &Args, manner: Manner) -> anyhow::Result<()> {
+async fn run(args: &Args, mode: OutputMode) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("cannot handle signals")?;
-    // A terminal window that is closed ends the demo like Ctrl-C: what it made is removed.
+    // Closing the terminal window ends the demo like Ctrl-C.
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle signals")?;
-    let (host, why) = stage::choose_host(args.simulated);
-    let mut stage = Stage::set(Options::new(args.profile, host)).await?;
+    let (host, why) = cluster::choose_host(args.simulated);
+    let mut cluster = TestCluster::start(Options::new(args.profile, host)).await?;
     let stop = async {
         tokio::select! {
             () = shutdown.triggered() => {}
             _ = hangup.recv() => {}
         }
     };
-    let played = play(&mut stage, args, manner, &why, stop).await;
-    let struck = stage.strike().await;
-    played.and(struck)
+    let result = observe(&mut cluster, args, mode, &why, stop).await;
+    let shutdown = cluster.shutdown().await;
+    result.and(shutdown)
 }
 
-async fn play(
-    stage: &mut Stage,
+/// Shows the events of the cluster until the demo ends.
+async fn observe(
+    cluster: &mut TestCluster,
     args: &Args,
-    manner: Manner,
+    mode: OutputMode,
     why: &str,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (timeline, events) = Timeline::begin();
-    let mut witnesses = witnesses(stage, &timeline).await?;
-    let mut show = Show::open(manner, stage, why, events).await?;
+    let mut observers = start_observers(cluster, &timeline).await?;
+    let mut show = Show::open(mode, cluster, why, events).await?;
     let end = args.length().unwrap_or(Duration::MAX);
     let ended = tokio::select! {
         biased;
         () = stop => Ok(()),
         () = tokio::time::sleep(end) => Ok(()),
         shown = show.run() => shown,
-        error = stage.broken() => Err(error),
-        Some(witness) = witnesses.join_next() => Err(witness_ended(witness)),
+        error = cluster.failure() => Err(error),
+        Some(observer) = observers.join_next() => Err(observer_ended(observer)),
     };
-    witnesses.shutdown().await;
-    let end = What::End { host: stage.kind(), writes: stage.writes() };
+    observers.shutdown().await;
+    let end = What::End { host: cluster.host_kind(), writes: cluster.writes() };
     show.close(&Event::new(timeline.elapsed(), end))?;
     ended
 }
 
-/// Creates the pods, and starts those who watch them.
-async fn witnesses(stage: &Stage, timeline: &Timeline) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
-    let mut witnesses = JoinSet::new();
-    witnesses.spawn(watch::workloads(stage.host().changes(), timeline.clone()));
-    for pod in cast::pods(stage.profile(), stage::NODE) {
-        stage.create_pod(pod)?;
+/// Creates the pods and starts the observers.
+async fn start_observers(
+    cluster: &TestCluster,
+    timeline: &Timeline,
+) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+    let mut running = JoinSet::new();
+    running.spawn(observers::workloads(cluster.host().changes(), timeline.clone()));
+    for pod in pods::objects(cluster.profile(), cluster::NODE) {
+        cluster.create_pod(pod)?;
     }
-    witnesses.spawn(watch::labels(stage.kube().await?, timeline.clone()));
-    witnesses.spawn(watch::agent(stage.agent_address(), names(stage)?, timeline.clone()));
-    Ok(witnesses)
+    running.spawn(observers::labels(cluster.kube().await?, timeline.clone()));
+    running.spawn(observers::agent(cluster.agent_address(), names(cluster)?, timeline.clone()));
+    Ok(running)
 }
 
-fn names(stage: &Stage) -> anyhow::Result<BTreeMap<String, PodName>> {
-    let pods = stage.api().store().list(&Resource::PODS, Some(cast::NAMESPACE), &Selector::default());
-    let pods = pods.context("cannot list the demo's pods")?;
+/// The names of the pods by uid.
+fn names(cluster: &TestCluster) -> anyhow::Result<BTreeMap<String, PodName>> {
+    let list = cluster.api().store().list(&Resource::PODS, Some(pods::NAMESPACE), &Selector::default());
+    let list = list.context("cannot list the pods of the demo")?;
     let text =
         |pod: &serde_json::Value, field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
-    Ok(pods.iter().map(|pod| (text(pod, "uid"), PodName::new(cast::NAMESPACE, &text(pod, "name")))).collect())
+    Ok(list.iter().map(|pod| (text(pod, "uid"), PodName::new(pods::NAMESPACE, &text(pod, "name")))).collect())
 }
 
-fn witness_ended(witness: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
-    match witness {
-        Ok(Ok(())) => anyhow::anyhow!("a witness of the demo ended"),
-        Ok(Err(error)) => error.context("a witness of the demo ended"),
-        Err(error) => anyhow::Error::from(error).context("a witness of the demo panicked"),
+fn observer_ended(result: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+    match result {
+        Ok(Ok(())) => anyhow::anyhow!("an observer of the demo ended"),
+        Ok(Err(error)) => error.context("an observer of the demo ended"),
+        Err(error) => anyhow::Error::from(error).context("an observer of the demo panicked"),
     }
 }
 
-/// What a person is told about the host: what the pods are, and why.
+/// Describes the host: what the pods are, and why.
 pub(crate) fn about_host(host: HostKind, why: &str) -> String {
     match host {
         HostKind::Real => format!("real processes in real cgroups ({why})"),

@@ -1,4 +1,4 @@
-//! The door of the demo: a workload of its own sandbox, or the demo itself.
+//! Entry point of the demo, and of the workloads that it starts.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if plimsoll::reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not through the logs: they are off while the table is shown. Nothing can be done when stderr is closed too.
+            // Not logged: logs are off while the table is shown. If stderr is closed, nothing can be reported.
             let _ = writeln!(io::stderr(), "plimsoll-demo: {error:#}");
             ExitCode::FAILURE
         }

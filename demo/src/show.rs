@@ -1,4 +1,4 @@
-//! How it is shown: JSON lines for programs, sentences for pipes, a live table for terminals.
+//! The output: JSON lines for programs, sentences for pipes, a live table for terminals.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,31 +14,31 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::about_host;
 use crate::args::ProfileName;
-use crate::cast;
-use crate::stage::Stage;
+use crate::cluster::TestCluster;
+use crate::pods;
 use crate::timeline::Event;
 
 mod screen;
 
 use screen::Screen;
 
-/// Between two tables in plain lines.
+/// Interval between two tables in plain output.
 const TABLE_EVERY: Duration = Duration::from_secs(10);
 
-/// In which manner it is shown.
+/// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// One JSON object a line, nothing else.
+pub enum OutputMode {
+    /// One JSON object per line, nothing else.
     Json,
-    /// Sentences, and the table now and then.
+    /// Sentences, and the table every 10 s.
     Lines,
-    /// The table, live, with the last events below.
+    /// The live table, with the latest events below.
     Table,
 }
 
-/// The show.
+/// The output of a demo.
 pub struct Show {
-    manner: Manner,
+    mode: OutputMode,
     events: mpsc::UnboundedReceiver<Event>,
     source: Source,
     top: TopArgs,
@@ -46,36 +46,37 @@ pub struct Show {
 }
 
 impl Show {
-    /// Opens it: says where everything is.
+    /// Opens the output and prints the introduction.
     ///
     /// # Errors
     /// If the terminal cannot be used.
     pub async fn open(
-        manner: Manner,
-        stage: &Stage,
+        mode: OutputMode,
+        cluster: &TestCluster,
         why: &str,
         events: mpsc::UnboundedReceiver<Event>,
     ) -> anyhow::Result<Show> {
-        let url = format!("http://{}", stage.aggregator_address());
+        let url = format!("http://{}", cluster.aggregator_address());
         let top = TopArgs {
             url: Some(url.parse()?),
-            namespace: Some(cast::NAMESPACE.into()),
+            namespace: Some(pods::NAMESPACE.into()),
             ..TopArgs::default()
         };
         let source = Source::new(&ClusterArgs::default(), &top).await?;
-        let about = about(&about_host(stage.kind(), why), stage.profile(), &stage.kubeconfig(), &url);
-        let screen = match manner {
-            Manner::Table => Some(Screen::open(about)?),
-            Manner::Lines => {
+        let about =
+            about(&about_host(cluster.host_kind(), why), cluster.profile(), &cluster.kubeconfig(), &url);
+        let screen = match mode {
+            OutputMode::Table => Some(Screen::open(about)?),
+            OutputMode::Lines => {
                 say(&about)?;
                 None
             }
-            Manner::Json => None,
+            OutputMode::Json => None,
         };
-        Ok(Show { manner, events, source, top, screen })
+        Ok(Show { mode, events, source, top, screen })
     }
 
-    /// Shows until the person ends it (only a terminal has keys for that).
+    /// Shows events until the user quits, which is possible only in the table.
     ///
     /// # Errors
     /// If the output is closed.
@@ -94,20 +95,20 @@ impl Show {
             tokio::select! {
                 biased;
                 Some(event) = self.events.recv() => self.line(&event)?,
-                _ = tables.tick(), if self.manner == Manner::Lines => self.table().await?,
+                _ = tables.tick(), if self.mode == OutputMode::Lines => self.table().await?,
             }
         }
     }
 
     fn line(&self, event: &Event) -> anyhow::Result<()> {
-        match self.manner {
-            Manner::Json => say(&[serde_json::to_string(event)?]),
-            Manner::Lines | Manner::Table => say(&[event.sentence()]),
+        match self.mode {
+            OutputMode::Json => say(&[serde_json::to_string(event)?]),
+            OutputMode::Lines | OutputMode::Table => say(&[event.sentence()]),
         }
     }
 
     async fn table(&self) -> anyhow::Result<()> {
-        // The aggregator's answer may be late; the next one comes soon.
+        // If the aggregator does not answer, the next table follows soon.
         let Ok(pods) = self.source.pods().await else { return Ok(()) };
         let mut lines = table::lines(&rows(&pods, &self.top, Timestamp::now()));
         lines.insert(0, String::new());
@@ -115,7 +116,7 @@ impl Show {
         say(&lines)
     }
 
-    /// The last words, after what was not told yet.
+    /// Prints the remaining events and the last one.
     ///
     /// # Errors
     /// If the output is closed.
@@ -131,9 +132,9 @@ impl Show {
     }
 }
 
-/// What somebody who sees it for the first time needs to know.
+/// The introduction for new users.
 fn about(host: &str, profile: ProfileName, kubeconfig: &Path, url: &str) -> Vec<String> {
-    let busy = cast::web_is_busy_after(profile);
+    let busy = pods::web_is_busy_after(profile);
     vec![
         "An agent reads the load of the pods below from their cgroups; an aggregator writes it on them as labels.".into(),
         format!("The pods are {host}. Bands are unknown for some seconds; watch `web`, which gets busy after {busy}."),

@@ -1,16 +1,16 @@
-//! What happened and when: the demo's only output besides the table, and what its tests assert on.
+//! The events of a demo: its output besides the table, and what its tests assert on.
 
 use std::time::Duration;
 
 use plimsoll_contract::{Band, Basis, Resource, keys};
 use serde::{Deserialize, Serialize};
 
-/// One thing that happened. As JSON: one object a line.
+/// One event; in JSON output one object per line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Seconds since the start.
     pub t: f64,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
     pub what: What,
 }
@@ -19,7 +19,7 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum What {
-    /// The ground truth: a workload itself changed what it does.
+    /// The ground truth: a workload changed its demand.
     Load {
         /// Namespace of the pod.
         namespace: String,
@@ -27,14 +27,14 @@ pub enum What {
         pod: String,
         /// Which resource.
         resource: Resource,
-        /// What it wants from now on, of CPU.
+        /// The new CPU demand.
         #[serde(skip_serializing_if = "Option::is_none")]
         cores: Option<f64>,
-        /// What it wants from now on, of memory.
+        /// The new memory demand.
         #[serde(skip_serializing_if = "Option::is_none")]
         bytes: Option<u64>,
     },
-    /// The agent announced a band.
+    /// The agent reported another band.
     Band {
         /// Namespace of the pod.
         namespace: String,
@@ -44,14 +44,14 @@ pub enum What {
         resource: Resource,
         /// The band.
         band: Band,
-        /// What it is of.
+        /// The basis of the utilization.
         #[serde(skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
-        /// Smoothed usage over basis.
+        /// Usage divided by the basis.
         #[serde(skip_serializing_if = "Option::is_none")]
         utilization: Option<f64>,
     },
-    /// A watch on the API server saw a label of ours change.
+    /// A watch on the API server showed a change of one of our labels.
     Label {
         /// Namespace of the pod.
         namespace: String,
@@ -62,44 +62,44 @@ pub enum What {
         /// Its value; absent when it was removed.
         #[serde(skip_serializing_if = "Option::is_none")]
         value: Option<String>,
-        /// Which resource the label is about.
+        /// The resource of the label.
         #[serde(skip_serializing_if = "Option::is_none")]
         resource: Option<Resource>,
-        /// The band it says, on a band label.
+        /// The band in a band label.
         #[serde(skip_serializing_if = "Option::is_none")]
         band: Option<Band>,
-        /// The basis it says, on a basis label.
+        /// The basis in a basis label.
         #[serde(skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
     },
     /// The end.
     End {
-        /// What the pods were: `real` or `simulated`.
+        /// `real` or `simulated`.
         host: HostKind,
-        /// Writes to pods that the aggregator made.
+        /// Number of writes of the aggregator to pods.
         writes: usize,
     },
 }
 
-/// What the pods are.
+/// Kind of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HostKind {
-    /// Processes of our own in real cgroups.
+    /// Processes in real cgroups.
     Real,
     /// A directory tree whose counters follow the load scripts.
     Simulated,
 }
 
 impl Event {
-    /// Something that happened `after` the start.
+    /// An event at a time `after` the start.
     pub fn new(after: Duration, what: What) -> Event {
         Event { t: (after.as_secs_f64() * 1000.0).round() / 1000.0, what }
     }
 
-    /// For a person, on one line.
+    /// The event as one line of text.
     pub fn sentence(&self) -> String {
-        let said = match &self.what {
+        let text = match &self.what {
             What::Load { pod, resource, cores, bytes, .. } => {
                 let amount = match (cores, bytes) {
                     (Some(cores), _) => plimsoll_contract::Cores(*cores).to_string(),
@@ -118,15 +118,15 @@ impl Event {
                 )
             }
             What::Label { pod, key, value: Some(value), .. } => format!("{pod}: label {key}={value}"),
-            What::Label { pod, key, value: None, .. } => format!("{pod}: label {key} is gone"),
-            What::End { writes, .. } => format!("the end, after {writes} writes"),
+            What::Label { pod, key, value: None, .. } => format!("{pod}: label {key} was removed"),
+            What::End { writes, .. } => format!("stopped after {writes} writes"),
         };
-        format!("{:7.1}s  {said}", self.t)
+        format!("{:7.1}s  {text}", self.t)
     }
 }
 
 impl What {
-    /// A label of ours with its new value; absent if the key is not one of ours.
+    /// A new value of one of our labels; absent if the key is not one of ours.
     pub fn label(namespace: &str, pod: &str, key: &str, value: Option<&str>) -> Option<What> {
         let resource = Resource::ALL
             .into_iter()

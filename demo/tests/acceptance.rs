@@ -1,6 +1,6 @@
-//! The demo as a user starts it: the program itself, judged by what it prints.
+//! The demo program as a user starts it, checked by its output.
 //!
-//! Each run is real time. They run side by side: cargo gives a test program the machine to itself.
+//! Each run takes real time; the tests run in parallel.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,42 +14,42 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use plimsoll_contract::{Band, Resource, keys};
-use plimsoll_demo::stage::choose_host;
+use plimsoll_demo::cluster::choose_host;
 use plimsoll_demo::timeline::{Event, HostKind, What};
 
-/// What a profile promises: seconds from a load's rise to `high`, and from its fall to `low`.
-struct Promise {
+/// The guarantees of a profile: seconds from a rise of load to `high`, and from its fall to `low`.
+struct Guarantee {
     high: f64,
     low: f64,
 }
 
-const DEFAULT: Promise = Promise { high: 20.0, low: 75.0 };
-const LAB: Promise = Promise { high: 9.0, low: 40.0 };
+const DEFAULT: Guarantee = Guarantee { high: 20.0, low: 75.0 };
+const LAB: Guarantee = Guarantee { high: 9.0, low: 40.0 };
 
 #[test]
-fn the_lab_demo_keeps_its_promises_on_real_cgroups() {
+fn the_lab_demo_meets_its_guarantees_on_real_cgroups() {
     match choose_host(false) {
-        (HostKind::Real, _) => judge(&play(&["--profile", "lab", "--seconds", "62"]), HostKind::Real, &LAB),
+        (HostKind::Real, _) => check(&run(&["--profile", "lab", "--seconds", "62"]), HostKind::Real, &LAB),
         (HostKind::Simulated, why) => {
             eprintln!(
-                "skipped: the_lab_demo_keeps_its_promises_on_real_cgroups needs root or a delegated subtree: {why}"
+                "skipped: the_lab_demo_meets_its_guarantees_on_real_cgroups needs root or a delegated subtree: {why}"
             );
         }
     }
 }
 
 #[test]
-fn the_lab_demo_keeps_its_promises_on_a_simulated_host() {
-    judge(&play(&["--profile", "lab", "--seconds", "62", "--simulated"]), HostKind::Simulated, &LAB);
+fn the_lab_demo_meets_its_guarantees_on_a_simulated_host() {
+    check(&run(&["--profile", "lab", "--seconds", "62", "--simulated"]), HostKind::Simulated, &LAB);
 }
 
 #[test]
-fn the_default_demo_keeps_its_promises_on_a_simulated_host() {
-    judge(&play(&["--seconds", "118", "--simulated"]), HostKind::Simulated, &DEFAULT);
+fn the_default_demo_meets_its_guarantees_on_a_simulated_host() {
+    check(&run(&["--seconds", "118", "--simulated"]), HostKind::Simulated, &DEFAULT);
 }
 
 #[test]
-fn an_interrupted_demo_ends_well_and_leaves_nothing() {
+fn an_interrupted_demo_succeeds_and_leaves_nothing_behind() {
     let temp = tempfile::tempdir().unwrap();
     let mut demo = Command::new(env!("CARGO_BIN_EXE_plimsoll-demo"))
         .args(["--plain", "--profile", "lab"])
@@ -69,50 +69,52 @@ fn an_interrupted_demo_ends_well_and_leaves_nothing() {
     }
 }
 
-fn play(flags: &[&str]) -> Vec<Event> {
+fn run(flags: &[&str]) -> Vec<Event> {
     let demo = Command::new(env!("CARGO_BIN_EXE_plimsoll-demo")).arg("--json").args(flags).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     assert!(demo.status.success(), "{err}");
     out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
-fn judge(events: &[Event], host: HostKind, promise: &Promise) {
-    let told = || {
+fn check(events: &[Event], host: HostKind, guarantee: &Guarantee) {
+    let output = || {
         events.iter().map(|event| format!("{}\n", serde_json::to_string(event).unwrap())).collect::<String>()
     };
     let rise = load(events, |cores| cores > 0.2);
     let fall = load(events, |cores| cores < 0.1);
-    let rise = rise.into_iter().next().unwrap_or_else(|| panic!("web's load never rose:\n{}", told()));
-    let fall =
-        fall.into_iter().find(|t| *t > rise).unwrap_or_else(|| panic!("web's load never fell:\n{}", told()));
+    let rise = rise.into_iter().next().unwrap_or_else(|| panic!("web's load never rose:\n{}", output()));
+    let fall = fall
+        .into_iter()
+        .find(|t| *t > rise)
+        .unwrap_or_else(|| panic!("web's load never fell:\n{}", output()));
     let high =
-        first(events, "web", Band::High, rise).unwrap_or_else(|| panic!("web was never high:\n{}", told()));
-    let low =
-        first(events, "web", Band::Low, fall).unwrap_or_else(|| panic!("web was not low again:\n{}", told()));
+        first(events, "web", Band::High, rise).unwrap_or_else(|| panic!("web was never high:\n{}", output()));
+    let low = first(events, "web", Band::Low, fall)
+        .unwrap_or_else(|| panic!("web was not low again:\n{}", output()));
     println!("{host:?}: high after {:.2} s, low after {:.2} s", high - rise, low - fall);
-    assert!(high - rise <= promise.high, "high only after {:.1} s:\n{}", high - rise, told());
-    assert!(low - fall <= promise.low, "low only after {:.1} s:\n{}", low - fall, told());
+    assert!(high - rise <= guarantee.high, "high only after {:.1} s:\n{}", high - rise, output());
+    assert!(low - fall <= guarantee.low, "low only after {:.1} s:\n{}", low - fall, output());
 
     let bands = band_labels(events);
     for idle in ["idle-1", "idle-2"] {
-        assert_eq!(bands[&(idle, Resource::Cpu)], [Band::Low], "{}", told());
-        assert_eq!(bands[&(idle, Resource::Memory)], [Band::Low], "{}", told());
+        assert_eq!(bands[&(idle, Resource::Cpu)], [Band::Low], "{}", output());
+        assert_eq!(bands[&(idle, Resource::Memory)], [Band::Low], "{}", output());
     }
-    assert!(bands[&("flapper", Resource::Cpu)].len() <= 2, "{}", told());
-    assert_eq!(bands[&("batch", Resource::Cpu)], [Band::High], "{}", told());
+    assert!(bands[&("flapper", Resource::Cpu)].len() <= 2, "{}", output());
+    assert_eq!(bands[&("batch", Resource::Cpu)], [Band::High], "{}", output());
     for (pod, basis) in [("batch", "limit"), ("requests-only", "request"), ("bare", "node")] {
-        assert_eq!(bases(events, pod), [basis], "{pod}:\n{}", told());
+        assert_eq!(bases(events, pod), [basis], "{pod}:\n{}", output());
     }
     match events.last().map(|event| &event.what) {
-        Some(What::End { host: said, writes }) => {
-            assert_eq!(*said, host);
-            assert!((8..=20).contains(writes), "{writes} writes:\n{}", told());
+        Some(What::End { host: reported, writes }) => {
+            assert_eq!(*reported, host);
+            assert!((8..=20).contains(writes), "{writes} writes:\n{}", output());
         }
         other => panic!("the last line is {other:?}"),
     }
 }
 
-/// When `web` changed what it does, to something that `wanted` picks.
+/// The times at which the load of `web` changed to a value that matches.
 fn load(events: &[Event], wanted: impl Fn(f64) -> bool) -> Vec<f64> {
     let changes = events.iter().filter_map(|event| match &event.what {
         What::Load { pod, cores: Some(cores), .. } if pod == "web" && wanted(*cores) => Some(event.t),

@@ -1,14 +1,14 @@
 /*
- * The floor under every reader of cgroup files: the system calls of one sweep and nothing around them. It parses
- * nothing, keeps nothing, and knows its files by heart.
+ * The minimum for every reader of cgroup files: the system calls of one sweep and nothing else. It parses nothing, stores
+ * nothing, and gets its list of files beforehand.
  *
- *   loop PLAN held    every descriptor is kept open, each read is one pread
- *   loop PLAN same    what the agent opens in passing is opened in passing here too: openat, pread, close
+ *   loop PLAN held    every descriptor is held open, each read is one pread
+ *   loop PLAN same    files that the agent opens for each read are opened here too: openat, pread, close
  *
- * PLAN has a line "D <directory>" for each directory, followed by a line "F <every> <offset> <phase> <kept> <name>" for
+ * PLAN has a line "D <directory>" for each directory, followed by a line "F <every> <offset> <phase> <held> <name>" for
  * each file in it: due in sweep n when (n + phase) % every == offset. Each line "<first> <sweeps>" on standard input is
- * answered by "<cpu ns> <wall ns> <preads> <read calls by the kernel's count, or -1>" for sweeps first, first + 1, ...
- * Ends with standard input.
+ * answered by "<cpu ns> <wall ns> <preads> <read calls as counted by the kernel, or -1>" for sweeps first, first + 1, ...
+ * Exits at the end of standard input.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 struct file {
-    int fd;        /* -1: opened in passing */
+    int fd;        /* -1: opened for each read */
     int directory; /* of those */
     unsigned every, offset, phase;
     char name[32];
@@ -55,7 +55,7 @@ static long long counted(void) {
 
 static void load(const char *path, int hold_all) {
     char line[4352], directory[4096] = "", whole[4352];
-    int directory_fd = -1, kept;
+    int directory_fd = -1, held;
     FILE *plan = fopen(path, "r");
     if (!plan) fail(path);
     while (fgets(line, sizeof line, plan)) {
@@ -70,12 +70,12 @@ static void load(const char *path, int hold_all) {
             if (!files) fail("realloc");
         }
         struct file *file = &files[count++];
-        if (sscanf(line, "F %u %u %u %d %31s", &file->every, &file->offset, &file->phase, &kept, file->name) != 5) {
+        if (sscanf(line, "F %u %u %u %d %31s", &file->every, &file->offset, &file->phase, &held, file->name) != 5) {
             fprintf(stderr, "not a line of a plan: %s", line);
             exit(1);
         }
         file->fd = -1;
-        if (hold_all || kept) {
+        if (hold_all || held) {
             snprintf(whole, sizeof whole, "%s/%s", directory, file->name);
             file->fd = open(whole, O_RDONLY | O_CLOEXEC);
             if (file->fd < 0) fail(whole);

@@ -1,45 +1,45 @@
-//! `make bench`: what the agent costs, always beside something else in the same run.
+//! `make bench`: the cost of the agent, always compared with something else in the same run.
 //!
 //! ```text
-//!   ground      real cgroups of our own (or plain files, and it says so)
-//!   plan        what a sweep reads
-//!   contenders  the agent's Host, loop.c, cgroups-rs, std::fs
+//!   cgroups     real cgroups of our own, or plain files if it cannot create any
+//!   plan        the files that a sweep reads
+//!   readers     the agent's Host, loop.c, cgroups-rs, std::fs
 //!   sweep       1. one sweep, per container
 //!   resident    2. the agent as a process
 //!   pure        3. the core without files
 //! ```
 //!
-//! Prints tables with the targets of DESIGN section 9, and whether each is met. Asserts no time, since machines differ;
-//! it fails only where something could not be measured. Needs root for real cgroups and `cc` for the C loop. What it
-//! makes it removes, also after Ctrl-C; what a killed run left, the next one removes.
+//! Prints tables with the targets of DESIGN section 10, and whether each is met. Asserts no time, because machines differ; it
+//! fails only if something cannot be measured. Needs root for real cgroups and `cc` for the C loop. It removes what it
+//! created, also after Ctrl-C; the next run removes what a killed run left.
 
-#![allow(clippy::print_stdout)] // printing is what it is for
+#![allow(clippy::print_stdout)] // it reports on stdout
 
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use interrupt::Brood;
+use interrupt::ChildProcesses;
 
-mod contenders;
-mod figures;
-mod ground;
+mod cgroups;
+mod cost;
 mod interrupt;
 mod plan;
-mod print;
 mod pure;
+mod readers;
 mod resident;
-#[path = "../spread.rs"]
-mod spread;
+#[path = "../summary.rs"]
+mod summary;
 mod sweep;
+mod table;
 
 /// Measures what the agent costs.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Rounds in which the contenders take turns
+    /// Number of rounds; in each, the readers take turns
     #[arg(long, default_value_t = 15)]
     rounds: usize,
 
-    /// How long the agent is watched as a process, in seconds, twice
+    /// How long the agent is measured as a process, in seconds, twice
     #[arg(long, env = "PLIMSOLL_BENCH_SECONDS", default_value_t = 60)]
     seconds: u64,
 
@@ -47,11 +47,11 @@ struct Args {
     #[arg(long, value_enum)]
     only: Option<Part>,
 
-    /// Be the loop that the agent is measured beside
+    /// Run as the loop that the agent is compared with
     #[arg(long, hide = true)]
     library_loop: bool,
 
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -64,7 +64,7 @@ enum Part {
     Resident,
     /// The core without files
     Pure,
-    /// The agent's sweep and nothing else, to put a profiler on: as many rotas as there are rounds
+    /// The agent's sweep and nothing else, for a profiler: ten sweeps per round
     Alone,
 }
 
@@ -73,18 +73,18 @@ fn main() -> anyhow::Result<()> {
     if args.library_loop {
         return resident::library_loop();
     }
-    let brood = Brood::guarded()?;
+    let children = ChildProcesses::guarded()?;
     if args.only == Some(Part::Alone) {
         return sweep::alone(args.rounds);
     }
-    let wanted = |part| args.only.is_none_or(|only| only == part);
-    if wanted(Part::Sweep) {
+    let is_selected = |part| args.only.is_none_or(|only| only == part);
+    if is_selected(Part::Sweep) {
         sweep::run(args.rounds.max(1))?;
     }
-    if wanted(Part::Resident) {
-        resident::run(&std::env::current_exe()?, Duration::from_secs(args.seconds.max(1)), &brood)?;
+    if is_selected(Part::Resident) {
+        resident::run(&std::env::current_exe()?, Duration::from_secs(args.seconds.max(1)), &children)?;
     }
-    if wanted(Part::Pure) {
+    if is_selected(Part::Pure) {
         pure::run(args.rounds.max(1))?;
     }
     Ok(())

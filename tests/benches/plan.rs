@@ -1,42 +1,42 @@
-//! What a sweep of the agent reads, written down a second time: the list that the other contenders follow.
+//! The files that a sweep of the agent reads, stated a second time, for the other readers.
 //!
-//! Must say the same as the agent's `host/slot.rs` does. That it does is measured in each run: the kernel counts the read
-//! calls of both, and the table shows the counts side by side.
+//! Must be the same as in the agent's `host/cgroup.rs`. Each run verifies it: the kernel counts the read calls of both, and
+//! the table shows the counts side by side.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::ground::{Cgroup, Ground, Kind};
+use crate::cgroups::{Cgroup, CgroupTree, Kind};
 
-/// After so many sweeps the rota begins again.
-pub(crate) const ROTA: u32 = 10;
+/// After this many sweeps every file was read as often as it is due.
+pub(crate) const CYCLE: u32 = 10;
 
-const DETAIL: Turn = Turn { every: 5, offset: 0 };
-const LIMITS: Turn = Turn { every: 10, offset: 2 };
-const ALWAYS: Turn = Turn { every: 1, offset: 0 };
+const DETAIL: Schedule = Schedule { every: 5, offset: 0 };
+const LIMITS: Schedule = Schedule { every: 10, offset: 2 };
+const ALWAYS: Schedule = Schedule { every: 1, offset: 0 };
 
-/// In which sweeps: those where `(sweep + phase) % every == offset`.
+/// Due in the sweeps where `(sweep + phase) % every == offset`.
 #[derive(Debug, Clone, Copy)]
-struct Turn {
+struct Schedule {
     every: u32,
     offset: u32,
 }
 
 /// One file of one cgroup.
 #[derive(Debug)]
-pub(crate) struct Due {
-    turn: Turn,
+pub(crate) struct PlannedFile {
+    schedule: Schedule,
     phase: u32,
-    /// Whether the agent keeps it open.
-    kept: bool,
+    /// Whether the agent holds it open.
+    held: bool,
     directory: PathBuf,
     name: &'static str,
 }
 
-impl Due {
+impl PlannedFile {
     /// Whether it is read in this sweep.
     pub(crate) fn is_due(&self, sweep: u32) -> bool {
-        (sweep + self.phase) % self.turn.every == self.turn.offset
+        (sweep + self.phase) % self.schedule.every == self.schedule.offset
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -44,16 +44,16 @@ impl Due {
     }
 }
 
-/// Every file that the agent reads of `ground`, in the order of its cgroups.
-pub(crate) fn of(ground: &Ground) -> Vec<Due> {
+/// Every file that the agent reads of `tree`, in the order of its cgroups.
+pub(crate) fn of(tree: &CgroupTree) -> Vec<PlannedFile> {
     let mut plan = Vec::new();
-    for (place, cgroup) in (1..).zip(&ground.cgroups) {
-        for (controller, name, turn, kept) in files(ground.kind, cgroup) {
-            plan.push(Due {
-                turn,
-                phase: place,
-                kept,
-                directory: ground.directory(cgroup, controller),
+    for (number, cgroup) in (1..).zip(&tree.cgroups) {
+        for (controller, name, schedule, held) in files(tree.kind, cgroup) {
+            plan.push(PlannedFile {
+                schedule,
+                phase: number,
+                held,
+                directory: tree.directory(cgroup, controller),
                 name,
             });
         }
@@ -61,21 +61,22 @@ pub(crate) fn of(ground: &Ground) -> Vec<Due> {
     plan
 }
 
-/// As `loop.c` reads it.
-pub(crate) fn as_text(plan: &[Due]) -> String {
+/// In the format of `loop.c`.
+pub(crate) fn as_text(plan: &[PlannedFile]) -> String {
     let mut text = String::new();
     let mut last = None;
-    for Due { turn, phase, kept, directory, name } in plan {
+    for PlannedFile { schedule, phase, held, directory, name } in plan {
         if last != Some(directory) {
             let _ = writeln!(text, "D {}", directory.display());
             last = Some(directory);
         }
-        let _ = writeln!(text, "F {} {} {phase} {} {name}", turn.every, turn.offset, i32::from(*kept));
+        let _ =
+            writeln!(text, "F {} {} {phase} {} {name}", schedule.every, schedule.offset, i32::from(*held));
     }
     text
 }
 
-type File = (&'static str, &'static str, Turn, bool);
+type File = (&'static str, &'static str, Schedule, bool);
 
 fn files(kind: Kind, cgroup: &Cgroup) -> Vec<File> {
     let mut files: Vec<File> = match kind {
@@ -90,7 +91,7 @@ fn files(kind: Kind, cgroup: &Cgroup) -> Vec<File> {
     if kind == Kind::V1 && cgroup.limited {
         files.push(("cpu", "cpu.cfs_period_us", LIMITS, false));
     }
-    // A pod without a limit of its own is looked at for one, no more.
+    // For a pod without a limit of its own only the limits are read.
     if cgroup.container || cgroup.limited {
         files.extend_from_slice(match kind {
             Kind::V1 => &[
@@ -111,7 +112,7 @@ fn files(kind: Kind, cgroup: &Cgroup) -> Vec<File> {
             ],
         });
     }
-    // By directory, so that the plan names each once.
+    // By directory, so that each is listed once in the plan.
     files.sort_by_key(|(controller, ..)| *controller);
     files
 }

@@ -1,20 +1,18 @@
-//! What the pure core costs: a reading taken in, the bands brought up to date, the metrics written.
+//! The cost of the pure core: adding a reading, updating the bands, writing the metrics.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use plimsoll_agent::book::{Book, WithoutRoster};
 use plimsoll_agent::profile::Profile;
-use plimsoll_agent::sample::{
-    CpuCounters, Inode, MemoryDetail, Moment, NodeCapacity, Read, Reading, Target, Throttling,
-};
+use plimsoll_agent::sample::{CpuCounters, Inode, MemoryDetail, Read, Reading, Target, Throttling};
 use plimsoll_agent::series;
-use plimsoll_contract::report::MemoryEvents;
+use plimsoll_agent::state::{NodeState, WithoutRoster};
+use plimsoll_contract::report::{Capacity, MemoryEvents};
 use plimsoll_contract::roster::{Answer, Bands, ContainerKind, RosterContainer, RosterPod};
-use plimsoll_contract::{Bytes, ContainerId, Cores, Limit, PodUid};
+use plimsoll_contract::{Bytes, ContainerId, Cores, Limit, Moment, PodUid};
 
-use crate::spread::Spread;
+use crate::summary::Summary;
 
 const PODS: u64 = 110;
 const CONTAINERS: usize = 220;
@@ -23,44 +21,44 @@ const SWEEPS: u64 = 200;
 /// Measures and prints.
 pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     let targets = targets()?;
-    let mut book = Book::new(Profile::standard(), WithoutRoster::Unknown);
-    book.set_node(&NodeCapacity { cpus: Cores(4.0), memory: Bytes(16 << 30) });
-    book.apply_roster(&roster(&targets), Moment::default(), Timestamp::UNIX_EPOCH);
-    let (mut observing, mut settling, mut writing, mut length) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut state = NodeState::new(Profile::standard(), WithoutRoster::Unknown);
+    state.set_capacity(Capacity { cores: Cores(4.0), bytes: Bytes(16 << 30) });
+    state.apply_roster(&roster(&targets), Moment::default());
+    let (mut observing, mut classifying, mut writing, mut length) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let mut sweep = 0;
     for _ in 0..=rounds {
-        let (mut observe, mut settle) = (Duration::ZERO, Duration::ZERO);
+        let (mut observe, mut classify) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..SWEEPS {
             sweep += 1;
-            let began = Instant::now();
-            for (place, target) in targets.iter().enumerate() {
-                book.observe(target, &reading(sweep, place));
+            let start = Instant::now();
+            for (index, target) in targets.iter().enumerate() {
+                state.observe(target, &reading(sweep, index));
             }
-            observe += began.elapsed();
-            let began = Instant::now();
+            observe += start.elapsed();
+            let start = Instant::now();
             let now = Moment(Duration::from_secs(sweep));
-            black_box(book.settle(now, Timestamp::UNIX_EPOCH));
-            black_box(book.urgent(now));
-            settle += began.elapsed();
+            black_box(state.classify(now, Timestamp::UNIX_EPOCH));
+            black_box(state.urgent_pods(now));
+            classify += start.elapsed();
         }
-        let began = Instant::now();
+        let start = Instant::now();
         let mut text = String::new();
-        series::write(&mut text, &book);
-        writing.push(began.elapsed().as_secs_f64() * 1e6);
+        series::write(&mut text, &state);
+        writing.push(start.elapsed().as_secs_f64() * 1e6);
         length = black_box(text).len();
         let each = |time: Duration| time.as_secs_f64() * 1e9 / (SWEEPS as f64 * CONTAINERS as f64);
         observing.push(each(observe));
-        settling.push(each(settle));
+        classifying.push(each(classify));
     }
     println!(
         "\n3. The pure core: {CONTAINERS} containers in {PODS} pods, {rounds} rounds of {SWEEPS} sweeps, no file read\n"
     );
-    // The first round warms up.
+    // The first round is the warm-up.
     let text = |times: &[f64], digits| {
-        Spread::of(times[1..].iter().copied()).map_or("-".into(), |spread| spread.text(digits))
+        Summary::of(times[1..].iter().copied()).map_or("-".into(), |summary| summary.text(digits))
     };
-    println!("   Book::observe, ns per container and sweep            {}", text(&observing, 0));
-    println!("   Book::settle and urgent, ns per container and sweep  {}", text(&settling, 0));
+    println!("   NodeState::observe, ns per container and sweep       {}", text(&observing, 0));
+    println!("   classify and urgent_pods, ns per container and sweep {}", text(&classifying, 0));
     println!("   /metrics of all pods ({} KiB), us per scrape        {}", length >> 10, text(&writing, 0));
     Ok(())
 }
@@ -77,7 +75,7 @@ fn targets() -> anyhow::Result<Vec<Target>> {
     Ok(targets)
 }
 
-/// The first container of each pod is the application's, the other the pause container, which is in no roster.
+/// The first container of each pod is the application, the other one the pause container, which is in no roster.
 fn roster(targets: &[Target]) -> Answer {
     let pod = |(number, target): (usize, &Target)| RosterPod {
         uid: target.pod.clone(),
@@ -85,16 +83,16 @@ fn roster(targets: &[Target]) -> Answer {
         name: format!("web-{number}"),
         managed: false,
         bands: Bands::default(),
-        containers: target.container.iter().map(listed).collect(),
+        containers: target.container.iter().map(roster_container).collect(),
     };
     Answer {
         roster_version: 1,
         roster: targets.iter().step_by(2).enumerate().map(pod).collect(),
-        refused: Vec::new(),
+        rejected: Vec::new(),
     }
 }
 
-fn listed(id: &ContainerId) -> RosterContainer {
+fn roster_container(id: &ContainerId) -> RosterContainer {
     let (cpu_request, memory_request) = (Some(Cores(0.1)), Some(Bytes(64 << 20)));
     RosterContainer {
         id: id.clone(),
@@ -106,17 +104,17 @@ fn listed(id: &ContainerId) -> RosterContainer {
     }
 }
 
-/// A steady load of a third of a core, in the agent's own rhythm of reading.
-fn reading(sweep: u64, place: usize) -> Reading {
-    let turn = sweep + place as u64;
+/// A constant load of a third of a core; each value is due as often as the agent reads it.
+fn reading(sweep: u64, index: usize) -> Reading {
+    let phase = sweep + index as u64;
     fn due<T>(due: bool, value: T) -> Read<T> {
         if due { Read::Value(value) } else { Read::NotDue }
     }
-    let (detail, limits) = (turn.is_multiple_of(5), turn % 10 == 2);
+    let (detail, limits) = (phase.is_multiple_of(5), phase % 10 == 2);
     let throttling = Some(Throttling { periods: sweep * 10, throttled: sweep });
     Reading {
         at: Moment(Duration::from_secs(sweep)),
-        inode: Inode { device: 1, number: place as u64 },
+        inode: Inode { device: 1, number: index as u64 },
         cpu: Read::Value(CpuCounters { usage: Duration::from_millis(sweep * 333), throttling }),
         cpu_limit: due(limits, Limit::Of(Cores(0.5))),
         cpu_pressure: due(detail, 1.5),

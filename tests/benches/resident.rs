@@ -1,7 +1,7 @@
-//! What the agent costs as a process: 110 pods, a sweep a second, beside a minimal loop over `cgroups-rs` that does so too.
+//! The cost of the agent as a process: 110 pods, one sweep a second, compared with a minimal loop over `cgroups-rs`.
 //!
-//! Both run at the same time over the same cgroups, so that they meet the same machine. The agent is the release binary,
-//! started as a DaemonSet would start it, without an aggregator.
+//! Both run at the same time over the same cgroups, so that other load affects both. The agent is the release binary, started
+//! as a DaemonSet starts it, without an aggregator.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,43 +14,42 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use plimsoll_agent::clock::Ticks;
-use plimsoll_demo::held::HeldAddress;
+use plimsoll_demo::reserved::ReservedAddress;
 use procfs::process::Process;
 
-use crate::contenders::Library;
-use crate::ground::{Ground, Kind};
-use crate::interrupt::Brood;
-use crate::print::{Row, table, verdict};
+use crate::cgroups::{CgroupTree, Kind};
+use crate::interrupt::ChildProcesses;
+use crate::readers::Library;
+use crate::table::{Row, print_rows, print_target};
 
 const PODS: usize = 110;
 const PERIOD: Duration = Duration::from_secs(1);
 /// Longer than the agent's own warm-up of 10 s.
 const WARM_UP: Duration = Duration::from_secs(12);
-const MOST_MILLICORES: f64 = 5.0;
-const MOST_MIB: f64 = 15.0;
+const MAX_MILLICORES: f64 = 5.0;
+const MAX_MIB: f64 = 15.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// A process beside us, ended with this value.
+/// A child process, killed when this is dropped.
 struct Resident {
     name: &'static str,
     child: Child,
-    /// Its memory cgroup.
-    cell: Option<PathBuf>,
-    brood: Brood,
+    memory_cgroup: Option<PathBuf>,
+    children: ChildProcesses,
 }
 
-/// What a process has used at some point.
+/// The CPU time of a process at some point.
 struct Snapshot {
     at: Instant,
-    /// By the scheduler's account, in nanoseconds.
+    /// Nanoseconds, from the scheduler's statistics.
     cpu: u64,
-    /// In ticks; coarse, but the only account of who used it.
+    /// In ticks: coarse, but the only numbers that tell user from system time.
     user: u64,
     system: u64,
 }
 
-/// Measures for `window`, once left alone and once scraped.
-pub(crate) fn run(this: &Path, window: Duration, brood: &Brood) -> anyhow::Result<()> {
+/// Measures for `window`, once without and once with scrapes.
+pub(crate) fn run(this: &Path, window: Duration, children: &ChildProcesses) -> anyhow::Result<()> {
     let agent = this.parent().and_then(Path::parent).map(|target| target.join("plimsoll-agent"));
     let Some(agent) = agent.filter(|agent| agent.exists()) else {
         println!(
@@ -58,20 +57,16 @@ pub(crate) fn run(this: &Path, window: Duration, brood: &Brood) -> anyhow::Resul
         );
         return Ok(());
     };
-    let ground = Ground::make(PODS)?;
-    println!(
-        "\n2. The agent as a process, {PODS} pods, {} s period: {}",
-        PERIOD.as_secs(),
-        ground.describe()
-    );
+    let tree = CgroupTree::create(PODS)?;
+    println!("\n2. The agent as a process, {PODS} pods, {} s period: {}", PERIOD.as_secs(), tree.describe());
     println!(
         "   both processes at the same time, {} s each after {} s of warm-up\n",
         window.as_secs(),
         WARM_UP.as_secs()
     );
-    let held = HeldAddress::any().context("no free port for the agent")?;
-    let listen = held.address();
-    let residents = [start_agent(&agent, &ground, listen, brood)?, start_library(this, &ground, brood)?];
+    let reserved = ReservedAddress::any().context("no free port for the agent")?;
+    let listen = reserved.address();
+    let residents = [start_agent(&agent, &tree, listen, children)?, start_library(this, &tree, children)?];
     thread::sleep(WARM_UP);
     let mut rows =
         vec![Row::from(["", "mcores", "user", "system", "RSS MiB", "peak", "descriptors", "charged MiB"])];
@@ -81,28 +76,33 @@ pub(crate) fn run(this: &Path, window: Duration, brood: &Brood) -> anyhow::Resul
     };
     let quiet = measure(&residents, &mut rows, "", wait)?;
     let scraped = measure(&residents[..1], &mut rows, ", scraped every 15 s", || scrape_for(window, listen))?;
-    table(&rows);
-    println!("   (charged: to its memory cgroup, with page cache and the kernel's buffers for open files)\n");
-    let target = format!("at most {MOST_MILLICORES}");
-    verdict("agent, mcores", &format!("{:.2}", quiet.0), quiet.0 <= MOST_MILLICORES, &target);
-    verdict("agent, mcores, scraped", &format!("{:.2}", scraped.0), scraped.0 <= MOST_MILLICORES, &target);
-    verdict(
+    print_rows(&rows);
+    println!("   (charged: to its memory cgroup, including page cache and kernel memory of open files)\n");
+    let target = format!("at most {MAX_MILLICORES}");
+    print_target("agent, mcores", &format!("{:.2}", quiet.0), quiet.0 <= MAX_MILLICORES, &target);
+    print_target(
+        "agent, mcores, scraped",
+        &format!("{:.2}", scraped.0),
+        scraped.0 <= MAX_MILLICORES,
+        &target,
+    );
+    print_target(
         "agent, RSS MiB (peak)",
         &format!("{:.1}", scraped.1),
-        scraped.1 <= MOST_MIB,
-        &format!("at most {MOST_MIB}"),
+        scraped.1 <= MAX_MIB,
+        &format!("at most {MAX_MIB}"),
     );
-    if ground.kind == Kind::Simulated {
-        println!("   (of plain files: the targets are set for real cgroups)");
+    if tree.kind == Kind::Simulated {
+        println!("   (with plain files: the targets are for real cgroups)");
     }
     Ok(())
 }
 
-/// Adds a row for each, and answers with millicores and peak MiB of the first.
+/// Adds a row for each; returns millicores and peak MiB of the first.
 fn measure(
     residents: &[Resident],
     rows: &mut Vec<Row>,
-    how: &str,
+    suffix: &str,
     meanwhile: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<(f64, f64)> {
     let before: Vec<Snapshot> = residents.iter().map(Resident::snapshot).collect::<Result<_, _>>()?;
@@ -118,7 +118,7 @@ fn measure(
         let peak = mib(status.vmhwm);
         first.get_or_insert((millicores, peak));
         rows.push(Row::from([
-            format!("{}{how}", resident.name),
+            format!("{}{suffix}", resident.name),
             format!("{millicores:.2}"),
             format!("{:.2}", (after.user - before.user) as f64 * per_tick),
             format!("{:.2}", (after.system - before.system) as f64 * per_tick),
@@ -128,21 +128,21 @@ fn measure(
             resident.charged().map_or("-".into(), |bytes| format!("{:.1}", bytes as f64 / MIB)),
         ]));
     }
-    first.context("nobody was measured")
+    first.context("there is nothing to measure")
 }
 
 impl Resident {
     fn start(
         name: &'static str,
         command: &mut Command,
-        cell: Option<PathBuf>,
-        brood: &Brood,
+        memory_cgroup: Option<PathBuf>,
+        children: &ChildProcesses,
     ) -> anyhow::Result<Resident> {
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        brood.add(child.id());
-        let resident = Resident { name, child, cell, brood: brood.clone() };
-        if let Some(cell) = &resident.cell {
-            fs::write(cell.join("cgroup.procs"), resident.child.id().to_string())?;
+        children.add(child.id());
+        let resident = Resident { name, child, memory_cgroup, children: children.clone() };
+        if let Some(cgroup) = &resident.memory_cgroup {
+            fs::write(cgroup.join("cgroup.procs"), resident.child.id().to_string())?;
         }
         Ok(resident)
     }
@@ -164,33 +164,33 @@ impl Resident {
     }
 
     fn charged(&self) -> Option<u64> {
-        let cell = self.cell.as_ref()?;
+        let cgroup = self.memory_cgroup.as_ref()?;
         let text = ["memory.usage_in_bytes", "memory.current"]
             .iter()
-            .find_map(|name| fs::read_to_string(cell.join(name)).ok());
+            .find_map(|name| fs::read_to_string(cgroup.join(name)).ok());
         text?.trim().parse().ok()
     }
 }
 
 impl Drop for Resident {
     fn drop(&mut self) {
-        // Gone already, if it ended early.
+        // It has exited already if it failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.brood.remove(self.child.id());
+        self.children.remove(self.child.id());
     }
 }
 
 fn start_agent(
     binary: &Path,
-    ground: &Ground,
+    tree: &CgroupTree,
     listen: SocketAddr,
-    brood: &Brood,
+    children: &ChildProcesses,
 ) -> anyhow::Result<Resident> {
     let mut command = Command::new(binary);
-    command.arg("--host-root").arg(&ground.host_root).args([
+    command.arg("--host-root").arg(&tree.host_root).args([
         "--kubepods",
-        &ground.kubepods,
+        &tree.kubepods,
         "--node-name",
         "bench",
     ]);
@@ -198,20 +198,21 @@ fn start_agent(
         .args(["--listen", &listen.to_string(), "--period", "1s", "--log-filter", "warn"])
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    Resident::start("plimsoll-agent", &mut command, ground.cell("agent"), brood)
+    Resident::start("plimsoll-agent", &mut command, tree.memory_cgroup("agent"), children)
 }
 
-fn start_library(this: &Path, ground: &Ground, brood: &Brood) -> anyhow::Result<Resident> {
+fn start_library(this: &Path, tree: &CgroupTree, children: &ChildProcesses) -> anyhow::Result<Resident> {
     let mut command = Command::new(this);
     command.arg("--library-loop").stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut resident = Resident::start("cgroups-rs loop", &mut command, ground.cell("library"), brood)?;
-    // It ends with its input, which the child's handle keeps open.
+    let mut resident =
+        Resident::start("cgroups-rs loop", &mut command, tree.memory_cgroup("library"), children)?;
+    // It exits at the end of its input, which the child's handle keeps open.
     let input = resident.child.stdin.as_mut().context("no pipe to the loop")?;
-    writeln!(input, "{}", serde_json::to_string(ground)?)?;
+    writeln!(input, "{}", serde_json::to_string(tree)?)?;
     Ok(resident)
 }
 
-/// The other process: reads everything each second and makes rates of it; no discovery, no bands, no server.
+/// The other process: reads everything once a second and computes rates; no discovery, no bands, no server.
 pub(crate) fn library_loop() -> anyhow::Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
@@ -223,12 +224,12 @@ pub(crate) fn library_loop() -> anyhow::Result<()> {
     let mut ticks = Ticks::every(PERIOD);
     let mut known: BTreeMap<usize, ([u64; 4], Instant, f64)> = BTreeMap::new();
     for sweep in 0.. {
-        library.sweep(sweep, |place, values| {
+        library.sweep(sweep, |index, values| {
             let now = Instant::now();
-            let rate = known.get(&place).map_or(0.0, |(before, at, _)| {
+            let rate = known.get(&index).map_or(0.0, |(before, at, _)| {
                 values[0].saturating_sub(before[0]) as f64 / now.duration_since(*at).as_secs_f64()
             });
-            known.insert(place, (values, now, rate));
+            known.insert(index, (values, now, rate));
         });
         ticks.wait();
     }
@@ -244,9 +245,9 @@ fn scrape_for(window: Duration, address: SocketAddr) -> anyhow::Result<()> {
         }
         let mut connection = TcpStream::connect(address).context("the agent does not listen")?;
         connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "the agent answers {:?}", answer.lines().next());
+        let mut response = String::new();
+        connection.read_to_string(&mut response)?;
+        ensure!(response.starts_with("HTTP/1.1 200"), "the agent answers {:?}", response.lines().next());
         thread::sleep(left.min(Duration::from_secs(15)));
     }
 }

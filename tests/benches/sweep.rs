@@ -1,19 +1,19 @@
-//! What one sweep costs, per container: ours beside the floor (C), the library and the standard way.
+//! The cost of one sweep, per container: ours compared with the minimum (C), a library and the standard library.
 //!
-//! Contenders take turns within each round, so that whatever else the machine does befalls all of them; what counts is
-//! the ratio within a round. A round is a whole rota of ten sweeps, in which every file had its turn.
+//! Readers take turns within each round, so that other load on the machine affects all of them; what counts is the ratio
+//! within a round. A round has ten sweeps, in which every file was due.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::contenders::{Contender, Library, Native, Ours, Standard};
-use crate::figures::Cost;
-use crate::ground::{self, Ground, Kind};
+use crate::cgroups::{self, CgroupTree, Kind};
+use crate::cost::Cost;
 use crate::plan;
-use crate::print::{Row, table, verdict};
-use crate::spread::Spread;
+use crate::readers::{Library, Native, Ours, Reader, Standard};
+use crate::summary::Summary;
+use crate::table::{Row, print_rows, print_target};
 
 /// 500 containers.
 const PODS: usize = 250;
@@ -24,124 +24,128 @@ const SAME: &str = "C, the same system calls";
 const LIBRARY: &str = "cgroups-rs: cpu(), cpuacct(), memory_stat()";
 const STANDARD: &str = "std::fs::read_to_string, same files";
 
-struct Lane {
+struct Measured {
     name: &'static str,
-    contender: Box<dyn Contender>,
+    reader: Box<dyn Reader>,
     costs: Vec<Cost>,
 }
 
 /// Measures and prints.
 pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
-    let ground = Ground::make(PODS)?;
-    if let Some(because) = &ground.because {
-        println!("real cgroups: skipped, {because} (root may make them)");
+    let tree = CgroupTree::create(PODS)?;
+    if let Some(because) = &tree.because {
+        println!("real cgroups: skipped, {because} (root may create them)");
     }
-    let (mut lanes, _directory) = line_up(&ground)?;
-    for lane in &mut lanes {
-        lane.contender.sweep(0, plan::ROTA).with_context(|| format!("warming up: {}", lane.name))?;
+    let (mut readers, _directory) = start_readers(&tree)?;
+    for measured in &mut readers {
+        measured.reader.sweep(0, plan::CYCLE).with_context(|| format!("warming up: {}", measured.name))?;
     }
     for _ in 0..rounds {
-        for lane in &mut lanes {
-            let cost = lane.contender.sweep(0, plan::ROTA).with_context(|| lane.name.to_owned())?;
-            lane.costs.push(cost);
+        for measured in &mut readers {
+            let cost = measured.reader.sweep(0, plan::CYCLE).with_context(|| measured.name.to_owned())?;
+            measured.costs.push(cost);
         }
     }
-    println!("\n1. One sweep: {}", ground.describe());
-    println!("   {rounds} rounds, {} sweeps each, taking turns; median (min to max)\n", plan::ROTA);
-    report(&lanes, ground.containers());
-    judge(&lanes, ground.kind);
-    discovery(&ground)
+    println!("\n1. One sweep: {}", tree.describe());
+    println!("   {rounds} rounds, {} sweeps each, taking turns; median (min to max)\n", plan::CYCLE);
+    report(&readers, tree.containers());
+    print_targets(&readers, tree.kind);
+    discovery(&tree)
 }
 
-/// Sweeps, and prints nothing.
+/// Sweeps without printing anything.
 pub(crate) fn alone(rounds: usize) -> anyhow::Result<()> {
-    let ground = Ground::make(PODS)?;
-    let mut ours = Ours::open(&ground)?;
-    (0..rounds).try_for_each(|_| ours.sweep(0, plan::ROTA).map(drop))
+    let tree = CgroupTree::create(PODS)?;
+    let mut ours = Ours::open(&tree)?;
+    (0..rounds).try_for_each(|_| ours.sweep(0, plan::CYCLE).map(drop))
 }
 
-fn line_up(ground: &Ground) -> anyhow::Result<(Vec<Lane>, TempDir)> {
-    let directory = ground::scratch(false)?;
-    let lane = |name, contender| Lane { name, contender, costs: Vec::new() };
-    let mut lanes = vec![lane(OURS, Box::new(Ours::open(ground)?) as Box<dyn Contender>)];
+fn start_readers(tree: &CgroupTree) -> anyhow::Result<(Vec<Measured>, TempDir)> {
+    let directory = cgroups::temporary_directory(false)?;
+    let measured = |name, reader| Measured { name, reader, costs: Vec::new() };
+    let mut readers = vec![measured(OURS, Box::new(Ours::open(tree)?) as Box<dyn Reader>)];
     match Native::compile(directory.path()) {
         Ok(()) => {
-            for (name, how) in [(HELD, "held"), (SAME, "same")] {
-                lanes.push(lane(name, Box::new(Native::start(directory.path(), &plan::of(ground), how)?)));
+            for (name, mode) in [(HELD, "held"), (SAME, "same")] {
+                readers
+                    .push(measured(name, Box::new(Native::start(directory.path(), &plan::of(tree), mode)?)));
             }
         }
         Err(error) => println!("C loop: skipped, {error:#}"),
     }
-    lanes.push(lane(LIBRARY, Box::new(Library::load(ground))));
-    lanes.push(lane(STANDARD, Box::new(Standard::new(plan::of(ground)))));
-    Ok((lanes, directory))
+    readers.push(measured(LIBRARY, Box::new(Library::load(tree))));
+    readers.push(measured(STANDARD, Box::new(Standard::new(plan::of(tree)))));
+    Ok((readers, directory))
 }
 
-fn report(lanes: &[Lane], containers: usize) {
-    let micros = |time: Duration| time.as_secs_f64() * 1e6 / (f64::from(plan::ROTA) * containers as f64);
+fn report(readers: &[Measured], containers: usize) {
+    let micros = |time: Duration| time.as_secs_f64() * 1e6 / (f64::from(plan::CYCLE) * containers as f64);
     let mut rows =
         vec![Row::from(["", "CPU, us per container", "wall, us", "of ours, CPU", "read calls per sweep"])];
-    for lane in lanes {
-        let text = |spread: Option<Spread>, digits| spread.map_or("-".into(), |spread| spread.text(digits));
-        let reads = lane.costs.iter().filter_map(|cost| cost.reads).min();
+    for measured in readers {
+        let text =
+            |summary: Option<Summary>, digits| summary.map_or("-".into(), |summary| summary.text(digits));
+        let reads = measured.costs.iter().filter_map(|cost| cost.reads).min();
         rows.push(Row::from([
-            lane.name.to_owned(),
-            text(Spread::of(lane.costs.iter().map(|cost| micros(cost.cpu))), 2),
-            text(Spread::of(lane.costs.iter().map(|cost| micros(cost.wall))), 2),
-            text(Spread::of(ratios(&lane.costs, &lanes[0].costs)), 2),
-            reads.map_or("-".into(), |reads| format!("{:.1}", reads as f64 / f64::from(plan::ROTA))),
+            measured.name.to_owned(),
+            text(Summary::of(measured.costs.iter().map(|cost| micros(cost.cpu))), 2),
+            text(Summary::of(measured.costs.iter().map(|cost| micros(cost.wall))), 2),
+            text(Summary::of(ratios(&measured.costs, &readers[0].costs)), 2),
+            reads.map_or("-".into(), |reads| format!("{:.1}", reads as f64 / f64::from(plan::CYCLE))),
         ]));
     }
-    table(&rows);
+    print_rows(&rows);
 }
 
-fn judge(lanes: &[Lane], kind: Kind) {
-    let costs = |name| lanes.iter().find(|lane| lane.name == name).map(|lane| lane.costs.as_slice());
+fn print_targets(readers: &[Measured], kind: Kind) {
+    let costs = |name| {
+        readers.iter().find(|measured| measured.name == name).map(|measured| measured.costs.as_slice())
+    };
     let Some(ours) = costs(OURS) else { return };
     println!();
-    for (name, most) in [(HELD, 1.5), (SAME, 1.5)] {
-        if let Some(spread) = costs(name).and_then(|floor| Spread::of(ratios(ours, floor))) {
-            verdict(
+    for (name, maximum) in [(HELD, 1.5), (SAME, 1.5)] {
+        if let Some(summary) = costs(name).and_then(|minimum| Summary::of(ratios(ours, minimum))) {
+            print_target(
                 &format!("ours / {name}"),
-                &spread.text(2),
-                spread.median <= most,
-                &format!("at most {most}"),
+                &summary.text(2),
+                summary.median <= maximum,
+                &format!("at most {maximum}"),
             );
         }
     }
-    if let Some(spread) = costs(LIBRARY).and_then(|library| Spread::of(ratios(library, ours))) {
-        verdict("cgroups-rs / ours", &spread.text(1), spread.median >= 20.0, "at least 20");
+    if let Some(summary) = costs(LIBRARY).and_then(|library| Summary::of(ratios(library, ours))) {
+        print_target("cgroups-rs / ours", &summary.text(1), summary.median >= 20.0, "at least 20");
     }
-    if let Some(spread) = costs(STANDARD).and_then(|standard| Spread::of(ratios(standard, ours))) {
-        println!("   {:<52} {}", "std::fs::read_to_string / ours", spread.text(1));
+    if let Some(summary) = costs(STANDARD).and_then(|standard| Summary::of(ratios(standard, ours))) {
+        println!("   {:<52} {}", "std::fs::read_to_string / ours", summary.text(1));
     }
     if kind == Kind::Simulated {
-        println!("   (of plain files: the targets are set for real cgroups)");
+        println!("   (with plain files: the targets are for real cgroups)");
     }
 }
 
-/// CPU time of one over that of the other, round by round.
+/// CPU time of one over that of the other, by round.
 fn ratios<'a>(one: &'a [Cost], other: &'a [Cost]) -> impl Iterator<Item = f64> + 'a {
     one.iter().zip(other).map(|(one, other)| one.cpu.as_secs_f64() / other.cpu.as_secs_f64())
 }
 
-/// Beside the reading there is the looking for pods: next to nothing in most sweeps, a listing of everything in every tenth.
-fn discovery(ground: &Ground) -> anyhow::Result<()> {
-    let mut ours = Ours::open(ground)?;
+/// Besides reading, the agent discovers pods: almost free in most sweeps, a listing of all directories in every tenth.
+fn discovery(tree: &CgroupTree) -> anyhow::Result<()> {
+    let mut ours = Ours::open(tree)?;
     let mut now = plimsoll_agent::clock::now();
     let (mut quiet, mut full) = (Vec::new(), Vec::new());
     for _ in 0..10 {
         for seconds in 1..=10 {
             now.0 += Duration::from_secs(1);
-            let began = Instant::now();
+            let start = Instant::now();
             ours.host.discover(now);
-            let took = began.elapsed().as_secs_f64() * 1e6;
+            let took = start.elapsed().as_secs_f64() * 1e6;
             if seconds == 10 { full.push(took) } else { quiet.push(took) }
         }
     }
-    let text = |times| Spread::of(times).map_or("-".into(), |spread| spread.text(0));
+    let text = |times| Summary::of(times).map_or("-".into(), |summary| summary.text(0));
     println!(
-        "   discovery beside it, us in total: {} in a quiet sweep, {} when everything is listed",
+        "   discovery, us in total: {} in most sweeps, {} when all directories are listed",
         text(quiet),
         text(full)
     );

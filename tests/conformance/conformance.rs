@@ -1,16 +1,16 @@
-//! Conformance: one script of requests, the answers of a real Kubernetes to them, and whoever has to answer the same.
+//! Conformance: a script of requests, the recorded answers of a real Kubernetes, and the comparison of other answers with them.
 //!
 //! ```text
-//!   script/*.yaml ──> session ──> any API server ──> normal (what of an answer counts)
+//!   script/*.yaml ──> session ──> any API server ──> normal (the relevant parts of an answer)
 //!                                                      │
-//!   answers.json (a real Kubernetes said so) ──────> recorded: equal, but for what `differences` lists for the sandbox
+//!   answers.json (of a real Kubernetes) ───────────> recorded: equal, except the listed `differences` of the sandbox
 //! ```
 //!
-//! The sandbox stands in for Kubernetes in nearly all tests of ours: here it is held to it, and `make e2e` asks its cluster
-//! the same. A new case is a step in a file of `script/` and needs no Rust; README.md beside this file says how.
+//! The sandbox replaces Kubernetes in nearly all of our tests. These tests verify it, and `make e2e` verifies the recorded answers
+//! with its cluster. A new case is a step in a file of `script/` and needs no Rust; see README.md.
 //!
-//! A run makes one namespace for each part of the script, and what the parts name, and removes them. It refuses nothing: a
-//! failing request is an answer. Proof: `main.rs` beside this file; of the comparison itself, `recorded.rs`.
+//! A run creates a namespace for each part of the script, and the objects that the parts name, and removes them. A failed request
+//! is an answer like any other. Tests: `main.rs`; of the comparison itself `recorded.rs`.
 
 pub mod differences;
 pub mod normal;
@@ -23,12 +23,12 @@ use anyhow::ensure;
 use recorded::Answers;
 use script::Script;
 
-/// Asks a real cluster everything and compares with what is recorded; how many requests of how many were made: without a
-/// node those of the kubelet's part are not.
+/// Sends the script to a real cluster and compares the answers with the recorded ones. Returns the number of requests sent, and of
+/// all requests: those to a kubelet need a node.
 ///
 /// # Errors
-/// When the script cannot be played, or with every answer that is another one.
-pub async fn ask_cluster(config: kube::Config) -> anyhow::Result<(usize, usize)> {
+/// When the script cannot be sent, or with all answers that differ.
+pub async fn check_cluster(config: kube::Config) -> anyhow::Result<(usize, usize)> {
     let (script, recorded) = (Script::load()?, Answers::load()?);
     let answers = session::play(config, &script).await?;
     let problems = recorded::compare(&recorded, &answers, &[]);

@@ -1,15 +1,15 @@
-//! Where the sandbox answers otherwise than Kubernetes, on purpose, and why. Whatever is not listed here must be the same.
+//! The intended differences between the answers of the sandbox and of Kubernetes, with reasons. All other answers must be equal.
 
 /// One part of one answer that differs.
 #[derive(Debug, Clone, Copy)]
 pub struct Difference {
     /// `PART/STEP` of the script.
     pub step: &'static str,
-    /// Where in the normalized answer, as a JSON pointer; empty is all of it.
+    /// JSON pointer into the normalized answer; empty for the whole answer.
     pub at: &'static str,
-    /// What the sandbox answers there, as JSON.
+    /// The sandbox's value there, as JSON.
     pub ours: &'static str,
-    /// Why it may.
+    /// The reason.
     pub why: &'static str,
 }
 
@@ -17,17 +17,16 @@ const fn all(step: &'static str, ours: &'static str, why: &'static str) -> Diffe
     Difference { step, at: "", ours, why }
 }
 
-const NO_RIGHTS: &str = "it has no authorization: any token it issued may do anything, and the journal says what it did. What we \
-     may and may not is tested on a real cluster and against our manifests";
-const NO_SCHEMA: &str =
-    "it has no schemas: of the types it checks what our programs and their mistakes can touch";
-const NO_YAML: &str = "it reads JSON, which is what our programs and kubectl send";
-const NO_RESTART: &str = "its kubelet applies every resize in place: Plimsoll leaves alone what asks for a restart (DESIGN 6), so that \
-     nothing of ours can tell the difference";
+const NO_RIGHTS: &str = "it has no authorization: any token may do anything, and the journal records it. Our permissions are \
+     tested on a real cluster and against our manifests";
+const NO_SCHEMA: &str = "it has no schemas: it checks only the fields that our programs can write";
+const NO_YAML: &str = "it accepts only JSON, which our programs and kubectl send";
+const NO_RESTART: &str = "its kubelet applies every resize in place: Plimsoll does not resize containers that need a restart \
+     (DESIGN 6)";
 const RESTARTS: &str = "/look/~1status~1containerStatuses~10~1restartCount";
-const PLAIN_TABLE: &str = "types that nobody prints from it have a name and an age";
+const PLAIN_TABLE: &str = "types that our kubectl command does not print have only a name and an age";
 
-/// All of them. One that no longer differs must go: the test fails until it does.
+/// All differences. One that no longer exists must be removed, else the test fails.
 pub const LISTED: &[Difference] = &[
     all("apply/unknown-field", r#"{"code":200,"kind":"v1 Pod"}"#, NO_SCHEMA),
     all("apply/yaml-body", r#"{"code":400,"status":"Failure","reason":"BadRequest"}"#, NO_YAML),
@@ -49,7 +48,7 @@ pub const LISTED: &[Difference] = &[
         step: "resize/merge-with-fewer-containers",
         at: "/causes",
         ours: r#"[{"field":"spec.containers","reason":"FieldValueForbidden"}]"#,
-        why: "a resize is not also checked as if it were a new pod: the status and the first cause are the same",
+        why: "a resize is not also validated like a new pod: the status and the first cause are equal",
     },
     Difference {
         step: "tables/daemonsets",
@@ -66,7 +65,7 @@ pub const LISTED: &[Difference] = &[
     all(
         "tokens/use-nothing",
         r#"{"code":401,"status":"Failure","reason":"Unauthorized"}"#,
-        "nobody is let in without a token, so that a program that forgot its own is found",
+        "a request without a token is rejected, so that a program without its token is found",
     ),
     all("tokens/use-the-servers", r#"{"code":200,"kind":"v1 ServiceAccount"}"#, NO_RIGHTS),
 ];

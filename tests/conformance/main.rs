@@ -1,4 +1,4 @@
-//! Who has to answer as Kubernetes does: the sandbox in every `cargo test`, a real cluster when asked (`conformance.rs` says how).
+//! The conformance tests: of the sandbox in every `cargo test`, of a real cluster on request (see `conformance.rs`).
 
 #![cfg(test)]
 
@@ -10,16 +10,16 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll_contract::Bytes;
 use plimsoll_process::crypto::install_crypto_provider;
 use plimsoll_sandbox::api::{ApiOptions, ApiServer};
+use plimsoll_sandbox::host::NodeSize;
 use plimsoll_sandbox::host::simulated::SimulatedHost;
-use plimsoll_sandbox::host::{NodeSize, layout::Layout};
 use plimsoll_sandbox::kubelet::{Kubelet, KubeletOptions};
-use plimsoll_tests::conformance::ask_cluster;
+use plimsoll_tests::conformance::check_cluster;
 use plimsoll_tests::conformance::differences::LISTED;
 use plimsoll_tests::conformance::recorded::{Answers, compare};
 use plimsoll_tests::conformance::script::Script;
 use plimsoll_tests::conformance::session::play;
 
-/// An API server with one node, as large as those of the test cluster.
+/// An API server with one node of the size of those in the test cluster.
 async fn sandbox(folder: &Path) -> (ApiServer, Kubelet) {
     let options = ApiOptions {
         bookmark_every: Duration::from_millis(500),
@@ -28,13 +28,13 @@ async fn sandbox(folder: &Path) -> (ApiServer, Kubelet) {
     };
     let server = ApiServer::start(options).await.unwrap();
     let size = NodeSize { cpus: 1, memory: Bytes(2 << 30) };
-    let host = SimulatedHost::new(&folder.join("host"), Layout::default(), size).unwrap();
-    let kubelet = Kubelet::start(&server, Arc::new(host), KubeletOptions::of("node-1")).unwrap();
+    let host = SimulatedHost::new(&folder.join("host"), size).unwrap();
+    let kubelet = Kubelet::start(&server, Arc::new(host), KubeletOptions::new("node-1")).unwrap();
     (server, kubelet)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sandbox_answers_as_kubernetes_did() {
+async fn the_sandbox_answers_like_kubernetes() {
     install_crypto_provider();
     let folder = tempfile::tempdir().unwrap();
     let (server, _kubelet) = sandbox(folder.path()).await;
@@ -48,9 +48,9 @@ async fn the_sandbox_answers_as_kubernetes_did() {
     assert!(problems.is_empty(), "{} answers differ:\n{}", problems.len(), problems.join("\n"));
 }
 
-/// With `PLIMSOLL_BLESS=1` in the environment the answers are recorded anew; read the difference before you commit it.
+/// With `PLIMSOLL_BLESS=1` in the environment the answers are recorded; review the difference before you commit it.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "asks the cluster that KUBECONFIG names"]
+#[ignore = "needs the cluster that KUBECONFIG names"]
 async fn a_real_cluster_answers_as_recorded() {
     install_crypto_provider();
     let config = kube::Config::infer().await.unwrap();
@@ -58,6 +58,6 @@ async fn a_real_cluster_answers_as_recorded() {
         let script = Script::load().unwrap();
         return play(config, &script).await.unwrap().bless(&script).unwrap();
     }
-    let (asked, all) = ask_cluster(config).await.unwrap();
-    println!("{asked} of {all} requests; those of the kubelet's part need a node");
+    let (sent, all) = check_cluster(config).await.unwrap();
+    println!("{sent} of {all} requests; those to a kubelet need a node");
 }

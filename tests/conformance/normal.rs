@@ -1,7 +1,7 @@
-//! What of an answer counts: status, reason, causes, and the parts that the step looks at. Pure.
+//! The relevant parts of an answer: status, reason, causes, and the parts that the step looks at. Pure.
 //!
-//! Not: times, uids, resourceVersions, tokens and the wording of messages, but for the words that a step names. A uid or
-//! resourceVersion shows as the name it was saved under, so that *the same as before* counts where its value does not.
+//! Irrelevant are times, uids, resourceVersions, tokens and the wording of messages, except the words that a step names. A uid or
+//! resourceVersion is replaced by the name under which it was saved, so that its equality is compared without its value.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::script::Step;
 
-/// An answer as it came: status code, content type, body (text where it is no JSON).
+/// A received answer: status code, content type, body (text if it is not JSON).
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
@@ -20,7 +20,7 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// What of it counts.
+/// The relevant parts of an answer.
 pub fn normal(step: &Step, answer: &Answer, values: &BTreeMap<String, String>) -> Value {
     let mut out = json!({"code": answer.code});
     if answer.content_type != "application/json" {
@@ -61,7 +61,7 @@ fn object(step: &Step, body: &Value, values: &BTreeMap<String, String>, out: &mu
 
 fn status(status: &Value, values: &BTreeMap<String, String>, out: &mut Value) {
     if out.get("code").is_none() {
-        // the end of a watch has its own
+        // the error at the end of a watch has a code of its own
         out["code"] = status["code"].clone();
     }
     for field in ["status", "reason"] {
@@ -84,7 +84,7 @@ fn status(status: &Value, values: &BTreeMap<String, String>, out: &mut Value) {
     }
 }
 
-/// The value at a JSON pointer, null where there is none. `*` is every item of a list, `type=Ready` the item whose `type` is
+/// The value at a JSON pointer, null if there is none. `*` is every item of a list, `type=Ready` the item whose `type` is
 /// `Ready`.
 pub fn look(value: &Value, pointer: &str) -> Value {
     let Some(pointer) = pointer.strip_prefix('/') else { return value.clone() };
@@ -99,7 +99,7 @@ pub fn look(value: &Value, pointer: &str) -> Value {
     }
 }
 
-/// Who owns what, without times, in an order that does not depend on them.
+/// The fields of each manager, without times, in an order that does not depend on them.
 fn managers(list: &Value, values: &BTreeMap<String, String>) -> Value {
     let mut owned = BTreeMap::new();
     for entry in list.as_array().into_iter().flatten() {
@@ -116,11 +116,11 @@ fn managers(list: &Value, values: &BTreeMap<String, String>) -> Value {
     json!(owned)
 }
 
-/// The value found under `key`, without what is never the same twice.
+/// The value at `key`, without parts that differ in every run.
 fn plain(key: &str, value: &Value, values: &BTreeMap<String, String>) -> Value {
     match value {
         Value::Object(map) => {
-            // in the order of the alphabet: the order of keys means nothing
+            // sorted: the order of keys is irrelevant
             let sorted: BTreeMap<&String, &Value> = map.iter().collect();
             let pairs =
                 sorted.into_iter().map(|(key, value)| (named(key, values), plain(key, value, values)));
@@ -142,7 +142,7 @@ fn saved(text: &str, values: &BTreeMap<String, String>) -> Option<String> {
     values.iter().find(|(_, value)| *value == text).map(|(name, _)| format!("${{{name}}}"))
 }
 
-/// The text with the names that are new in every run written as the script does, and uids left out.
+/// The text with the names that differ in every run replaced by those of the script, and without uids.
 fn named(text: &str, values: &BTreeMap<String, String>) -> String {
     let mut text = text.to_owned();
     for (name, value) in values {

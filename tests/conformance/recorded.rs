@@ -1,4 +1,4 @@
-//! The recorded answers of a real Kubernetes, and how others are compared with them. May write only `answers.json`.
+//! The recorded answers of a real Kubernetes, and the comparison with them. Writes only `answers.json`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ fn file() -> PathBuf {
 }
 
 impl Answers {
-    /// What is recorded.
+    /// Reads the recorded answers.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -28,7 +28,7 @@ impl Answers {
         Ok(Answers(serde_json::from_str(&text)?))
     }
 
-    /// Writes the file: one line an answer. Parts that were not played keep what is recorded, as long as the script has them.
+    /// Writes the file, one line per answer. The answers of parts that were not played remain if the script has the parts.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -52,14 +52,14 @@ impl Answers {
         fs::write(file(), format!("{{\n{}\n}}\n", parts.join(",\n"))).context("writing answers.json")
     }
 
-    /// How many there are.
+    /// Number of answers.
     pub fn count(&self) -> usize {
         self.0.values().map(BTreeMap::len).sum()
     }
 }
 
-/// Every disagreement in words; empty when all is as recorded, but for the listed differences, which must be there.
-/// A part that was not played is not compared.
+/// Describes every difference from the recorded answers, except the listed ones, which must exist. Parts that were not played are
+/// not compared.
 pub fn compare(recorded: &Answers, got: &Answers, listed: &[Difference]) -> Vec<String> {
     let mut problems = Vec::new();
     for (part, answers) in &got.0 {
@@ -88,9 +88,9 @@ pub fn compare(recorded: &Answers, got: &Answers, listed: &[Difference]) -> Vec<
 
 fn disagree(at: &str, mut want: Value, mut got: Value, listed: &[Difference]) -> Option<String> {
     for difference in listed.iter().filter(|difference| difference.step == at) {
-        let (ours, theirs) = (take(&mut got, difference.at), take(&mut want, difference.at));
+        let (ours, theirs) = (remove(&mut got, difference.at), remove(&mut want, difference.at));
         if ours == theirs {
-            return Some(format!("{at}: {} is listed as a difference, but is none", difference.at));
+            return Some(format!("{at}: {} is listed as a difference, but does not differ", difference.at));
         }
         if serde_json::from_str(difference.ours).ok().as_ref() != Some(&ours) {
             return Some(format!("{at}: {} is listed as {}, but is {ours}", difference.at, difference.ours));
@@ -121,8 +121,8 @@ fn walk(at: &str, want: &Value, got: &Value, out: &mut Vec<String>) {
     }
 }
 
-/// Takes the value at a pointer out.
-fn take(value: &mut Value, pointer: &str) -> Value {
+/// Removes and returns the value at a pointer.
+fn remove(value: &mut Value, pointer: &str) -> Value {
     value.pointer_mut(pointer).map(Value::take).unwrap_or_default()
 }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_differs_is_told_by_its_smallest_part() {
+    fn a_difference_is_described_by_its_smallest_part() {
         let (recorded, got) =
             (json!({"code": 200, "look": {"/a/b": [1, 2]}}), json!({"code": 200, "look": {"/a/b": [1, 3]}}));
         assert_eq!(problems(recorded.clone(), got, &[]), ["part/step:\n  /look/~1a~1b/1: recorded 2, got 3"]);
@@ -151,10 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_difference_passes_as_long_as_it_is_there_and_as_listed() {
+    fn a_listed_difference_must_exist_as_listed() {
         assert!(problems(json!({"code": 403}), json!({"code": 200}), LISTED).is_empty());
-        let healed = problems(json!({"code": 200}), json!({"code": 200}), LISTED);
-        assert_eq!(healed, ["part/step: /code is listed as a difference, but is none"]);
+        let resolved = problems(json!({"code": 200}), json!({"code": 200}), LISTED);
+        assert_eq!(resolved, ["part/step: /code is listed as a difference, but does not differ"]);
         let other = problems(json!({"code": 403}), json!({"code": 500}), LISTED);
         assert_eq!(other, ["part/step: /code is listed as 200, but is 500"]);
         let more = problems(json!({"code": 403}), json!({"code": 200, "reason": "x"}), LISTED);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_asked_or_listed_alone_is_a_problem() {
+    fn an_answer_that_is_only_recorded_sent_or_listed_is_a_problem() {
         let one = answers(json!({"code": 200}));
         let none = Answers(BTreeMap::from([("part".to_owned(), BTreeMap::new())]));
         assert_eq!(compare(&one, &none, &[]), ["part/step: recorded, but not in the script"]);

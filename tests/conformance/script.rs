@@ -1,7 +1,7 @@
-//! The script: what is asked, in which order, and what of each answer counts. Read from `script/*.yaml`.
+//! The script: the requests, their order, and the relevant parts of the answers. Read from `script/*.yaml`.
 //!
-//! `${name}` in a path, a header or a body stands for a value: `ns` is the namespace of the part and `core` the path
-//! to it in the core API, `node` a node that is Ready, `uid-of-nobody` a uid that no object has; the others are those that earlier steps of the part saved.
+//! `${name}` in a path, a header or a body is replaced by a value: `ns` is the namespace of the part and `core` its path in the core
+//! API, `node` a node that is Ready, `uid-of-nobody` a uid that no object has; other values were saved by earlier steps of the part.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,12 +21,12 @@ pub struct Script(pub BTreeMap<String, Part>);
 pub struct Part {
     /// What it shows.
     pub about: String,
-    /// Whether a kubelet must answer for pods: such a part is skipped where no node is Ready.
+    /// Whether it needs a kubelet: such a part is skipped if no node is Ready.
     #[serde(default)]
     pub needs_node: bool,
     /// The requests.
     pub steps: Vec<Step>,
-    /// Paths of what lies outside of the namespace, deleted at the end whatever happened.
+    /// Paths of objects outside of the namespace, which are always deleted at the end.
     #[serde(default)]
     pub leaves: Vec<String>,
 }
@@ -45,19 +45,19 @@ pub struct Step {
     /// The body.
     #[serde(default)]
     pub body: Option<Value>,
-    /// The body as text, where it must be malformed.
+    /// The body as text, if it is malformed.
     #[serde(default)]
     pub raw: Option<String>,
-    /// `Accept`; JSON unless said.
+    /// The `Accept` header; JSON by default.
     #[serde(default)]
     pub accept: Option<String>,
     /// The bearer token, instead of the administrator's credentials; empty is none.
     #[serde(default)]
     pub r#as: Option<String>,
-    /// Parts of the answer's object that count, as pointers: see [`look`](super::normal::look). In a watch, of every event's.
+    /// Relevant parts of the object in the answer, or in each event of a watch, as pointers: see [`look`](super::normal::look).
     #[serde(default)]
     pub look: Vec<String>,
-    /// Words in the answer's message that we rely on.
+    /// Words in the message of the answer that our programs depend on.
     #[serde(default)]
     pub words: Vec<String>,
     /// Values that later steps use: name, and pointer into the answer.
@@ -66,7 +66,7 @@ pub struct Step {
     /// The request is repeated until these pointers have these values (`code` is the status), for at most a minute.
     #[serde(default)]
     pub until: BTreeMap<String, Value>,
-    /// It is a watch: it is read until so many events came, or its end.
+    /// For a watch: read until this number of events, or its end.
     #[serde(default)]
     pub events: Option<usize>,
 }
@@ -92,7 +92,9 @@ impl Script {
     /// When one cannot be read, or two steps of a part have one name.
     pub fn load() -> anyhow::Result<Script> {
         let mut parts = BTreeMap::new();
-        for entry in fs::read_dir(folder().join("script")).context("reading the script's folder")? {
+        for entry in
+            fs::read_dir(folder().join("script")).context("cannot read the directory of the script")?
+        {
             let path = entry?.path();
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             parts.insert(name, read(&path).with_context(|| format!("reading {}", path.display()))?);
@@ -100,7 +102,7 @@ impl Script {
         Ok(Script(parts))
     }
 
-    /// How many requests there are.
+    /// Number of requests.
     pub fn count(&self) -> usize {
         self.0.values().map(|part| part.steps.len()).sum()
     }
@@ -114,7 +116,7 @@ fn read(path: &Path) -> anyhow::Result<Part> {
     Ok(part)
 }
 
-/// Where script and answers are.
+/// The directory of script and answers.
 pub(super) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance")
 }
@@ -122,7 +124,7 @@ pub(super) fn folder() -> PathBuf {
 /// The text with every `${name}` replaced.
 ///
 /// # Errors
-/// When a name has no value: the step that was to save it got another answer.
+/// When a name has no value, because the step that saves it got another answer.
 pub fn fill(text: &str, values: &BTreeMap<String, String>) -> anyhow::Result<String> {
     let mut out = String::new();
     let mut rest = text;

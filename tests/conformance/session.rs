@@ -1,4 +1,4 @@
-//! Plays the script at an API server. May touch what the script names, and its own namespaces, which it removes.
+//! Plays the script with an API server. Changes only the objects that the script names, and its own namespaces, which it removes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,18 +18,18 @@ use super::normal::{Answer, look, normal};
 use super::recorded::Answers;
 use super::script::{Part, Script, Step, fill};
 
-/// The longest time that anything takes: on a busy machine pods come and go slowly.
+/// Longest wait for an answer or a change: pods start and end slowly on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Plays every part, all at the same time; those that need a node only where one is Ready.
+/// Plays all parts concurrently; those that need a node only if one is Ready.
 ///
 /// # Errors
-/// When the server cannot be reached, or what a part made cannot be removed.
+/// When the server cannot be reached, or the objects of a part cannot be removed.
 pub async fn play(mut config: Config, script: &Script) -> anyhow::Result<Answers> {
     config.default_retry = false;
-    let mut nobody = config.clone();
-    nobody.auth_info = AuthInfo::default();
-    let session = Session { admin: Client::try_from(config)?, nobody: Client::try_from(nobody)? };
+    let mut anonymous = config.clone();
+    anonymous.auth_info = AuthInfo::default();
+    let session = Session { admin: Client::try_from(config)?, anonymous: Client::try_from(anonymous)? };
     let node = session.ready_node().await?;
     let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let mut playing = JoinSet::new();
@@ -46,11 +46,11 @@ pub async fn play(mut config: Config, script: &Script) -> anyhow::Result<Answers
             let played = session.part(&part, &mut values).await;
             let removed = session.remove(&part, &values).await;
             let played = played.with_context(|| format!("playing {name}"))?;
-            removed.with_context(|| format!("removing what {name} made"))?;
+            removed.with_context(|| format!("removing the objects of {name}"))?;
             Ok::<_, anyhow::Error>((name, played))
         });
     }
-    // all of them, so that each removes what it made
+    // wait for all of them, so that each removes its objects
     let played: anyhow::Result<_> = playing.join_all().await.into_iter().collect();
     Ok(Answers(played?))
 }
@@ -58,7 +58,7 @@ pub async fn play(mut config: Config, script: &Script) -> anyhow::Result<Answers
 #[derive(Clone)]
 struct Session {
     admin: Client,
-    nobody: Client,
+    anonymous: Client,
 }
 
 impl Session {
@@ -67,17 +67,17 @@ impl Session {
         part: &Part,
         values: &mut BTreeMap<String, String>,
     ) -> anyhow::Result<BTreeMap<String, Value>> {
-        // where Plimsoll runs too, it is not to meddle
+        // an aggregator in the same cluster must not write to its pods
         let labels = json!({keys::IGNORE: "true"});
         let namespace = json!({"metadata": {"name": values["ns"], "labels": labels}});
-        self.ask("POST", "/api/v1/namespaces", Some(namespace)).await?;
+        self.send("POST", "/api/v1/namespaces", Some(namespace)).await?;
         let account = format!("/api/v1/namespaces/{}/serviceaccounts/default", values["ns"]);
         self.until(&account, 200).await?;
         let mut answers = BTreeMap::new();
         for step in &part.steps {
             let answer = match self.step(step, values).await {
                 Ok(answer) => answer,
-                // No reason to leave the others unasked.
+                // The other steps are played too.
                 Err(error) => {
                     answers.insert(step.id.clone(), json!({"unanswered": format!("{error:#}")}));
                     continue;
@@ -97,7 +97,7 @@ impl Session {
         let own = format!("/api/v1/namespaces/{}", values["ns"]);
         for path in part.leaves.iter().chain([&own]) {
             let path = fill(path, values)?;
-            self.ask("DELETE", &path, None).await?;
+            self.send("DELETE", &path, None).await?;
             self.until(&path, 404).await?;
         }
         Ok(())
@@ -137,7 +137,7 @@ impl Session {
         }
         let mut client = &self.admin;
         if let Some(token) = &step.r#as {
-            client = &self.nobody;
+            client = &self.anonymous;
             let token = fill(token, values)?;
             if !token.is_empty() {
                 request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -147,7 +147,7 @@ impl Session {
         timeout(PATIENCE, sent).await.with_context(|| format!("no answer to {send}"))?
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
+    async fn send(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
         let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let request =
             Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
@@ -157,7 +157,7 @@ impl Session {
     /// Waits until a GET has this status.
     async fn until(&self, path: &str, code: u16) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while self.ask("GET", path, None).await?.code != code {
+        while self.send("GET", path, None).await?.code != code {
             ensure!(begun.elapsed() < PATIENCE, "GET {path} is still not answered with {code}");
             sleep(Duration::from_millis(100)).await;
         }
@@ -165,7 +165,7 @@ impl Session {
     }
 
     async fn ready_node(&self) -> anyhow::Result<Option<String>> {
-        let nodes = self.ask("GET", "/api/v1/nodes", None).await?.body;
+        let nodes = self.send("GET", "/api/v1/nodes", None).await?.body;
         let is_ready = |node: &&Value| {
             let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
             conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True")
@@ -192,7 +192,7 @@ async fn exchange(client: &Client, request: Request<Body>, events: Option<usize>
     let whole = serde_json::from_str::<Value>(&text).ok();
     let body = match (watched, whole) {
         (None, whole) => whole.unwrap_or_else(|| json!(text)),
-        // asked for a watch, and answered with an object
+        // a watch that was answered with an object
         (Some(_), Some(whole)) if whole.get("type").is_none() => whole,
         (Some(most), _) => {
             text.lines().take(most).map(serde_json::from_str::<Value>).collect::<Result<_, _>>()?

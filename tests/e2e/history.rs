@@ -1,4 +1,4 @@
-//! What a watcher of all pods saw of our keys: each change with its time. It is the witness of every test.
+//! Our keys on all pods, as a watch observed them: each change with its time.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -19,107 +19,111 @@ type Name = (String, String);
 /// Labels and annotations of ours.
 pub(crate) type Keys = BTreeMap<String, String>;
 
-/// A pod as it was from one moment on.
+/// A pod's keys from one point in time on.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sight {
-    /// When it was seen, by this machine's clock; the nodes have the same.
+pub(crate) struct Observation {
+    /// When it was observed, by this machine's clock, which the nodes share.
     pub(crate) at: Timestamp,
-    /// Which pod of this name.
+    /// Tells pods of the same name apart.
     pub(crate) uid: String,
-    /// Its keys of ours.
     pub(crate) keys: Keys,
 }
 
-/// All that was seen.
+/// All observations.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    seen: Mutex<BTreeMap<Name, Vec<Sight>>>,
+    by_pod: Mutex<BTreeMap<Name, Vec<Observation>>>,
 }
 
-impl Sight {
-    /// The value of a key; empty where there is none.
+impl Observation {
+    /// The value of a key, or an empty text.
     pub(crate) fn get(&self, key: &str) -> &str {
         self.keys.get(key).map_or("", String::as_str)
     }
 }
 
-/// Shows every pod, and again with each change, until the end of the process.
-pub(crate) fn watch_pods(client: Client, note: impl Fn(&Pod) + Send + 'static) {
+/// Calls `observe` with every pod, and again after each change, until the end of the process.
+pub(crate) fn watch_pods(client: Client, observe: impl Fn(&Pod) + Send + 'static) {
     tokio::spawn(async move {
         let pods = Api::<Pod>::all(client);
         let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff().applied_objects());
         while let Some(event) = events.next().await {
             if let Ok(pod) = event {
-                note(&pod);
+                observe(&pod);
             }
         }
     });
 }
 
 impl History {
-    /// Watches until the end of the process.
+    /// Records until the end of the process.
     pub(crate) fn follow(client: Client) -> Arc<History> {
         let history = Arc::new(History::default());
         let writer = Arc::clone(&history);
-        watch_pods(client, move |pod| writer.note(pod));
+        watch_pods(client, move |pod| writer.observe(pod));
         history
     }
 
-    fn note(&self, pod: &Pod) {
+    fn observe(&self, pod: &Pod) {
         let meta = &pod.metadata;
         let (Some(namespace), Some(name)) = (meta.namespace.clone(), meta.name.clone()) else { return };
         let maps = [&meta.labels, &meta.annotations].into_iter().flatten().flatten();
         let ours = maps.filter(|(key, _)| key.starts_with(keys::PREFIX));
         let keys = ours.map(|(key, value)| (key.clone(), value.clone())).collect();
-        let sight = Sight { at: Timestamp::now(), uid: meta.uid.clone().unwrap_or_default(), keys };
-        let mut seen = self.lock();
-        let sights = seen.entry((namespace, name)).or_default();
-        if sights.last().is_none_or(|last| (&last.uid, &last.keys) != (&sight.uid, &sight.keys)) {
-            sights.push(sight);
+        let observation =
+            Observation { at: Timestamp::now(), uid: meta.uid.clone().unwrap_or_default(), keys };
+        let mut by_pod = self.lock();
+        let observations = by_pod.entry((namespace, name)).or_default();
+        if observations
+            .last()
+            .is_none_or(|last| (&last.uid, &last.keys) != (&observation.uid, &observation.keys))
+        {
+            observations.push(observation);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Vec<Sight>>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Vec<Observation>>> {
+        self.by_pod.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All sights of a pod, in order.
-    pub(crate) fn of(&self, namespace: &str, name: &str) -> Vec<Sight> {
+    /// All observations of a pod, in order.
+    pub(crate) fn of(&self, namespace: &str, name: &str) -> Vec<Observation> {
         self.lock().get(&(namespace.into(), name.into())).cloned().unwrap_or_default()
     }
 
-    /// The last sight of a pod.
-    pub(crate) fn last(&self, namespace: &str, name: &str) -> Option<Sight> {
+    /// The last observation of a pod.
+    pub(crate) fn last(&self, namespace: &str, name: &str) -> Option<Observation> {
         self.of(namespace, name).pop()
     }
 
     /// The pods of a namespace, by name.
-    pub(crate) fn within(&self, namespace: &str) -> BTreeMap<String, Vec<Sight>> {
-        let seen = self.lock();
-        let here = seen.iter().filter(|((space, _), _)| space == namespace);
-        here.map(|((_, name), sights)| (name.clone(), sights.clone())).collect()
+    pub(crate) fn within(&self, namespace: &str) -> BTreeMap<String, Vec<Observation>> {
+        let by_pod = self.lock();
+        let here = by_pod.iter().filter(|((space, _), _)| space == namespace);
+        here.map(|((_, name), observations)| (name.clone(), observations.clone())).collect()
     }
 
-    /// Waits for a sight not before `since` that is as wanted.
+    /// Waits for an observation that satisfies `wanted`, at `since` or later.
     pub(crate) async fn wait(
         &self,
         (namespace, name): (&str, &str),
         since: Timestamp,
-        most: Duration,
-        wanted: impl Fn(&Sight) -> bool,
-    ) -> anyhow::Result<Sight> {
-        let deadline = Timestamp::now() + most;
+        timeout: Duration,
+        wanted: impl Fn(&Observation) -> bool,
+    ) -> anyhow::Result<Observation> {
+        let deadline = Timestamp::now() + timeout;
         loop {
-            let sights = self.of(namespace, name);
-            // What held already when it began counts as well.
-            let begin = sights.iter().rposition(|sight| sight.at <= since).unwrap_or(0);
-            if let Some(sight) = sights.iter().skip(begin).find(|sight| wanted(sight)) {
-                return Ok(sight.clone());
+            let observations = self.of(namespace, name);
+            // The one that was current at `since` counts as well.
+            let first = observations.iter().rposition(|observation| observation.at <= since).unwrap_or(0);
+            if let Some(observation) = observations.iter().skip(first).find(|observation| wanted(observation))
+            {
+                return Ok(observation.clone());
             }
             if Timestamp::now() > deadline {
-                let last = sights.last().map(|sight| sight.keys.clone());
+                let last = observations.last().map(|observation| observation.keys.clone());
                 return None
-                    .with_context(|| format!("waited {most:?} for {namespace}/{name}; it has {last:?}"));
+                    .with_context(|| format!("waited {timeout:?} for {namespace}/{name}; it has {last:?}"));
             }
             sleep(Duration::from_millis(50)).await;
         }

@@ -1,6 +1,6 @@
-//! The end-to-end suite: the product on a real Kubernetes, installed as a user would, and then everything that can happen to it.
+//! The end-to-end suite: the product on a real Kubernetes, installed as a user would install it, under load and failures.
 //!
-//! `make e2e` brings the cluster (`tests/cluster`) up, runs this inside its network, and takes it down. By hand:
+//! `make e2e` starts the cluster (`tests/cluster`), runs this inside its network, and stops it. By hand:
 //!
 //! ```text
 //! make cluster ARGS=--audit && make images && tests/cluster/cluster load target/images/*.tar
@@ -10,27 +10,28 @@
 //!
 //! | module | shows |
 //! |---|---|
-//! | `install` | `kubectl apply -k` is all it takes; the agents have no rights |
+//! | `install` | `kubectl apply -k` installs it; the agents have no rights |
 //! | `bands` | each kind of pod gets the right bands, bases and evidence, on every node |
 //! | `steps` | how long it takes from load to label |
-//! | `respect` | what belongs to users is left alone |
-//! | `identity` | restarted containers, pods of the same name, in-place resize |
-//! | `scrape` | a real Prometheus gets the series |
-//! | `restarts` | killed agents and aggregators come back and write nothing |
-//! | `outages` | API server, etcd and nodes go away and come back |
-//! | `churn` | many short lives leave nothing behind |
-//! | `removal` | what was written and what was installed goes away; what was written was right, and once |
-//! | `conformance` | the API server answers what the sandbox is held to |
+//! | `respect` | keys and pods of users are not touched |
+//! | `identity` | restarted containers, recreated pods, in-place resize |
+//! | `scrape` | a real Prometheus scrapes the series |
+//! | `restarts` | killed agents and aggregators restart and write nothing |
+//! | `outages` | API server, etcd and nodes fail and return |
+//! | `churn` | many short-lived pods leave nothing behind |
+//! | `removal` | every write of the run was right and made once; cleanup and uninstallation leave nothing |
+//! | `conformance` | the API server responds as the recorded script, which the sandbox is tested against |
 //!
-//! The tests of a phase run at the same time, the phases one after another: a wait costs once. All stand on one
-//! installation. `world` is the stage, `pods` makes the pods, `history` is what a watcher saw, `audit` what the API
-//! server was asked to write.
+//! The tests of a phase run concurrently, the phases one after another, so that a wait costs once. All use one
+//! installation. `harness` is the cluster and its clients, `pods` defines the pods, `history` is what a watch observed,
+//! `audit` the write requests that the API server received.
 #![allow(clippy::print_stdout, reason = "a test runner reports on stdout")]
 
 mod audit;
 mod bands;
 mod churn;
 mod conformance;
+mod harness;
 mod history;
 mod identity;
 mod install;
@@ -40,41 +41,40 @@ mod removal;
 mod respect;
 mod restarts;
 mod scrape;
-#[path = "../spread.rs"]
-mod spread;
 mod steps;
-mod world;
+#[path = "../summary.rs"]
+mod summary;
 
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::world::World;
+use crate::harness::Harness;
 
-/// What a test measured, in words; or why it failed.
-pub(crate) type Verdict = anyhow::Result<String>;
-type Running = Pin<Box<dyn Future<Output = Verdict>>>;
+/// What a test measured, as text; or why it failed.
+pub(crate) type TestResult = anyhow::Result<String>;
+type Running = Pin<Box<dyn Future<Output = TestResult>>>;
 
 struct Test {
     name: &'static str,
-    run: fn(Arc<World>) -> Running,
+    run: fn(Arc<Harness>) -> Running,
 }
 
 macro_rules! tests {
     ($($module:ident::$name:ident),* $(,)?) => {
         vec![$(Test {
             name: concat!(stringify!($module), "::", stringify!($name)),
-            run: |world| Box::pin(async move { $module::$name(&world).await }),
+            run: |harness| Box::pin(async move { $module::$name(&harness).await }),
         }),*]
     };
 }
 
-/// The first phase always runs: the others stand on it.
+/// The first phase always runs: the others need its installation.
 fn phases() -> Vec<Vec<Test>> {
     vec![
         tests![install::one_command_installs_it_and_the_first_report_comes_within_two_minutes],
-        // Alone: a pod steps to its whole limit only where nothing else wants the node.
+        // Alone: a pod can use its whole limit only if nothing else uses the node.
         tests![steps::a_step_in_load_is_a_label_in_time],
         tests![
             install::an_agent_on_each_node_has_no_rights,
@@ -84,32 +84,33 @@ fn phases() -> Vec<Vec<Test>> {
             respect::an_ignored_pod_has_no_keys_of_ours,
             respect::an_ignored_namespace_has_no_keys_of_ours,
             identity::a_restarted_container_keeps_its_band,
-            identity::a_new_pod_of_the_same_name_starts_afresh,
+            identity::a_recreated_pod_has_no_band_of_the_old_one,
             identity::an_in_place_resize_moves_the_basis_and_not_the_band,
-            scrape::a_real_prometheus_gets_the_series,
+            scrape::a_real_prometheus_scrapes_the_series,
         ],
-        tests![restarts::a_killed_agent_comes_back_and_writes_nothing],
-        tests![restarts::a_killed_aggregator_comes_back_and_writes_nothing],
-        tests![outages::a_restart_of_the_api_server_writes_nothing_and_work_goes_on],
-        tests![outages::etcd_may_stand_still_for_half_a_minute],
-        tests![churn::sixty_short_lives_leave_nothing_behind],
-        tests![outages::the_pods_of_a_lost_node_are_unknown_and_right_again_when_it_returns],
-        tests![removal::nothing_was_written_wrongly_or_twice],
-        tests![removal::nothing_of_ours_stays],
-        tests![conformance::the_api_server_answers_as_recorded],
+        tests![restarts::a_killed_agent_restarts_and_causes_no_write],
+        tests![restarts::a_killed_aggregator_restarts_and_writes_nothing],
+        tests![outages::a_restart_of_the_api_server_causes_no_write],
+        tests![outages::a_pause_of_etcd_for_half_a_minute_causes_no_write],
+        tests![churn::sixty_short_lived_pods_leave_nothing_behind],
+        tests![outages::the_pods_of_a_lost_node_are_unknown_until_it_returns],
+        tests![removal::every_write_was_right_and_made_once],
+        tests![removal::cleanup_and_uninstallation_leave_nothing],
+        tests![conformance::the_api_server_responds_as_recorded],
     ]
 }
 
-async fn run(test: &Test, world: Arc<World>) -> bool {
-    let begun = Instant::now();
+async fn run(test: &Test, harness: Arc<Harness>) -> bool {
+    let start = Instant::now();
     // A task of its own, so that a panic is one failed test.
-    let verdict = tokio::task::spawn_local((test.run)(world)).await.unwrap_or_else(|panic| Err(panic.into()));
-    let took = begun.elapsed().as_secs_f64();
-    match &verdict {
-        Ok(words) => println!("ok      {took:6.1} s  {}  {words}", test.name),
+    let result =
+        tokio::task::spawn_local((test.run)(harness)).await.unwrap_or_else(|panic| Err(panic.into()));
+    let took = start.elapsed().as_secs_f64();
+    match &result {
+        Ok(measured) => println!("ok      {took:6.1} s  {}  {measured}", test.name),
         Err(error) => println!("FAILED  {took:6.1} s  {}  {error:#}", test.name),
     }
-    verdict.is_ok()
+    result.is_ok()
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -118,35 +119,36 @@ async fn main() -> ExitCode {
 }
 
 async fn all() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let world = match World::enter().await {
-        Ok(world) => Arc::new(world),
+    let filters: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let harness = match Harness::connect().await {
+        Ok(harness) => Arc::new(harness),
         Err(error) => {
             println!("e2e: {error:#}");
             return ExitCode::FAILURE;
         }
     };
-    let begun = Instant::now();
+    let start = Instant::now();
     let (mut passed, mut failed) = (0, Vec::new());
     for (number, phase) in phases().into_iter().enumerate() {
-        let chosen =
-            |test: &Test| number == 0 || wanted.is_empty() || wanted.iter().any(|w| test.name.contains(w));
-        let running = phase.iter().filter(|test| chosen(test)).map(|test| {
-            let world = Arc::clone(&world);
-            async move { (test.name, run(test, world).await) }
+        let selected = |test: &Test| {
+            number == 0 || filters.is_empty() || filters.iter().any(|filter| test.name.contains(filter))
+        };
+        let running = phase.iter().filter(|test| selected(test)).map(|test| {
+            let harness = Arc::clone(&harness);
+            async move { (test.name, run(test, harness).await) }
         });
         let before = failed.len();
-        for (name, fine) in futures_util::future::join_all(running).await {
-            if fine { passed += 1 } else { failed.push(name) }
+        for (name, ok) in futures_util::future::join_all(running).await {
+            if ok { passed += 1 } else { failed.push(name) }
         }
         if failed.len() > before {
-            world.keep_logs().await;
+            harness.save_logs().await;
         }
         if number == 0 && !failed.is_empty() {
             break;
         }
     }
-    println!("e2e: {passed} passed, {} failed, {:.0} s", failed.len(), begun.elapsed().as_secs_f64());
+    println!("e2e: {passed} passed, {} failed, {:.0} s", failed.len(), start.elapsed().as_secs_f64());
     for name in &failed {
         println!("  failed: {name}");
     }

@@ -1,41 +1,37 @@
-//! The pods: small programs of a shell, each with a load that is right by construction.
+//! The pods: small shell programs, each with a known load.
 //!
-//! The nodes have one CPU each and share two, so loads are small parts of a CPU. Starting a container costs a second of CPU
-//! there, which is a high load of a small limit: what shall be low from the beginning has a large one.
+//! The nodes have one CPU each and share two, so loads are small fractions of a CPU. Starting a container takes a second of
+//! CPU there, which is a high load of a small limit: pods that must be low from the start have a large one.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Namespace of those that live through the whole run.
+/// Namespace of the pods that exist during the whole run.
 pub(crate) const SHOP: &str = "shop";
-/// The nodes.
 pub(crate) const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
-/// A first band takes 10 s of data; the rest is the nodes' slowness at starting containers.
+/// Timeout until a new pod has its first band: 10 s of data, and the slow start of containers on these nodes.
 pub(crate) const START: Duration = Duration::from_secs(150);
 
-/// Takes all CPU it gets.
+/// Uses all CPU it can get.
 pub(crate) const BURN: &str = "while :; do :; done";
-/// Some percent of a CPU, by starting processes: a burner that needs no limit.
-pub(crate) const STIR: &str = "while :; do sleep 0.3; done";
-/// Takes nothing.
+/// Uses some percent of a CPU, by starting processes: a load that needs no limit.
+pub(crate) const SPAWN: &str = "while :; do sleep 0.3; done";
+/// Uses no CPU.
 pub(crate) const SLEEP: &str = "sleep 99999";
+/// Uses three quarters of 32 MiB.
+pub(crate) const FILL_MEMORY: &str = "head -c 25m /dev/zero >/dev/shm/hoard; sleep 99999";
 
-/// Holds three quarters of 32 MiB.
-pub(crate) const HOARD: &str = "head -c 25m /dev/zero >/dev/shm/hoard; sleep 99999";
-
-/// A kind of pod, and what its labels shall say.
+/// A kind of pod, and its expected labels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
-    /// First part of the names.
+    /// Prefix of the pods' names.
     pub(crate) name: &'static str,
-    /// What it runs.
     pub(crate) script: &'static str,
     /// CPU and memory requested; empty for none.
     pub(crate) requests: [&'static str; 2],
     /// CPU and memory limits; empty for none.
     pub(crate) limits: [&'static str; 2],
-    /// Its QoS class.
     pub(crate) qos: &'static str,
     /// CPU band and basis.
     pub(crate) cpu: [&'static str; 2],
@@ -43,7 +39,7 @@ pub(crate) struct Kind {
     pub(crate) memory: [&'static str; 2],
 }
 
-/// One of each on each node.
+/// There is one pod of each kind on each node.
 pub(crate) const KINDS: [Kind; 6] = [
     Kind {
         name: "guaranteed-burner",
@@ -65,7 +61,7 @@ pub(crate) const KINDS: [Kind; 6] = [
     },
     Kind {
         name: "requests-only-burner",
-        script: STIR,
+        script: SPAWN,
         requests: ["50m", "16Mi"],
         limits: ["", ""],
         qos: "Burstable",
@@ -83,7 +79,7 @@ pub(crate) const KINDS: [Kind; 6] = [
     },
     Kind {
         name: "memory-hoarder",
-        script: HOARD,
+        script: FILL_MEMORY,
         requests: ["20m", "16Mi"],
         limits: ["900m", "32Mi"],
         qos: "Burstable",
@@ -102,7 +98,7 @@ pub(crate) const KINDS: [Kind; 6] = [
 ];
 
 impl Kind {
-    /// Name of the one on a node.
+    /// The name of the pod on a node.
     pub(crate) fn on(&self, node: &str) -> String {
         format!("{}-{}", self.name, node.trim_start_matches("node-"))
     }
@@ -112,7 +108,7 @@ impl Kind {
         pod(&self.on(node), node, self.script, self.requests, self.limits)
     }
 
-    /// What a pod's name says of its kind.
+    /// The kind of a pod, by its name.
     pub(crate) fn of(pod: &str) -> Option<&'static Kind> {
         KINDS.iter().find(|kind| pod.starts_with(kind.name))
     }

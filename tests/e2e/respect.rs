@@ -1,4 +1,4 @@
-//! What belongs to users is left alone.
+//! Keys and pods of users are not touched.
 
 use std::time::Duration;
 
@@ -7,82 +7,87 @@ use jiff::Timestamp;
 use plimsoll_contract::keys;
 use serde_json::json;
 
-use crate::Verdict;
-use crate::history::Sight;
+use crate::TestResult;
+use crate::harness::Harness;
+use crate::history::Observation;
 use crate::pods::{BURN, NODES, START, pod};
-use crate::world::World;
 
 const REQUESTS: [&str; 2] = ["10m", "8Mi"];
 const LIMITS: [&str; 2] = ["30m", "16Mi"];
-/// Labels come and go by the aggregator's decision: no dwell is in it.
+/// Timeout for a change that the aggregator makes at once, without a dwell.
 const SOON: Duration = Duration::from_secs(30);
-/// Longer than a first band takes.
+/// Longer than until a first band.
 const LONG: Duration = Duration::from_secs(45);
 
-/// None of the keys that we write.
-fn bare(sight: &Sight) -> bool {
+/// Whether a pod has none of the keys that we write.
+fn has_no_keys(observation: &Observation) -> bool {
     let written = keys::WRITTEN_LABELS.iter().chain(&keys::WRITTEN_ANNOTATIONS);
-    written.into_iter().all(|key| sight.get(key).is_empty())
+    written.into_iter().all(|key| observation.get(key).is_empty())
 }
 
-pub(crate) async fn a_key_that_a_user_set_is_left_alone_and_reported(world: &World) -> Verdict {
-    world.namespace("owned").await?;
+pub(crate) async fn a_key_that_a_user_set_is_left_alone_and_reported(harness: &Harness) -> TestResult {
+    harness.namespace("owned").await?;
     let mut pod = pod("owned", NODES[0], BURN, REQUESTS, LIMITS);
     pod["metadata"]["namespace"] = json!("owned");
     pod["metadata"]["labels"] = json!({keys::CPU_BAND: "mine"});
-    world.create(pod).await?;
-    let ours = |sight: &Sight| sight.get(keys::MEMORY_BAND) == "low" && !sight.get(keys::EVIDENCE).is_empty();
-    let sight = world.history.wait(("owned", "owned"), Timestamp::now(), START, ours).await?;
-    ensure!(sight.get(keys::CPU_BAND) == "mine", "{sight:?}");
-    let status = world.status("owned", "owned").await?;
+    harness.create(pod).await?;
+    let ours = |observation: &Observation| {
+        observation.get(keys::MEMORY_BAND) == "low" && !observation.get(keys::EVIDENCE).is_empty()
+    };
+    let observation = harness.history.wait(("owned", "owned"), Timestamp::now(), START, ours).await?;
+    ensure!(observation.get(keys::CPU_BAND) == "mine", "{observation:?}");
+    let status = harness.status("owned", "owned").await?;
     ensure!(status.conflicts.iter().any(|key| key == keys::CPU_BAND), "{status:?}");
-    let said = async || {
-        let events = world.kubectl(&["get", "events", "-n", "owned", "-o", "json"]).await?;
+    let reported = async || {
+        let events = harness.kubectl(&["get", "events", "-n", "owned", "-o", "json"]).await?;
         Ok(events.contains(keys::CPU_BAND) && events.contains("plimsoll"))
     };
-    let took = world.until("an Event about the conflict", SOON, said).await?;
-    // A label of ours without its band would say nothing.
-    let settled =
-        |sight: &Sight| sight.get(keys::CPU_BASIS).is_empty() && sight.get(keys::CPU_BAND) == "mine";
-    world.history.wait(("owned", "owned"), Timestamp::now(), SOON, settled).await?;
+    let took = harness.until("an Event about the conflict", SOON, reported).await?;
+    // A basis without our band means nothing, so it is removed.
+    let no_basis = |observation: &Observation| {
+        observation.get(keys::CPU_BASIS).is_empty() && observation.get(keys::CPU_BAND) == "mine"
+    };
+    harness.history.wait(("owned", "owned"), Timestamp::now(), SOON, no_basis).await?;
     Ok(format!("the Event came {:.1} s after the rest was applied", took.as_secs_f64()))
 }
 
-pub(crate) async fn an_ignored_pod_has_no_keys_of_ours(world: &World) -> Verdict {
-    world.namespace("ignored").await?;
-    let mut shy = pod("shy", NODES[1], BURN, REQUESTS, LIMITS);
-    shy["metadata"]["labels"] = json!({keys::IGNORE: "true"});
-    world.run("ignored", vec![shy, pod("open", NODES[1], BURN, REQUESTS, LIMITS)]).await?;
-    let high = |sight: &Sight| sight.get(keys::CPU_BAND) == "high";
-    world.history.wait(("ignored", "open"), Timestamp::now(), START, high).await?;
-    let untouched = async || Ok(world.history.of("ignored", "shy").iter().all(bare));
-    world.throughout("the ignored pod has no key of ours", LONG, untouched).await?;
+pub(crate) async fn an_ignored_pod_has_no_keys_of_ours(harness: &Harness) -> TestResult {
+    harness.namespace("ignored").await?;
+    let mut ignored = pod("ignored", NODES[1], BURN, REQUESTS, LIMITS);
+    ignored["metadata"]["labels"] = json!({keys::IGNORE: "true"});
+    harness.run("ignored", vec![ignored, pod("labeled", NODES[1], BURN, REQUESTS, LIMITS)]).await?;
+    let high = |observation: &Observation| observation.get(keys::CPU_BAND) == "high";
+    harness.history.wait(("ignored", "labeled"), Timestamp::now(), START, high).await?;
+    let untouched = async || Ok(harness.history.of("ignored", "ignored").iter().all(has_no_keys));
+    harness.throughout("the ignored pod has none of our keys", LONG, untouched).await?;
 
     let change = Timestamp::now();
     let label =
-        async |pod: &str, word: &str| world.kubectl(&["label", "pod", "-n", "ignored", pod, word]).await;
-    label("open", &format!("{}=true", keys::IGNORE)).await?;
-    label("shy", &format!("{}-", keys::IGNORE)).await?;
-    let off = world.history.wait(("ignored", "open"), change, SOON, bare).await?;
-    let on = world.history.wait(("ignored", "shy"), change, SOON, high).await?;
-    let after = |sight: &Sight| sight.at.duration_since(change).as_secs_f64();
+        async |pod: &str, word: &str| harness.kubectl(&["label", "pod", "-n", "ignored", pod, word]).await;
+    label("labeled", &format!("{}=true", keys::IGNORE)).await?;
+    label("ignored", &format!("{}-", keys::IGNORE)).await?;
+    let off = harness.history.wait(("ignored", "labeled"), change, SOON, has_no_keys).await?;
+    let on = harness.history.wait(("ignored", "ignored"), change, SOON, high).await?;
+    let after = |observation: &Observation| observation.at.duration_since(change).as_secs_f64();
     Ok(format!("keys off after {:.1} s, on after {:.1} s", after(&off), after(&on)))
 }
 
-pub(crate) async fn an_ignored_namespace_has_no_keys_of_ours(world: &World) -> Verdict {
+pub(crate) async fn an_ignored_namespace_has_no_keys_of_ours(harness: &Harness) -> TestResult {
     let (namespace, name) = ("quiet", "burner");
-    world.run(namespace, vec![pod(name, NODES[2], BURN, REQUESTS, LIMITS)]).await?;
-    let high = |sight: &Sight| sight.get(keys::CPU_BAND) == "high";
-    world.history.wait((namespace, name), Timestamp::now(), START, high).await?;
-    let label = async |word: &str| world.kubectl(&["label", "namespace", namespace, word]).await;
+    harness.run(namespace, vec![pod(name, NODES[2], BURN, REQUESTS, LIMITS)]).await?;
+    let high = |observation: &Observation| observation.get(keys::CPU_BAND) == "high";
+    harness.history.wait((namespace, name), Timestamp::now(), START, high).await?;
+    let label = async |word: &str| harness.kubectl(&["label", "namespace", namespace, word]).await;
     let change = Timestamp::now();
     label(&format!("{}=true", keys::IGNORE)).await?;
-    let off = world.history.wait((namespace, name), change, SOON, bare).await?;
-    let untouched = async || Ok(world.history.last(namespace, name).is_some_and(|sight| bare(&sight)));
-    world.throughout("the pod has no key of ours", LONG, untouched).await?;
+    let off = harness.history.wait((namespace, name), change, SOON, has_no_keys).await?;
+    let untouched = async || {
+        Ok(harness.history.last(namespace, name).is_some_and(|observation| has_no_keys(&observation)))
+    };
+    harness.throughout("the pod has none of our keys", LONG, untouched).await?;
     let back = Timestamp::now();
     label(&format!("{}-", keys::IGNORE)).await?;
-    let on = world.history.wait((namespace, name), back, SOON, high).await?;
+    let on = harness.history.wait((namespace, name), back, SOON, high).await?;
     let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
     Ok(format!(
         "keys off after {:.1} s, on again after {:.1} s",

@@ -1,10 +1,10 @@
-//! How long it takes from a change of load until a watcher sees the label.
+//! The time from a step in load until a watch observes the label.
 //!
-//! Each pod says itself when its load changes and how much CPU it has had by then: a line in its log, whose time the
-//! container runtime takes on the node.
+//! Each pod logs when its load changes and how much CPU it has used by then; the container runtime records the time of the
+//! line on the node.
 //!
-//! The step is to the whole limit only if the node gives as much, and these nodes share two cores with all else. A pod that
-//! got less crosses the threshold later; by how much follows from its own numbers ([`Step::slower`]), and is allowed.
+//! The load steps to the whole limit only if the node has that much CPU, and these nodes share two cores with everything
+//! else. A pod that got less crosses the threshold later; [`Step::extra_delay`] computes by how much, and that is allowed.
 
 use std::time::{Duration, Instant};
 
@@ -15,144 +15,156 @@ use plimsoll_contract::band::HIGH_FROM;
 use plimsoll_contract::keys;
 use tokio::time::sleep;
 
-use crate::Verdict;
-use crate::history::Sight;
+use crate::TestResult;
+use crate::harness::Harness;
+use crate::history::Observation;
 use crate::pods::{BURN, NODES, SLEEP, START, pod};
-use crate::spread::Spread;
-use crate::world::World;
+use crate::summary::Summary;
 
 const NAMESPACE: &str = "steps";
-/// Pods, spread over the nodes.
+/// Pods, distributed over the nodes.
 const PODS: u64 = 20;
-/// A container's start is a load, too: the bands must be low again before the step.
-const CALM: u64 = 110;
-/// Time from one pod's step to the next one's: a step to the whole limit needs a node that can give it.
+/// Seconds before the first step: starting a container is a load too, and the bands must be low again by then.
+const IDLE: u64 = 110;
+/// Seconds from one pod's step to the next one's: a step to the whole limit needs a node that is otherwise idle.
 const APART: u64 = 8;
-/// How long the load is high.
+/// Seconds of high load.
 const HIGH: u64 = 40;
-/// Reads the CPU time used, in microseconds, and begins a line: with the shell alone, for a process is a load.
-const SAY: &str = "read -r _ used </sys/fs/cgroup/cpu.stat; echo";
+/// Reads the CPU time used, in microseconds, and starts a log line: in the shell alone, because a process is a load.
+const LOG: &str = "read -r _ used </sys/fs/cgroup/cpu.stat; echo";
 /// The CPU limit, in cores.
 const LIMIT: f64 = 0.080;
-/// DESIGN 9: half-lives until 0.66, a dwell of 10 s, delivery.
+/// Maximum median in seconds, rising (DESIGN 10): half-lives until 0.66, a dwell of 10 s, delivery.
 const UP: f64 = 20.0;
-/// Half-lives until 0.30, a dwell of 60 s, delivery.
+/// Maximum median in seconds, falling: half-lives until 0.30, a dwell of 60 s, delivery.
 const DOWN: f64 = 75.0;
-/// What a moment in which this machine was busy may add to the slowest.
+/// Seconds that a busy machine may add to the slowest.
 const BUSY: f64 = 10.0;
 
-/// A load that went up and down again.
+/// A load that rose and fell again.
 struct Step {
     pod: String,
-    up: Mark,
-    down: Mark,
+    up: LogLine,
+    down: LogLine,
 }
 
-/// What a pod said of itself.
+/// A log line of a pod.
 #[derive(Clone, Copy)]
-struct Mark {
+struct LogLine {
     at: Timestamp,
     /// CPU time it had used by then, in seconds.
     used: f64,
 }
 
 impl Step {
-    /// Part of the limit that the pod got.
-    fn share(&self) -> f64 {
+    /// The fraction of its limit that the pod got.
+    fn utilization(&self) -> f64 {
         let time = self.down.at.duration_since(self.up.at).as_secs_f64();
         (self.down.used - self.up.used) / time / LIMIT
     }
 
-    /// How much later the smoothed load is high than after a step to the whole limit, in seconds: from 0 it is at
-    /// `share * (1 - 2^(-t / half-life))` after `t`. Absent if it never is.
-    fn slower(&self) -> Option<f64> {
+    /// How much later the smoothed load is high than after a step to the whole limit, in seconds: starting at 0, it is
+    /// `utilization * (1 - 2^(-t / half-life))` after `t`. Absent if it is never high.
+    fn extra_delay(&self) -> Option<f64> {
         let half_life = Profile::standard().half_life.as_secs_f64();
-        let crosses = |share: f64| -half_life * (1.0 - HIGH_FROM / share).log2();
-        let share = self.share().min(1.0);
-        (share > HIGH_FROM).then(|| crosses(share) - crosses(1.0))
+        let crosses = |utilization: f64| -half_life * (1.0 - HIGH_FROM / utilization).log2();
+        let utilization = self.utilization().min(1.0);
+        (utilization > HIGH_FROM).then(|| crosses(utilization) - crosses(1.0))
     }
 }
 
-pub(crate) async fn a_step_in_load_is_a_label_in_time(world: &World) -> Verdict {
+pub(crate) async fn a_step_in_load_is_a_label_in_time(harness: &Harness) -> TestResult {
     let names: Vec<String> = (0..PODS).map(|number| format!("step-{number}")).collect();
-    let made = names.iter().zip(NODES.iter().cycle()).zip(0..).map(|((name, node), number)| {
-        let calm = CALM + number * APART;
+    let pods = names.iter().zip(NODES.iter().cycle()).zip(0..).map(|((name, node), number)| {
+        let idle = IDLE + number * APART;
         let burn = format!("timeout -s KILL {HIGH} sh -c '{BURN}'");
-        let script = format!("sleep {calm}; {SAY} up $used; {burn}; {SAY} down $used; {SLEEP}");
+        let script = format!("sleep {idle}; {LOG} up $used; {burn}; {LOG} down $used; {SLEEP}");
         pod(name, node, &script, ["10m", "8Mi"], ["80m", "16Mi"])
     });
-    world.run(NAMESPACE, made.collect()).await?;
-    // Nobody asks for logs while pods step: that takes the CPU of the nodes away from them.
-    let start = Duration::from_secs(45);
-    sleep(start + Duration::from_secs(CALM + PODS * APART + HIGH) + Duration::from_secs_f64(DOWN)).await;
-    let begun = Instant::now();
+    harness.run(NAMESPACE, pods.collect()).await?;
+    // Logs are read only after the steps: reading them takes CPU of the nodes away from the pods.
+    let startup = Duration::from_secs(45);
+    sleep(startup + Duration::from_secs(IDLE + PODS * APART + HIGH) + Duration::from_secs_f64(DOWN)).await;
+    let start = Instant::now();
     let steps = loop {
-        let steps = said(world, &names).await?;
-        let over = |step: &Step| Timestamp::now().duration_since(step.down.at).as_secs_f64() > DOWN + BUSY;
-        if steps.len() == names.len() && steps.iter().all(over) {
+        let steps = finished_steps(harness, &names).await?;
+        let is_over = |step: &Step| Timestamp::now().duration_since(step.down.at).as_secs_f64() > DOWN + BUSY;
+        if steps.len() == names.len() && steps.iter().all(is_over) {
             break steps;
         }
-        ensure!(begun.elapsed() < START, "only {} of {PODS} pods have stepped up and down", steps.len());
+        ensure!(start.elapsed() < START, "only {} of {PODS} pods have stepped up and down", steps.len());
         sleep(Duration::from_secs(15)).await;
     };
-    let (mut ups, mut owed, mut downs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ups, mut adjusted, mut downs) = (Vec::new(), Vec::new(), Vec::new());
     for step in &steps {
-        let sights = world.history.of(NAMESPACE, &step.pod);
-        let slower = step.slower().with_context(|| {
-            format!("{} got {:.0} % of its limit: the machine is too busy", step.pod, 100.0 * step.share())
+        let observations = harness.history.of(NAMESPACE, &step.pod);
+        let extra_delay = step.extra_delay().with_context(|| {
+            format!(
+                "{} got {:.0} % of its limit: the machine is too busy",
+                step.pod,
+                100.0 * step.utilization()
+            )
         })?;
-        let up = took(&step.pod, step.up.at, &sights, ["low", "high"])?;
+        let up = seconds_until(&step.pod, step.up.at, &observations, ["low", "high"])?;
         ups.push(up);
-        owed.push(up - slower);
-        downs.push(took(&step.pod, step.down.at, &sights, ["high", "low"])?);
+        adjusted.push(up - extra_delay);
+        downs.push(seconds_until(&step.pod, step.down.at, &observations, ["high", "low"])?);
     }
-    // Their nodes are needed by the tests to come.
-    world.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]).await?;
-    let shares = steps.iter().map(|step| 100.0 * step.share()).collect();
-    let spreads = [shares, ups, owed, downs].map(Spread::of);
-    let [Some(shares), Some(ups), Some(owed), Some(downs)] = spreads else { bail!("no pod has stepped") };
-    let words = format!(
-        "0 to {} % of the limit: high after {} s ({} s, had it been all of it); back: low after {} s (min/median/max of {PODS})",
-        text(shares),
+    // The next tests need the CPU of the nodes.
+    harness.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]).await?;
+    let utilizations = steps.iter().map(|step| 100.0 * step.utilization()).collect();
+    let summaries = [utilizations, ups, adjusted, downs].map(Summary::of);
+    let [Some(utilizations), Some(ups), Some(adjusted), Some(downs)] = summaries else {
+        bail!("no pod has stepped")
+    };
+    let result = format!(
+        "0 to {} % of the limit: high after {} s ({} s if it had been all of it); back: low after {} s (min/median/max of {PODS})",
+        text(utilizations),
         text(ups),
-        text(owed),
+        text(adjusted),
         text(downs),
     );
-    ensure!(owed.median <= UP && owed.max <= UP + BUSY, "{words}");
-    ensure!(downs.median <= DOWN && downs.max <= DOWN + BUSY, "{words}");
-    Ok(words)
+    ensure!(adjusted.median <= UP && adjusted.max <= UP + BUSY, "{result}");
+    ensure!(downs.median <= DOWN && downs.max <= DOWN + BUSY, "{result}");
+    Ok(result)
 }
 
-fn text(Spread { min, median, max }: Spread) -> String {
+fn text(Summary { min, median, max }: Summary) -> String {
     format!("{min:.1}/{median:.1}/{max:.1}")
 }
 
-/// Seconds from a change until a watcher saw the band that follows from it.
-fn took(pod: &str, at: Timestamp, sights: &[Sight], [from, to]: [&str; 2]) -> anyhow::Result<f64> {
-    let before = sights.iter().rev().find(|sight| sight.at <= at);
-    let band = before.map_or("", |sight| sight.get(keys::CPU_BAND));
+/// Seconds from a change of load until the band that follows from it was observed.
+fn seconds_until(
+    pod: &str,
+    at: Timestamp,
+    observations: &[Observation],
+    [from, to]: [&str; 2],
+) -> anyhow::Result<f64> {
+    let before = observations.iter().rev().find(|observation| observation.at <= at);
+    let band = before.map_or("", |observation| observation.get(keys::CPU_BAND));
     ensure!(band == from, "{pod}: {band:?} before it stepped to {to}");
-    let first = sights.iter().find(|sight| sight.at > at && sight.get(keys::CPU_BAND) == to);
+    let first =
+        observations.iter().find(|observation| observation.at > at && observation.get(keys::CPU_BAND) == to);
     let first = first.with_context(|| format!("{pod}: never {to} after {at}"))?;
     Ok(first.at.duration_since(at).as_secs_f64())
 }
 
-/// The pods that have stepped up and down.
-async fn said(world: &World, names: &[String]) -> anyhow::Result<Vec<Step>> {
+/// The steps of the pods whose load rose and fell again.
+async fn finished_steps(harness: &Harness, names: &[String]) -> anyhow::Result<Vec<Step>> {
     let mut steps = Vec::new();
     for name in names {
-        let text = world.log(NAMESPACE, name).await?;
-        let mark = |word: &str| text.lines().find_map(|line| mark(line, word));
-        if let (Some(up), Some(down)) = (mark("up"), mark("down")) {
+        let text = harness.log(NAMESPACE, name).await?;
+        let find = |word: &str| text.lines().find_map(|line| parse(line, word));
+        if let (Some(up), Some(down)) = (find("up"), find("down")) {
             steps.push(Step { pod: name.clone(), up, down });
         }
     }
     Ok(steps)
 }
 
-/// `2026-11-24T10:36:49.915744471Z up 1234567`; the shell has other words of its own, as when the burner is killed.
-fn mark(line: &str, word: &str) -> Option<Mark> {
-    let (at, said) = line.split_once(' ')?;
-    let micros: f64 = said.strip_prefix(word)?.trim().parse().ok()?;
-    Some(Mark { at: at.parse().ok()?, used: micros / 1e6 })
+/// `2026-11-24T10:36:49.915744471Z up 1234567`. The shell logs other lines, for instance when the burner is killed.
+fn parse(line: &str, word: &str) -> Option<LogLine> {
+    let (at, rest) = line.split_once(' ')?;
+    let micros: f64 = rest.strip_prefix(word)?.trim().parse().ok()?;
+    Some(LogLine { at: at.parse().ok()?, used: micros / 1e6 })
 }

@@ -1,46 +1,45 @@
-//! Plimsoll beside what people use today, on the same three nodes, at the same time: `make bench-peers` runs this inside the
-//! test cluster.
+//! Plimsoll compared with what people use today, on the same three nodes, at the same time: `make bench-peers` runs this
+//! inside the test cluster.
 //!
-//! Twelve pods step, one after another, from nothing to their whole CPU limit. Everybody watches the same steps: Plimsoll,
-//! two installations of Prometheus, Alertmanager and a webhook that labels (common settings, and the fastest sane ones),
-//! metrics-server, and VPA on two pods of its own. Measured is the time from the step until somebody outside can act on it,
-//! and what each stack costs meanwhile. It asserts no time: it prints a table and writes `target/peers/results.json`.
+//! The load of twelve pods steps, one after another, from zero to the whole CPU limit. All systems see the same steps:
+//! Plimsoll, two installations of Prometheus, Alertmanager and a webhook that labels (common settings, and the fastest sane
+//! ones), metrics-server, and VPA on two pods of its own. Measured are the time from the step until a client can act on it,
+//! and the resources that each stack uses. It asserts no times: it prints a table and writes `target/peers/results.json`.
 //!
 //! | module | does |
 //! |---|---|
-//! | `stacks` | installs what is compared, and knows which containers belong to whom |
-//! | `steps` | the pods, and when their load stepped |
-//! | `sightings` | when a watcher saw a label or a new request |
-//! | `answers` | what metrics-server said, and when |
-//! | `costs` | CPU and memory, from the nodes' cgroups |
-//! | `findings` | the numbers, as a table and as JSON |
+//! | `stacks` | installs the systems, and knows which containers belong to which |
+//! | `steps` | creates the pods, and finds when their load stepped |
+//! | `observations` | records when a watch observed a label or a new request |
+//! | `usage` | polls metrics-server |
+//! | `resources` | reads CPU and memory from the nodes' cgroups |
+//! | `results` | prints the numbers as a table and writes them as JSON |
 //!
-//! The stage and the pods are those of the end-to-end tests. It may change the cluster that `KUBECONFIG` names, and writes
-//! one file.
+//! The harness and the pods are those of the end-to-end tests. It changes the cluster of `KUBECONFIG`, and writes one file.
 #![allow(clippy::print_stdout, reason = "it reports on stdout")]
 
-mod answers;
-mod costs;
-mod findings;
-mod sightings;
+mod observations;
+mod resources;
+mod results;
 mod stacks;
 mod steps;
+mod usage;
 
-// What is shared with the end-to-end tests, and more than is needed here.
+// Shared with the end-to-end tests.
 #[path = "../e2e/audit.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod audit;
+#[path = "../e2e/harness.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod harness;
 #[path = "../e2e/history.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod history;
 #[path = "../e2e/pods.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod pods;
-#[path = "../spread.rs"]
-mod spread;
-#[path = "../e2e/world.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use the rest")]
-mod world;
+#[path = "../summary.rs"]
+mod summary;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -48,15 +47,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::time::sleep;
 
-use crate::answers::Answers;
-use crate::findings::{Findings, System};
-use crate::sightings::Sightings;
-use crate::world::World;
+use crate::harness::Harness;
+use crate::observations::Observations;
+use crate::results::{Results, System};
+use crate::usage::UsageSamples;
 
-/// What the steps are not yet part of: the cost of watching pods that do nothing.
-const QUIET: Duration = Duration::from_secs(70);
-/// After this long nobody is waited for any more.
-const PATIENCE: Duration = Duration::from_secs(250);
+/// Before the steps: the cost of watching idle pods.
+const IDLE: Duration = Duration::from_secs(70);
+/// How long after the last step the systems may take.
+const TIMEOUT: Duration = Duration::from_secs(250);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -70,45 +69,45 @@ async fn main() -> ExitCode {
 }
 
 async fn measure() -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let say = |what: &str| println!("{:6.1} s  {what}", begun.elapsed().as_secs_f64());
-    let world = World::enter().await?;
-    let sightings = Sightings::follow(world.client.clone());
-    stacks::install(&world).await?;
-    say("everything is installed and Ready");
-    steps::begin(&world).await?;
-    say("the pods run; what does watching them cost?");
+    let start = Instant::now();
+    let log = |what: &str| println!("{:6.1} s  {what}", start.elapsed().as_secs_f64());
+    let harness = Harness::connect().await?;
+    let observations = Observations::follow(harness.client.clone());
+    stacks::install(&harness).await?;
+    log("everything is installed and Ready");
+    steps::create_pods(&harness).await?;
+    log("the pods run; measuring the cost of watching them");
     sleep(Duration::from_secs(10)).await;
-    let before = costs::read(&world).await?;
-    sleep(QUIET).await;
-    let quiet = costs::read(&world).await?;
-    let answers = Answers::follow(world.client.clone());
-    let steps = steps::done(&world).await?;
-    say("every pod has stepped; who acts on it?");
+    let before = resources::read(&harness).await?;
+    sleep(IDLE).await;
+    let idle = resources::read(&harness).await?;
+    let usage = UsageSamples::follow(harness.client.clone());
+    let steps = steps::wait_for_steps(&harness).await?;
+    log("every pod has stepped; waiting for the systems");
     let last = steps.iter().map(|step| step.at).max().context("no pod has stepped")?;
-    let times = |system: System| findings::times(system, &steps, &sightings, &answers);
+    let times = |system: System| results::times(system, &steps, &observations, &usage);
     loop {
         let all = System::ALL.iter().all(|system| times(*system).iter().all(Option::is_some));
-        if all || jiff::Timestamp::now().duration_since(last).unsigned_abs() > PATIENCE {
+        if all || jiff::Timestamp::now().duration_since(last).unsigned_abs() > TIMEOUT {
             break;
         }
         sleep(Duration::from_secs(1)).await;
     }
-    let end = costs::read(&world).await?;
-    say("all have, or nobody is waited for any more");
-    let findings = Findings {
-        reached: steps::reached(&world, &quiet, &end, &steps).await?,
-        gaps: stacks::cadvisor_gaps(&world).await?,
+    let end = resources::read(&harness).await?;
+    log("all systems have acted, or the timeout has passed");
+    let results = Results {
+        utilizations: steps::utilizations(&harness, &idle, &end, &steps).await?,
+        gaps: stacks::cadvisor_gaps(&harness).await?,
         scrapes: vec![
-            stacks::scrapes(&world, "peers-common").await?,
-            stacks::scrapes(&world, "peers-fast").await?,
+            stacks::scrapes(&harness, "peers-common").await?,
+            stacks::scrapes(&harness, "peers-fast").await?,
         ],
-        resizes: steps::resizes(&world, &sightings).await?,
-        costs: stacks::costs(&world, [&before, &quiet, &end]).await?,
-        kubelets: [(&before, &quiet), (&quiet, &end)].map(|(from, to)| to.kubelets_since(from)),
+        resizes: steps::resizes(&harness, &observations).await?,
+        costs: stacks::costs(&harness, [&before, &idle, &end]).await?,
+        kubelets: [(&before, &idle), (&idle, &end)].map(|(from, to)| to.kubelets_since(from)),
         systems: System::ALL.map(|system| (system, times(system))).into(),
-        writes: System::ALL.map(|system| findings::writes(system, &steps, &sightings)).into(),
+        writes: System::ALL.map(|system| results::writes(system, &steps, &observations)).into(),
     };
-    println!("\n{findings}");
-    findings.write()
+    println!("\n{results}");
+    results.write()
 }

@@ -1,4 +1,4 @@
-//! What the test programs of this package share: the conformance script, which `make test` and `make e2e` both play.
+//! Shared by the test programs of this package: the conformance script, which both `make test` and `make e2e` run.
 
 #[path = "../conformance/conformance.rs"]
 pub mod conformance;

@@ -1,15 +1,15 @@
-//! Delivery: reports reach whom they are for, nobody else learns our token, and nothing that happens on the way does harm.
+//! Delivery: reports reach the aggregator, no one else sees the token, and failures do no harm.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
-use plimsoll_contract::roster::Complaint;
+use plimsoll_contract::rejection::RejectionBody;
 use plimsoll_contract::{Band, Report, keys};
 use plimsoll_process::crypto::install_crypto_provider;
 
-use crate::world::{HIGH, LOW, World, eventually};
+use crate::harness::{HIGH, Harness, LOW, eventually};
 
 mod peer;
 mod sender;
@@ -28,37 +28,37 @@ fn accepts(_: usize) -> Response<Full<Bytes>> {
 }
 
 #[tokio::test]
-async fn nobody_but_the_holder_of_the_right_certificate_sees_the_token() {
+async fn only_a_server_with_a_trusted_certificate_sees_the_token() {
     install_crypto_provider();
-    let (stranger, misnamed, deaf) = (
+    let (untrusted, misnamed, silent) = (
         Peer::tls("localhost", accepts).await,
         Peer::tls("elsewhere.example", accepts).await,
-        Peer::deaf().await,
+        Peer::silent().await,
     );
     let expected = Peer::tls("localhost", accepts).await;
-    let to_stranger = Sender::start(&stranger, &expected.ca).await;
+    let to_untrusted = Sender::start(&untrusted, &expected.ca).await;
     let to_misnamed = Sender::start(&misnamed, &misnamed.ca).await;
-    let to_deaf = Sender::start(&deaf, &deaf.ca).await;
-    to_stranger.wait_for("untrusted", 2.0).await;
+    let to_silent = Sender::start(&silent, &silent.ca).await;
+    to_untrusted.wait_for("untrusted", 2.0).await;
     to_misnamed.wait_for("untrusted", 2.0).await;
-    to_deaf.wait_for("untrusted", 1.0).await;
-    for peer in [&stranger, &misnamed] {
+    to_silent.wait_for("untrusted", 1.0).await;
+    for peer in [&untrusted, &misnamed] {
         let (succeeded, failed) = peer.handshakes();
         assert!(succeeded == 0 && failed >= 2, "{succeeded} {failed}");
         assert!(peer.requests().is_empty());
     }
-    let heard = deaf.bytes();
-    assert!(!heard.is_empty() && !heard.windows(TOKEN.len()).any(|bytes| bytes == TOKEN.as_bytes()));
-    for sender in [to_stranger, to_misnamed, to_deaf] {
-        sender.end().await;
+    let received = silent.bytes();
+    assert!(!received.is_empty() && !received.windows(TOKEN.len()).any(|bytes| bytes == TOKEN.as_bytes()));
+    for sender in [to_untrusted, to_misnamed, to_silent] {
+        sender.stop().await;
     }
 }
 
 #[tokio::test]
-async fn delivery_begins_by_itself_once_ca_and_token_are_there() {
+async fn delivery_starts_when_ca_and_token_exist() {
     install_crypto_provider();
     let peer = Peer::tls("localhost", accepts).await;
-    let sender = Sender::with_empty_hands(&peer).await;
+    let sender = Sender::without_credentials(&peer).await;
     sender.wait_for("not_ready", 1.0).await;
     sender.give_ca(&peer.ca);
     sender.wait_for("not_ready", 2.0).await;
@@ -73,11 +73,11 @@ async fn delivery_begins_by_itself_once_ca_and_token_are_there() {
     let renewed = || peer.requests().iter().any(|got| got.authorization == "Bearer renewed");
     assert!(eventually(async || renewed()).await, "the token is read again for every report");
     assert!(peer.requests().iter().all(|got| got.report.roster_version <= 1));
-    sender.end().await;
+    sender.stop().await;
 }
 
 #[tokio::test]
-async fn a_peer_that_asks_for_time_gets_it() {
+async fn a_retry_after_is_respected() {
     install_crypto_provider();
     let peer = Peer::tls("localhost", |count| match count {
         0 => Response::builder().status(503).header("retry-after", "4").body(Full::default()).unwrap(),
@@ -90,21 +90,21 @@ async fn a_peer_that_asks_for_time_gets_it() {
     let got = peer.requests();
     let pause = got[1].at - got[0].at;
     assert!(pause >= Duration::from_secs(4) && got[1].report.seq > got[0].report.seq, "{pause:?}");
-    assert!(got[1].report.full, "what comes after a failure holds everything");
-    sender.end().await;
+    assert!(got[1].report.full, "the report after a failure is complete");
+    sender.stop().await;
 }
 
-/// The first answer is odd, the next a roster.
-async fn recovers(result: &str, odd: Answers) {
-    let peer = Peer::tls("localhost", odd).await;
+/// The first answer is invalid, the next a roster.
+async fn recovers(result: &str, invalid: Answers) {
+    let peer = Peer::tls("localhost", invalid).await;
     let sender = Sender::start(&peer, &peer.ca).await;
     sender.wait_for("accepted", 1.0).await;
     assert_eq!(sender.ended(result).await, 1.0, "{result}");
-    sender.end().await;
+    sender.stop().await;
 }
 
 #[tokio::test]
-async fn answers_that_are_no_roster_are_counted_and_break_nothing() {
+async fn invalid_answers_are_counted_and_do_no_harm() {
     install_crypto_provider();
     tokio::join!(
         recovers("bad_answer", |n| if n == 0 { answer(200, "<html>hello</html>") } else { accepts(n) }),
@@ -116,71 +116,71 @@ async fn answers_that_are_no_roster_are_counted_and_break_nothing() {
 }
 
 #[tokio::test]
-async fn an_aggregator_that_was_away_gets_one_report_of_now_and_nothing_of_before() {
-    let mut world = World::start().await;
-    world.run("web", LOW);
-    world.labeled("web", "low").await;
-    world.stage.stop_aggregator().await.unwrap();
+async fn an_aggregator_that_returns_gets_only_a_current_report() {
+    let mut harness = Harness::start().await;
+    harness.create_pod("web", LOW);
+    harness.labeled("web", "low").await;
+    harness.cluster.stop_aggregator().await.unwrap();
     for (cores, band) in [(HIGH, Band::High), (LOW, Band::Low), (HIGH, Band::High)] {
-        world.load("web", cores);
-        let follows = async || world.announced("web").await == Some(band);
-        world.until("the agent to follow alone", follows).await;
+        harness.set_load("web", cores);
+        let follows = async || harness.agent_band("web").await == Some(band);
+        harness.until("the agent to report the band", follows).await;
     }
-    world.stage.restart_aggregator().await.unwrap();
-    world.labeled("web", "high").await;
-    let accepted = world.counted("plimsoll_aggregator_reports_total{result=\"accepted\"}").await;
+    harness.cluster.restart_aggregator().await.unwrap();
+    harness.labeled("web", "high").await;
+    let accepted = harness.metric("plimsoll_aggregator_reports_total{result=\"accepted\"}").await;
     assert!((1.0..=3.0).contains(&accepted), "a queue would have sent more: {accepted}");
-    world.quiet().await;
-    assert_eq!(world.writes_on("web").len(), 2, "the bands in between are history");
-    world.end().await;
+    harness.quiet().await;
+    assert_eq!(harness.writes_on("web").len(), 2, "the bands in between are not delivered");
+    harness.shutdown().await;
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused_told_and_replaced_without_a_restart() {
-    let world = World::start().await;
-    world.run("web", LOW);
-    world.labeled("web", "low").await;
-    let file = world.stage.token_file();
-    std::fs::write(&file, world.token(Duration::ZERO)).unwrap();
-    world.load("web", HIGH);
-    let refused =
-        async || world.counted_by_agent("plimsoll_agent_reports_total{result=\"refused\"}").await >= 2.0;
-    world.until("the agent to be refused", refused).await;
+async fn an_expired_token_is_rejected_counted_and_replaced_without_a_restart() {
+    let harness = Harness::start().await;
+    harness.create_pod("web", LOW);
+    harness.labeled("web", "low").await;
+    let file = harness.cluster.token_file();
+    std::fs::write(&file, harness.token(Duration::ZERO)).unwrap();
+    harness.set_load("web", HIGH);
+    let rejected =
+        async || harness.agent_metric("plimsoll_agent_reports_total{result=\"refused\"}").await >= 2.0;
+    harness.until("the report to be rejected", rejected).await;
     let reasons = ["expired", "not_authenticated"]
         .map(|word| format!("plimsoll_aggregator_refusals_total{{reason=\"{word}\"}}"));
-    let told = world.counted(&reasons[0]).await + world.counted(&reasons[1]).await;
-    assert!(told >= 2.0, "{told}");
-    assert_eq!(world.keys("web")[keys::CPU_BAND], "low", "nothing is believed of it");
-    std::fs::write(&file, world.token(Duration::from_secs(600))).unwrap();
-    world.labeled("web", "high").await;
-    world.end().await;
+    let rejections = harness.metric(&reasons[0]).await + harness.metric(&reasons[1]).await;
+    assert!(rejections >= 2.0, "{rejections}");
+    assert_eq!(harness.keys("web")[keys::CPU_BAND], "low", "the report is ignored");
+    std::fs::write(&file, harness.token(Duration::from_secs(600))).unwrap();
+    harness.labeled("web", "high").await;
+    harness.shutdown().await;
 }
 
 #[tokio::test]
-async fn an_agent_whose_sequence_is_behind_is_told_so_and_goes_on_above() {
-    let world = World::start().await;
-    world.run("web", LOW);
-    world.labeled("web", "low").await;
-    let report = world.report().await;
+async fn an_agent_with_an_old_sequence_number_continues_above_the_newest() {
+    let harness = Harness::start().await;
+    harness.create_pod("web", LOW);
+    harness.labeled("web", "low").await;
+    let report = harness.report().await;
     let ahead = report.seq + (1 << 40);
-    let token = world.token(Duration::from_secs(600));
-    let post = async |report: &Report| world.post(&token, serde_json::to_string(report).unwrap()).await;
+    let token = harness.token(Duration::from_secs(600));
+    let post = async |report: &Report| harness.post(&token, serde_json::to_string(report).unwrap()).await;
     let newer = Report { seq: ahead, full: false, pods: Vec::new(), ..report.clone() };
     assert_eq!(post(&newer).await.code, 200);
 
     let mut older = report;
     older.pods[0].cpu.band = Band::High;
     let reply = post(&older).await;
-    assert_eq!((reply.code, reply.json::<Complaint>().newest), (409, Some(ahead)));
-    let refusals = "plimsoll_aggregator_refusals_total{reason=\"old_sequence\"}";
-    let refused = async || world.counted(refusals).await >= 2.0;
-    world.until("the agent to be refused", refused).await;
-    world.quiet().await;
-    assert_eq!(world.keys("web")[keys::CPU_BAND], "low", "nothing is believed of what is older");
+    assert_eq!((reply.code, reply.json::<RejectionBody>().newest), (409, Some(ahead)));
+    let rejections = "plimsoll_aggregator_refusals_total{reason=\"old_sequence\"}";
+    let rejected = async || harness.metric(rejections).await >= 2.0;
+    harness.until("the report to be rejected", rejected).await;
+    harness.quiet().await;
+    assert_eq!(harness.keys("web")[keys::CPU_BAND], "low", "an older report is ignored");
 
-    world.load("web", HIGH);
-    world.labeled("web", "high").await;
-    assert!(world.report().await.seq > ahead, "it went on above");
-    assert_eq!(world.counted(refusals).await, 2.0, "the agent needs to be told once");
-    world.end().await;
+    harness.set_load("web", HIGH);
+    harness.labeled("web", "high").await;
+    assert!(harness.report().await.seq > ahead, "it continues above");
+    assert_eq!(harness.metric(rejections).await, 2.0, "one rejection is enough");
+    harness.shutdown().await;
 }

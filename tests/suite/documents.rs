@@ -1,4 +1,4 @@
-//! The tables in our pages, for the tests that compare them with the code.
+//! The tables in `docs/`, for the tests that compare them with the code.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Captured host trees: each folder of `tests/fixtures` is a case, and adding one needs no Rust. See its README.md.
 //!
-//! With `PLIMSOLL_BLESS=1` in the environment the expected reports are written anew; read the difference before you commit it.
+//! With `PLIMSOLL_BLESS=1` in the environment the expected reports are written; review the difference before you commit it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,9 @@ use std::time::Duration;
 use clap::Parser;
 use plimsoll_agent::args::Args;
 use plimsoll_agent::config::Config;
-use plimsoll_agent::once::look_twice;
-use plimsoll_agent::sample::Moment;
-use plimsoll_contract::Report;
+use plimsoll_agent::once::sweep_twice;
 use plimsoll_contract::roster::Answer;
+use plimsoll_contract::{Moment, Report};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -22,10 +21,10 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-/// The report on a case: its tree, two sweeps one second apart, with the files of `later/` laid over it in between.
+/// The report of a case: two sweeps of its tree one second apart, with the files of `later/` copied over it in between.
 fn report(case: &Path) -> Report {
     let copy = tempfile::tempdir().unwrap();
-    lay(&case.join("tree"), copy.path());
+    copy_over(&case.join("tree"), copy.path());
     let flags = ["plimsoll-agent", "--once", "--node-name=captured", "--host-root"];
     let root = copy.path().to_str().unwrap();
     let config = Config::from_args(&Args::try_parse_from(flags.into_iter().chain([root])).unwrap()).unwrap();
@@ -33,20 +32,20 @@ fn report(case: &Path) -> Report {
         fs::read(case.join("roster.json")).ok().map(|json| serde_json::from_slice::<Answer>(&json).unwrap());
     let second = Duration::from_secs(1);
     let wall = "2026-01-01T00:00:00Z".parse().unwrap();
-    look_twice(&config, roster.as_ref(), wall, || {
-        lay(&case.join("later"), copy.path());
+    sweep_twice(&config, roster.as_ref(), wall, || {
+        copy_over(&case.join("later"), copy.path());
         (Moment(second * 100), Moment(second * 101))
     })
     .unwrap()
 }
 
-/// Copies a tree over another one, into the same files: the agent holds them open.
-fn lay(from: &Path, to: &Path) {
+/// Copies a tree over another one, into the same files, which the agent has open.
+fn copy_over(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).into_iter().flatten().flatten() {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
             fs::create_dir_all(&target).unwrap();
-            lay(&entry.path(), &target);
+            copy_over(&entry.path(), &target);
         } else {
             fs::write(&target, fs::read(entry.path()).unwrap()).unwrap();
         }
@@ -54,7 +53,7 @@ fn lay(from: &Path, to: &Path) {
 }
 
 #[test]
-fn every_captured_tree_gives_its_expected_report() {
+fn every_captured_tree_produces_its_expected_report() {
     let cases = cases();
     assert!(cases.len() >= 10, "only {} cases", cases.len());
     let mut wrong = Vec::new();
@@ -75,7 +74,7 @@ fn every_captured_tree_gives_its_expected_report() {
 }
 
 #[test]
-fn nothing_in_any_captured_tree_is_called_low_for_lack_of_data() {
+fn no_band_is_known_without_a_utilization() {
     for case in cases() {
         for pod in report(&case).pods {
             let bands = [(pod.cpu.band, pod.cpu.utilization), (pod.memory.band, pod.memory.utilization)];

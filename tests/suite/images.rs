@@ -1,4 +1,4 @@
-//! The images: whole, the same twice, and refused when they are not. Made from a small program that every machine has.
+//! The images: complete, reproducible, and rejected when damaged. Built from a small program that every machine has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ fn build(out: &Path, arguments: &[&str]) -> Output {
     Command::new(root().join("images/build")).args(arguments).env("OUT", out).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn output_of(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
 }
 
-/// A folder with stand-ins for both programs; none where this machine has not the tools that `images/build` needs.
-fn stand_ins() -> Option<TempDir> {
+/// A directory with substitutes for both programs; `None` if this machine lacks a tool that `images/build` needs.
+fn substitutes() -> Option<TempDir> {
     let tools = [("ldd", "--version"), ("sha256sum", "--version"), ("tar", "--version")];
     let missing = tools.iter().find(|(tool, flag)| Command::new(tool).arg(flag).output().is_err());
     if let Some((tool, _)) = missing {
-        println!("skipped: images/build needs {tool}, which is not here");
+        println!("skipped: images/build needs {tool}, which is not installed");
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -36,12 +36,12 @@ fn stand_ins() -> Option<TempDir> {
 }
 
 #[test]
-fn an_image_is_whole_and_the_same_binaries_give_the_same_bytes() {
-    let Some(programs) = stand_ins() else { return };
+fn an_image_is_complete_and_the_same_binaries_produce_the_same_bytes() {
+    let Some(programs) = substitutes() else { return };
     let out = tempfile::tempdir().unwrap();
     let once = |out: &Path| {
         let built = build(out, &["--binaries", programs.path().to_str().unwrap()]);
-        assert!(built.status.success(), "{}", said(&built));
+        assert!(built.status.success(), "{}", output_of(&built));
         PARTS.map(|part| fs::read(out.join(format!("{part}.tar"))).unwrap())
     };
     let first = once(&out.path().join("first"));
@@ -50,16 +50,16 @@ fn an_image_is_whole_and_the_same_binaries_give_the_same_bytes() {
         let archive = out.path().join("first").join(format!("{part}.tar"));
         let checked = build(out.path(), &["--check", archive.to_str().unwrap()]);
         assert!(
-            checked.status.success() && said(&checked).contains(&format!("plimsoll-{part}:dev")),
+            checked.status.success() && output_of(&checked).contains(&format!("plimsoll-{part}:dev")),
             "{}",
-            said(&checked)
+            output_of(&checked)
         );
     }
 }
 
 #[test]
-fn a_damaged_image_is_refused() {
-    let Some(programs) = stand_ins() else { return };
+fn a_damaged_image_is_rejected() {
+    let Some(programs) = substitutes() else { return };
     let out = tempfile::tempdir().unwrap();
     assert!(build(out.path(), &["--binaries", programs.path().to_str().unwrap()]).status.success());
     let archive = out.path().join("agent.tar");
@@ -69,17 +69,17 @@ fn a_damaged_image_is_refused() {
     fs::write(&archive, bytes).unwrap();
     let checked = build(out.path(), &["--check", archive.to_str().unwrap()]);
     assert!(
-        !checked.status.success() && said(&checked).contains("not what its name says"),
+        !checked.status.success() && output_of(&checked).contains("not what its name says"),
         "{}",
-        said(&checked)
+        output_of(&checked)
     );
 }
 
 #[test]
-fn a_missing_program_is_named_with_the_way_to_build_it() {
+fn a_missing_program_is_named_with_its_build_command() {
     let out = tempfile::tempdir().unwrap();
     let built = build(out.path(), &["--binaries", "/no/such/folder"]);
-    let text = said(&built);
+    let text = output_of(&built);
     assert!(!built.status.success() && text.contains("/no/such/folder/plimsoll-agent"), "{text}");
     assert!(text.contains("--package plimsoll-agent"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The command line's `labels` over real HTTPS: what it asks of an API server, and what it prints.
+//! `plimsoll labels` over HTTPS: its requests to an API server, and its output.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use plimsoll::args::Args;
-use plimsoll_process::crypto::install_crypto_provider;
-use plimsoll_sandbox::api::{ApiOptions, ApiServer, Patch, Resource, Verb, Write as By};
+use plimsoll_sandbox::api::{ApiServer, Patch, Resource, Verb, Write as By};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// What was printed, for two to hold.
+use crate::harness::api_server;
+
+/// The output, shared by the command and the test.
 #[derive(Debug, Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -31,7 +32,7 @@ impl Shared {
         String::from_utf8(printed).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Waits until so many changes were printed; each as what happened, and to which pod.
+    /// Waits until this many changes were printed; returns the kind and the pod of each.
     async fn wait_for(&self, count: usize) -> Vec<(String, String)> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.lines().len() < count {
@@ -45,15 +46,12 @@ impl Shared {
     }
 }
 
-/// A cluster of so many pods, and a folder with its kubeconfig.
+/// A cluster with this many pods, and a directory with its kubeconfig.
 async fn cluster(pods: usize) -> (ApiServer, TempDir) {
-    install_crypto_provider();
-    let api = ApiServer::start(ApiOptions::default()).await.unwrap();
+    let (api, folder) = api_server().await;
     for number in 0..pods {
         api.store().create(&Resource::PODS, pod(&format!("p{number:04}"))).unwrap();
     }
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).unwrap();
     (api, folder)
 }
 
@@ -71,27 +69,30 @@ fn args(folder: &TempDir, rest: &[&str]) -> Args {
 }
 
 #[tokio::test]
-async fn a_thousand_pods_cost_three_requests_and_none_of_them_names_a_pod() {
+async fn a_thousand_pods_are_listed_with_three_requests() {
     let (api, folder) = cluster(1001).await;
     let mut out = Shared::default();
     plimsoll::run(&args(&folder, &["-o", "csv"]), &mut out).await.unwrap();
     let lines = out.lines();
     assert_eq!(lines.last().map(String::as_str), Some("default,p1000,plimsoll.dev/cpu-band,low"));
     assert_eq!(lines.len(), 1 + 1001, "a header and a line a label");
-    let asked = api.journal().entries();
-    assert_eq!(asked.len(), 3, "{asked:?}");
-    assert!(asked.iter().all(|request| request.verb == Verb::List && request.name.is_none()), "{asked:?}");
+    let requests = api.journal().entries();
+    assert_eq!(requests.len(), 3, "{requests:?}");
+    assert!(
+        requests.iter().all(|request| request.verb == Verb::List && request.name.is_none()),
+        "{requests:?}"
+    );
     api.stop().await;
 }
 
 #[tokio::test]
-async fn a_watch_follows_pods_and_says_nothing_when_no_label_changed() {
+async fn a_watch_follows_pods_and_prints_nothing_when_no_label_changed() {
     let (api, folder) = cluster(1).await;
     let out = Shared::default();
     let (args, mut printed) = (args(&folder, &["--watch", "-o", "json"]), out.clone());
     let watching = tokio::spawn(async move { plimsoll::run(&args, &mut printed).await });
-    let told = |change: &str, pod: &str| (change.to_owned(), pod.to_owned());
-    assert_eq!(out.wait_for(1).await, [told("added", "p0000")]);
+    let change = |change: &str, pod: &str| (change.to_owned(), pod.to_owned());
+    assert_eq!(out.wait_for(1).await, [change("added", "p0000")]);
 
     let store = api.store();
     let patch = |change: Value| {
@@ -99,12 +100,12 @@ async fn a_watch_follows_pods_and_says_nothing_when_no_label_changed() {
     };
     patch(json!({"metadata": {"annotations": {"not": "a label"}}}));
     store.create(&Resource::PODS, pod("new")).unwrap();
-    let added = [told("added", "p0000"), told("added", "new")];
+    let added = [change("added", "p0000"), change("added", "new")];
     assert_eq!(out.wait_for(2).await, added, "an annotation is not a label");
     patch(json!({"metadata": {"labels": {"plimsoll.dev/cpu-band": "high"}}}));
-    assert_eq!(out.wait_for(3).await[2], told("changed", "p0000"));
+    assert_eq!(out.wait_for(3).await[2], change("changed", "p0000"));
     store.delete(&Resource::PODS, "default", "new").unwrap();
-    assert_eq!(out.wait_for(4).await[3], told("deleted", "new"));
+    assert_eq!(out.wait_for(4).await[3], change("deleted", "new"));
     watching.abort();
     api.stop().await;
 }

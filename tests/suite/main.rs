@@ -1,23 +1,23 @@
-//! The system tests: what no single crate can show.
+//! The system tests: behavior that involves several crates.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `fixtures` | captured host trees give their expected reports |
-//! | `images` | the container images are whole and reproducible |
-//! | `cleanup` | the command line pauses, and takes our keys off the pods and nothing else |
-//! | `labels` | the command line lists and watches over real HTTPS |
-//! | `manifests` | the files people apply parse, hang together, and keep the hardening rules |
-//! | `bands` | what is written on pods and when: the loop from cgroups to labels |
-//! | `delivery` | reports reach whom they are for; nobody else learns our token |
-//! | `metrics` | both programs export what the design promises and the pages list |
-//! | `ports` | what the programs answer to whoever asks, and refuse of what is posted |
-//! | `recording` | a recorded run decides the same again |
+//! | `fixtures` | captured host trees produce their expected reports |
+//! | `images` | the container images are complete and reproducible |
+//! | `cleanup` | the command line pauses, and removes our keys from the pods and nothing else |
+//! | `labels` | the command line lists and watches labels over HTTPS |
+//! | `manifests` | the manifests are valid, consistent, and hardened |
+//! | `bands` | the writes to pods: the loop from cgroups to labels |
+//! | `delivery` | reports reach the aggregator, and no one else sees the token |
+//! | `metrics` | both programs export exactly the documented metrics |
+//! | `ports` | the documents of both programs, and rejected reports |
+//! | `recording` | a recorded run replays to the same actions |
 //! | `restarts` | a restart changes nothing |
-//! | `trouble` | whatever an API server does to us, every label is right in the end |
+//! | `trouble` | after any fault of the API server all labels are correct |
 //!
-//! `world` is the stage that most of them stand on, `wire` the client they ask with, `documents` reads the tables of our pages.
+//! `harness` runs the test cluster of most of them, `wire` is an HTTP client, `documents` reads the tables in `docs/`.
 
-// `cfg(test)` tells clippy that helpers beside the tests are tests too.
+// With `cfg(test)` clippy treats the helpers of the tests as tests too.
 #[cfg(test)]
 mod bands;
 #[cfg(test)]
@@ -28,6 +28,8 @@ mod delivery;
 mod documents;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod harness;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
@@ -46,5 +48,3 @@ mod restarts;
 mod trouble;
 #[cfg(test)]
 mod wire;
-#[cfg(test)]
-mod world;

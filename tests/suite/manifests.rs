@@ -1,4 +1,4 @@
-//! The manifests, read as the API server would read them: every file, every field.
+//! The manifests, parsed like by an API server: every file, every field.
 
 mod files;
 mod flags;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use files::{Kustomization, Patch, kustomizations, objects, sources, yaml_files};
 
 #[test]
-fn every_file_parses_into_its_type_and_no_field_is_lost() {
+fn every_file_has_only_fields_of_its_type() {
     let mut seen = 0;
     for file in yaml_files() {
         for document in sources(&file) {
@@ -29,7 +29,7 @@ fn every_file_parses_into_its_type_and_no_field_is_lost() {
 }
 
 #[test]
-fn a_field_that_kubernetes_does_not_know_is_found() {
+fn an_unknown_field_is_an_error() {
     let typo = serde_json::json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}, "automountServiceAccountTokn": false,
     });
@@ -37,7 +37,7 @@ fn a_field_that_kubernetes_does_not_know_is_found() {
 }
 
 #[test]
-fn each_kustomization_lists_every_file_beside_it_and_nothing_else() {
+fn each_kustomization_lists_exactly_the_files_in_its_directory() {
     for (folder, kustomization) in kustomizations() {
         let beside: BTreeSet<_> =
             yaml_files().into_iter().filter(|file| file.parent() == Some(&*folder)).collect();
@@ -67,9 +67,9 @@ fn each_kustomization_lists_every_file_beside_it_and_nothing_else() {
 }
 
 #[test]
-fn every_patch_meets_something_that_is_there() {
+fn every_patch_has_an_existing_target() {
     let base = objects("base");
-    let mut met = 0;
+    let mut count = 0;
     for (folder, kustomization) in kustomizations() {
         for patch in &kustomization.patches {
             for document in sources(&folder.join(&patch.path)) {
@@ -88,9 +88,9 @@ fn every_patch_meets_something_that_is_there() {
                         operation.path
                     );
                 }
-                met += 1;
+                count += 1;
             }
         }
     }
-    assert!(met >= 7, "{met}");
+    assert!(count >= 7, "{count}");
 }

@@ -1,4 +1,4 @@
-//! The metrics of both programs: readable by the rules, named as promised, and exactly those that the page lists.
+//! The metrics of both programs: valid, named as in the design, and exactly those that `docs/metrics.md` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,13 @@ use plimsoll_contract::keys;
 use plimsoll_sandbox::api::Resource;
 
 use crate::documents::{Row, table};
-use crate::world::{HIGH, LOW, SHOP, World};
+use crate::harness::{HIGH, Harness, LOW, NAMESPACE};
 
 mod exposition;
 
 use exposition::{Family, parse};
 
-/// What DESIGN promises of the agent, with its labels.
+/// The metrics of the agent in DESIGN, with their labels.
 const PROMISED: [(&str, &[&str]); 12] = [
     ("plimsoll_container_cpu_usage_cores", &["namespace", "pod", "container"]),
     ("plimsoll_container_cpu_throttled_ratio", &["namespace", "pod", "container"]),
@@ -28,10 +28,10 @@ const PROMISED: [(&str, &[&str]); 12] = [
     ("plimsoll_build_info", &["version", "arch"]),
 ];
 
-/// A container in the tree of the busy pod whose files are not there: reading them is an error.
-fn break_a_file(world: &World) {
-    let root = world.stage.host().facts().root.join("sys/fs/cgroup/kubepods");
-    let pod = root.join(format!("pod{}", world.uid("busy")));
+/// Adds a container without files to the busy pod: reading them is an error.
+fn break_a_file(harness: &Harness) {
+    let root = harness.cluster.host().info().root.join("sys/fs/cgroup/kubepods");
+    let pod = root.join(format!("pod{}", harness.uid("busy")));
     assert!(pod.is_dir(), "the pod has a cgroup");
     std::fs::create_dir(pod.join("ab".repeat(32))).unwrap();
 }
@@ -52,16 +52,16 @@ fn of_pod<'a>(
 }
 
 #[tokio::test]
-async fn the_agents_metrics_are_those_of_the_design_and_live_as_long_as_their_pod() {
-    let world = World::start().await;
-    world.run("busy", HIGH);
-    world.run("idle", LOW);
-    break_a_file(&world);
-    world.labeled("busy", "high").await;
-    world.labeled("idle", "low").await;
-    let agent = world.stage.agent_address();
+async fn the_metrics_of_the_agent_are_those_of_the_design_and_end_with_their_pod() {
+    let harness = Harness::start().await;
+    harness.create_pod("busy", HIGH);
+    harness.create_pod("idle", LOW);
+    break_a_file(&harness);
+    harness.labeled("busy", "high").await;
+    harness.labeled("idle", "low").await;
+    let agent = harness.cluster.agent_address();
     let errors = async || scraped(agent).await.contains_key("plimsoll_agent_read_errors_total");
-    world.until("the file to be missed", errors).await;
+    harness.until("the read error", errors).await;
 
     let families = scraped(agent).await;
     for (name, labels) in PROMISED {
@@ -91,27 +91,27 @@ async fn the_agents_metrics_are_those_of_the_design_and_live_as_long_as_their_po
         "{bases:?}"
     );
 
-    world.stage.api().store().delete(&Resource::PODS, SHOP, "busy").unwrap();
-    let gone = async || {
+    harness.cluster.api().store().delete(&Resource::PODS, NAMESPACE, "busy").unwrap();
+    let ended = async || {
         let families = scraped(agent).await;
         PROMISED
             .iter()
             .all(|(name, _)| families.get(*name).is_none_or(|_| of_pod(&families, name, "busy").is_empty()))
     };
-    world.until("the pod's series to vanish", gone).await;
+    harness.until("the series of the pod to end", ended).await;
     assert!(!of_pod(&scraped(agent).await, "plimsoll_pod_band", "idle").is_empty());
-    world.end().await;
+    harness.shutdown().await;
 }
 
 #[tokio::test]
-async fn the_page_of_metrics_lists_exactly_what_the_two_programs_export() {
-    let world = World::start().await;
-    world.run("busy", HIGH);
-    break_a_file(&world);
-    world.labeled("busy", "high").await;
-    let (agent, aggregator) = (world.stage.agent_address(), world.stage.aggregator_address());
+async fn the_metrics_page_lists_exactly_the_exported_metrics() {
+    let harness = Harness::start().await;
+    harness.create_pod("busy", HIGH);
+    break_a_file(&harness);
+    harness.labeled("busy", "high").await;
+    let (agent, aggregator) = (harness.cluster.agent_address(), harness.cluster.aggregator_address());
     let errors = async || scraped(agent).await.contains_key("plimsoll_agent_read_errors_total");
-    world.until("the file to be missed", errors).await;
+    harness.until("the read error", errors).await;
     let mut exported = BTreeSet::new();
     for (program, address) in [("agent", agent), ("aggregator", aggregator)] {
         for (name, family) in scraped(address).await {
@@ -130,9 +130,9 @@ async fn the_page_of_metrics_lists_exactly_what_the_two_programs_export() {
             "agent" => vec!["agent"],
             "aggregator" => vec!["aggregator"],
             "both" => vec!["agent", "aggregator"],
-            other => panic!("{}: by whom? {other}", row[0]),
+            other => panic!("{}: unknown program {other}", row[0]),
         };
-        assert!(row[3].len() > 10, "{}: what does it mean?", row[0]);
+        assert!(row[3].len() > 10, "{}: no description", row[0]);
         programs
             .into_iter()
             .map(move |program| (row[0].clone(), row[1].clone(), labels.clone(), program))
@@ -147,11 +147,11 @@ async fn the_page_of_metrics_lists_exactly_what_the_two_programs_export() {
         missing.is_empty() && stale.is_empty(),
         "not in docs/metrics.md: {missing:#?}\nonly there: {stale:#?}"
     );
-    world.end().await;
+    harness.shutdown().await;
 }
 
 #[test]
-fn the_page_of_labels_lists_exactly_the_keys_of_the_contract() {
+fn the_labels_page_lists_exactly_the_keys_of_the_contract() {
     let rows = table("docs/labels.md");
     let listed: BTreeSet<&str> = rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(listed.len(), rows.len(), "a key is listed twice");

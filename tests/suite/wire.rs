@@ -1,4 +1,4 @@
-//! The smallest HTTP client, plain and over TLS: one connection a request, everything under a deadline.
+//! A minimal HTTP client, plain and over TLS: one connection per request, and a deadline for everything.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) code: u16,
@@ -30,7 +30,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The body as a document.
+    /// The body as a JSON document.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -39,32 +39,34 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// Code and reason of a refusal.
-    pub(crate) fn refusal(&self) -> (u16, String) {
+    /// Code and reason of a rejection.
+    pub(crate) fn rejection(&self) -> (u16, String) {
         let body: serde_json::Value = self.json();
         (self.code, body["reason"].as_str().unwrap_or_default().to_owned())
     }
 }
 
-/// One GET over plain HTTP, if somebody listens there.
+/// A GET over plain HTTP; `None` without a connection or response.
 pub(crate) async fn try_get(address: SocketAddr, path: &str) -> Option<Reply> {
     let stream = TcpStream::connect(address).await.ok()?;
     Some(whole(exchange(stream, request("GET", path)).await?).await)
 }
 
-/// One request without a body over plain HTTP.
+/// A request without a body over plain HTTP.
 pub(crate) async fn plain(address: SocketAddr, method: &str, path: &str) -> Reply {
     let stream = TcpStream::connect(address).await.unwrap();
     whole(exchange(stream, request(method, path)).await.expect("no answer")).await
 }
 
-/// One GET over plain HTTP; the body is for the caller to read.
-pub(crate) async fn open(address: SocketAddr, path: &str) -> http::Response<Incoming> {
+/// A GET with `If-None-Match` over plain HTTP.
+pub(crate) async fn get_if_changed(address: SocketAddr, path: &str, etag: &str) -> Reply {
     let stream = TcpStream::connect(address).await.unwrap();
-    exchange(stream, request("GET", path)).await.expect("no answer")
+    let mut request = request("GET", path);
+    request.headers_mut().insert("if-none-match", etag.parse().unwrap());
+    whole(exchange(stream, request).await.expect("no answer")).await
 }
 
-/// One request over TLS to `localhost`, trusting nobody but this CA.
+/// A request over TLS to `localhost`, trusting only this CA.
 pub(crate) async fn tls(address: SocketAddr, ca: &str, request: Request<Full<Bytes>>) -> Reply {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {

@@ -7,19 +7,19 @@ fn at(seconds: u64) -> Moment {
     Moment(Duration::from_secs(seconds))
 }
 
-fn evidence(paths: &[Path]) -> Evidence<'_> {
-    Evidence { paths, data_since: Some(at(0)), missing: None, held: false }
+fn observation(paths: &[Path]) -> Observation<'_> {
+    Observation { paths, data_since: Some(at(0)), missing: None, restarting: false }
 }
 
-/// A classifier that sees these utilizations, each from one second to another, and jumps between them.
+/// Feeds one utilization per second, without a course in between; returns the transitions.
 fn see(classifier: &mut Classifier, from: u64, to: u64, utilization: f64) -> Vec<(u64, Band)> {
     let profile = Profile::standard();
-    let step = |second: u64| {
+    let update = |second: u64| {
         let paths = [Path::jump(utilization, at(second))];
-        let change = classifier.step(&evidence(&paths), at(second), Timestamp::UNIX_EPOCH, &profile)?;
+        let change = classifier.update(&observation(&paths), at(second), Timestamp::UNIX_EPOCH, &profile)?;
         Some((second, change.to))
     };
-    (from..to).filter_map(step).collect()
+    (from..to).filter_map(update).collect()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn each_threshold_has_its_hysteresis_and_its_dwell() {
 }
 
 #[test]
-fn a_value_back_across_the_threshold_it_crossed_starts_the_dwell_again() {
+fn a_load_that_crosses_back_restarts_the_dwell() {
     let mut classifier = Classifier::default();
     see(&mut classifier, 0, 20, 0.5);
     assert_eq!(see(&mut classifier, 20, 29, 0.7), []);
@@ -48,13 +48,13 @@ fn a_value_back_across_the_threshold_it_crossed_starts_the_dwell_again() {
 }
 
 #[test]
-fn since_is_when_the_band_came_and_while_unknown_when_data_began() {
+fn since_is_the_time_of_the_transition_and_while_unknown_the_start_of_the_data() {
     let profile = Profile::standard();
     let mut classifier = Classifier::default();
     let wall = |second: u64| Timestamp::from_second(1_000_000 + i64::try_from(second).unwrap()).unwrap();
     for second in 0..20 {
         let paths = [Path::jump(0.9, at(second))];
-        classifier.step(&evidence(&paths), at(second), wall(second), &profile);
+        classifier.update(&observation(&paths), at(second), wall(second), &profile);
         let since = if second < 10 { wall(0) } else { wall(10) };
         assert_eq!(classifier.since(), Some(since), "second {second}");
     }
@@ -64,26 +64,26 @@ fn since_is_when_the_band_came_and_while_unknown_when_data_began() {
 fn six_switches_double_the_dwell_six_more_double_it_again_and_calm_halves_it() {
     let limit =
         FlapLimit { transitions: 6, window: Duration::from_secs(1800), max_dwell: Duration::from_secs(600) };
-    let mut flaps = Flaps::default();
+    let mut flaps = FlapCount::default();
     let mut levels = Vec::new();
     for n in 0..13 {
         flaps.record(at(100 * n), &limit);
-        levels.push(flaps.level(at(100 * n), &limit));
+        levels.push(flaps.doublings(at(100 * n), &limit));
     }
     assert_eq!(levels, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2]);
     let last = 1200;
     for (after, level) in [(1799, 2), (1800, 1), (3599, 1), (3600, 0), (9000, 0)] {
-        assert_eq!(flaps.level(at(last + after), &limit), level, "{after} s later");
+        assert_eq!(flaps.doublings(at(last + after), &limit), level, "{after} s later");
     }
 }
 
 #[test]
-fn six_switches_in_a_longer_time_than_the_window_are_no_flapping() {
+fn six_switches_in_longer_than_the_window_are_no_flapping() {
     let limit = Profile::standard().flaps;
-    let mut flaps = Flaps::default();
+    let mut flaps = FlapCount::default();
     for n in 0..50 {
         flaps.record(at(400 * n), &limit);
-        assert_eq!(flaps.level(at(400 * n), &limit), 0, "switch {n}");
+        assert_eq!(flaps.doublings(at(400 * n), &limit), 0, "switch {n}");
     }
 }
 

@@ -1,37 +1,38 @@
-//! Which cgroups are watched: what a walk finds, held against the slots there are.
+//! Which cgroups are read: the result of a walk, compared with the cgroups known so far.
 //!
-//! The hint from inotify has single directories listed, the clock has everything listed. A slot ends when its
-//! directory is no more or is another one under the old name (its inode tells). Proof: `tests/discovery.rs`.
+//! An inotify event causes single directories to be listed, a timer causes everything to be listed. A cgroup is gone when its
+//! directory is missing or has been replaced by another of the same name (with another inode). Proof: `tests/discovery.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::files::Failure;
-use super::folder::{Folder, Level};
-use super::layout::{CANDIDATES, Layout, STRAYS};
+use plimsoll_contract::Moment;
+
+use super::cgroup::Cgroup;
+use super::layout::{KUBEPODS_CANDIDATES, Layout, ORPHAN_FOLDERS};
 use super::mounts::Mounts;
-use super::slot::Slot;
-use super::walk::{Found, Walk, Walker};
+use super::reader::Failure;
+use super::walk::{Folder, Found, Level, Walk, Walker};
 use super::watch::Hint;
 use super::{Change, Host, RECONCILE_EVERY};
-use crate::sample::{Moment, Target};
+use crate::sample::Target;
 
 impl Host {
-    /// What came and went since the last call: looks where inotify points, and every 10 s everywhere. Cheap when
-    /// nothing happened.
+    /// What appeared and what is gone since the last call: lists where inotify reported events, and every 10 s everything.
+    /// Cheap when nothing happened.
     pub fn discover(&mut self, now: Moment) -> Vec<Change> {
-        let mut changes = self.purge();
+        let mut changes = self.remove_gone();
         let hint = self.watch.poll();
-        let due = self.listed.is_none_or(|last| now.since(last) >= RECONCILE_EVERY);
+        let due = self.last_reconcile.is_none_or(|last| now.since(last) >= RECONCILE_EVERY);
         if due || hint == Hint::Everything || self.kubepods.is_none() {
-            self.listed = Some(now);
+            self.last_reconcile = Some(now);
             self.reconcile(&mut changes);
         } else if let Hint::Folders(folders) = hint {
-            // The outer ones first: what they bring is not looked at twice.
+            // the outer ones first: what they contain is not listed twice
             for folder in &folders {
-                self.look(std::slice::from_ref(folder), false, &mut changes);
+                self.list(std::slice::from_ref(folder), false, &mut changes);
             }
         }
         changes
@@ -40,196 +41,188 @@ impl Host {
     /// Lists everything.
     fn reconcile(&mut self, changes: &mut Vec<Change>) {
         self.refresh_mounts(changes);
-        for slot in self.slots.iter_mut().filter(|slot| slot.is_partial()) {
-            slot.complete(&self.mounts);
+        for cgroup in &mut self.cgroups {
+            cgroup.open_missing(&self.mounts);
         }
-        if self.kubepods.as_ref().is_none_or(|(path, _)| self.index.is_empty() || !self.is_there(path)) {
+        if self.kubepods.as_ref().is_none_or(|(path, _)| self.index.is_empty() || !self.exists(path)) {
             let found = self.find_kubepods().map(|path| {
                 let layout = Layout::of(&path.to_string_lossy());
                 (path, layout)
             });
             let before = std::mem::replace(&mut self.kubepods, found);
-            self.note_kubepods(before.as_ref().map(|(path, _)| path.as_path()));
+            match &self.kubepods {
+                Some((path, _)) if before.as_ref().is_none_or(|(before, _)| before != path) => {
+                    tracing::info!(path = %path.display(), host = %self.describe(), "kubepods directory found");
+                }
+                None if before.is_some() => {
+                    tracing::warn!(
+                        "the kubepods directory is gone: no pods until the kubelet creates it again"
+                    );
+                }
+                _ => {}
+            }
         }
         let Some((path, _)) = &self.kubepods else {
-            self.drop_all(changes);
+            self.remove_all(changes);
             return;
         };
         let mut folders = vec![Folder { path: path.clone(), level: Level::Kubepods }];
-        let strays = STRAYS.map(|path| Folder { path: path.into(), level: Level::Strays });
-        folders.extend(strays.into_iter().filter(|folder| self.is_there(&folder.path)));
-        self.look(&folders, true, changes);
+        let orphans = ORPHAN_FOLDERS.map(|path| Folder { path: path.into(), level: Level::Orphans });
+        folders.extend(orphans.into_iter().filter(|folder| self.exists(&folder.path)));
+        self.list(&folders, true, changes);
     }
 
-    fn note_kubepods(&self, before: Option<&Path>) {
-        match &self.kubepods {
-            Some((path, _)) if before != Some(path) => {
-                tracing::info!(path = %path.display(), host = %self.describe(), "kubepods directory found");
-            }
-            None if before.is_some() => {
-                tracing::warn!("the kubepods directory is gone: no pods until the kubelet makes it again");
-            }
-            _ => {}
-        }
-    }
-
-    /// Lists `folders` and brings the slots below them up to date.
-    fn look(&mut self, folders: &[Folder], thoroughly: bool, changes: &mut Vec<Change>) {
+    /// Lists `folders` and updates the cgroups below them. `everything`: they are all there is, and nothing is skipped.
+    fn list(&mut self, folders: &[Folder], everything: bool, changes: &mut Vec<Change>) {
         let Some((_, layout)) = &self.kubepods else { return };
-        let root = &self.mounts.paths[self.mounts.primary()];
-        let (index, slots) = (&self.index, &self.slots);
-        let slot = |target: &Target| index.get(target).and_then(|place| slots.get(*place));
+        let (index, cgroups) = (&self.index, &self.cgroups);
         let known = |target: &Target, inode| {
-            !thoroughly && slot(target).is_some_and(|slot| slot.inode.number == inode)
+            let cgroup = || index.get(target).and_then(|index| cgroups.get(*index));
+            !everything && cgroup().is_some_and(|cgroup| cgroup.inode.number == inode)
         };
         let mut walk = Walk::default();
         let mut walker = Walker {
-            root,
+            root: self.mounts.primary_path(),
             layout,
             watch: &mut self.watch,
             reader: &mut self.reader,
-            most: self.most_entries,
+            max_entries: self.max_entries,
             known: &known,
         };
         for folder in folders {
             walker.walk(folder, &mut walk);
         }
-        self.truncated += walk.truncated;
-        if thoroughly {
-            let before = std::mem::replace(&mut self.cut_short, walk.truncated > 0);
-            note_cut_short(before, &walk);
+        self.truncated_listings += walk.truncated;
+        if everything {
+            let before = std::mem::replace(&mut self.is_truncated, walk.truncated > 0);
+            log_truncated(before, &walk);
         }
-        let scope = |path: &Path| {
-            let within = thoroughly
+        let listed = |path: &Path| {
+            let within = everything
                 || folders.iter().any(|folder| path != folder.path && path.starts_with(&folder.path));
-            within && !path.ancestors().skip(1).any(|ancestor| walk.passed.contains(ancestor))
+            within && !path.ancestors().skip(1).any(|ancestor| walk.skipped.contains(ancestor))
         };
-        self.retire_missing(&walk, scope, changes);
+        self.remove_missing(&walk, listed, changes);
         for found in walk.found {
-            self.take_in(found, changes);
+            self.add(found, changes);
         }
     }
 
-    /// Retires the slots in `scope` that were not found, or found with another inode.
-    fn retire_missing(&mut self, walk: &Walk, scope: impl Fn(&Path) -> bool, changes: &mut Vec<Change>) {
+    /// Removes the cgroups whose directories were listed but not found, or found with another inode.
+    fn remove_missing(&mut self, walk: &Walk, listed: impl Fn(&Path) -> bool, changes: &mut Vec<Change>) {
         let found: BTreeSet<(&PathBuf, u64)> =
             walk.found.iter().map(|found| (&found.path, found.inode)).collect();
-        let root = self.mounts.paths[self.mounts.primary()].clone();
-        let mut any = false;
-        for slot in self.slots.iter_mut().filter(|slot| scope(&slot.path)) {
-            if found.contains(&(&slot.path, slot.inode.number)) {
+        let root = self.mounts.primary_path();
+        for cgroup in self.cgroups.iter_mut().filter(|cgroup| listed(&cgroup.path)) {
+            if found.contains(&(&cgroup.path, cgroup.inode.number)) {
                 continue;
             }
-            // A listing cut short does not show everything, and on some file systems it shows other inodes.
-            let same =
-                fs::symlink_metadata(root.join(&slot.path)).is_ok_and(|data| data.ino() == slot.inode.number);
+            // a truncated listing does not contain everything, and on some file systems it contains other inodes
+            let same = fs::symlink_metadata(root.join(&cgroup.path))
+                .is_ok_and(|data| data.ino() == cgroup.inode.number);
             if !same {
-                slot.retire();
-                any = true;
+                cgroup.set_gone();
             }
         }
-        if any {
-            changes.append(&mut self.purge());
-        }
+        changes.append(&mut self.remove_gone());
     }
 
-    fn take_in(&mut self, found: Found, changes: &mut Vec<Change>) {
+    fn add(&mut self, found: Found, changes: &mut Vec<Change>) {
         if self.index.contains_key(&found.target) {
             return;
         }
-        let hold = self.held + Slot::cost(&self.mounts) <= self.budget;
+        let keep_open = self.descriptors + Cgroup::max_descriptors(&self.mounts) <= self.max_descriptors;
         let kind = usize::from(found.target.container.is_some());
-        match Slot::open(found.target, &found.path, &self.mounts, &mut self.reader, hold) {
-            Ok(slot) => {
+        match Cgroup::open(found.target, &found.path, &self.mounts, &mut self.reader, keep_open) {
+            Ok(mut cgroup) => {
                 self.phases[kind] += 1;
-                let managed = self.managed.contains(&slot.target.pod);
-                let slot = slot.in_phase(self.phases[kind], managed);
-                self.held += slot.held(&self.mounts);
-                self.index.insert(slot.target.clone(), self.slots.len());
-                changes.push(Change::Appeared(slot.target.clone()));
-                self.slots.push(slot);
+                cgroup.phase = self.phases[kind];
+                cgroup.managed = self.managed.contains(&cgroup.target.pod);
+                self.descriptors += cgroup.descriptors(&self.mounts);
+                self.index.insert(cgroup.target.clone(), self.cgroups.len());
+                changes.push(Change::Appeared(cgroup.target.clone()));
+                self.cgroups.push(cgroup);
             }
-            // Vanished between the listing and now, or refused, which is counted; the next listing tries again.
+            // removed since it was listed, or unreadable, which is counted; the next listing tries again
             Err(Failure::Gone | Failure::Unknown(_)) => {}
         }
     }
 
-    /// Forgets the slots that were found gone.
-    fn purge(&mut self) -> Vec<Change> {
+    /// Removes the cgroups that were found gone.
+    fn remove_gone(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
-        if !self.slots.iter().any(|slot| slot.gone) {
+        if !self.cgroups.iter().any(|cgroup| cgroup.gone) {
             return changes;
         }
-        self.slots.retain(|slot| {
-            if slot.gone {
-                changes.push(Change::Gone(slot.target.clone()));
+        self.cgroups.retain(|cgroup| {
+            if cgroup.gone {
+                changes.push(Change::Gone(cgroup.target.clone()));
             }
-            !slot.gone
+            !cgroup.gone
         });
-        self.index =
-            self.slots.iter().enumerate().map(|(place, slot)| (slot.target.clone(), place)).collect();
-        self.held = self.slots.iter().map(|slot| slot.held(&self.mounts)).sum();
+        let indexed = self.cgroups.iter().enumerate();
+        self.index = indexed.map(|(index, cgroup)| (cgroup.target.clone(), index)).collect();
+        self.descriptors = self.cgroups.iter().map(|cgroup| cgroup.descriptors(&self.mounts)).sum();
         changes
     }
 
-    /// Forgets every slot; what still stands is found again by the next listing.
-    pub(super) fn drop_all(&mut self, changes: &mut Vec<Change>) {
-        self.slots.iter_mut().for_each(Slot::retire);
-        changes.append(&mut self.purge());
+    /// Removes every cgroup; those that still exist are found again by the next listing.
+    pub(super) fn remove_all(&mut self, changes: &mut Vec<Change>) {
+        self.cgroups.iter_mut().for_each(Cgroup::set_gone);
+        changes.append(&mut self.remove_gone());
     }
 
-    /// Hierarchies may be mounted after our start, or differently: then everything is opened anew.
+    /// Hierarchies may be mounted or remounted after the agent's start: then everything is opened again.
     fn refresh_mounts(&mut self, changes: &mut Vec<Change>) {
         match Mounts::detect(&self.base) {
             Some(mounts) if mounts != self.mounts => {
-                self.drop_all(changes);
-                self.reader.real = mounts.real;
+                self.remove_all(changes);
+                self.reader.live = mounts.live;
                 self.mounts = mounts;
             }
             _ => {}
         }
     }
 
-    /// The kubepods directory: the first candidate that has pods, else the first that is there.
+    /// The kubepods directory: the first candidate that has pods, else the first that exists.
     fn find_kubepods(&mut self) -> Option<PathBuf> {
-        let candidates: Vec<PathBuf> = match &self.wanted {
-            Some(wanted) => vec![wanted.clone()],
-            None => CANDIDATES.iter().map(PathBuf::from).collect(),
+        let candidates: Vec<PathBuf> = match &self.configured_kubepods {
+            Some(path) => vec![path.clone()],
+            None => KUBEPODS_CANDIDATES.iter().map(PathBuf::from).collect(),
         };
-        let there: Vec<PathBuf> = candidates.into_iter().filter(|path| self.is_there(path)).collect();
-        there.iter().find(|path| self.has_pods(path)).or(there.first()).cloned()
+        let existing: Vec<PathBuf> = candidates.into_iter().filter(|path| self.exists(path)).collect();
+        existing.iter().find(|path| self.has_pods(path)).or(existing.first()).cloned()
     }
 
     fn has_pods(&mut self, path: &Path) -> bool {
         let layout = Layout::of(&path.to_string_lossy());
-        let root = &self.mounts.paths[self.mounts.primary()];
         let mut walk = Walk::default();
         let mut walker = Walker {
-            root,
+            root: self.mounts.primary_path(),
             layout: &layout,
             watch: &mut self.watch,
             reader: &mut self.reader,
-            most: self.most_entries,
+            max_entries: self.max_entries,
             known: &|_, _| true,
         };
         walker.walk(&Folder { path: path.to_owned(), level: Level::Kubepods }, &mut walk);
         !walk.found.is_empty()
     }
 
-    fn is_there(&self, path: &Path) -> bool {
-        self.mounts.paths[self.mounts.primary()].join(path).is_dir()
+    fn exists(&self, path: &Path) -> bool {
+        self.mounts.primary_path().join(path).is_dir()
     }
 }
 
-fn note_cut_short(before: bool, walk: &Walk) {
-    match &walk.cut {
+fn log_truncated(before: bool, walk: &Walk) {
+    match &walk.last_truncated {
         Some(path) if !before => tracing::warn!(
             path = %path.display(),
             directories = walk.truncated,
-            "directories of pods cannot be listed to their end, pods may be missed (cure: let the agent's user read them; \
-             a directory may hold 4096 entries)"
+            "directories of pods cannot be listed completely, pods may be missed (allow the agent's user to read them; \
+             a directory may have 4096 entries)"
         ),
-        None if before => tracing::info!("directories of pods are listed to their end again"),
+        None if before => tracing::info!("directories of pods are listed completely again"),
         _ => {}
     }
 }

@@ -1,229 +1,198 @@
-//! Reading one cgroup file, and counting what could not be read.
+//! One cgroup's files by what they contain, under their v1 or v2 names.
 //!
-//! One buffer serves all reads. A file that fills it is not one of ours. Errors are classified once, here: a vanished
-//! cgroup is [`Failure::Gone`], everything else is an [`UnknownReason`], counted by file.
-//! Proof: `tests/damage.rs`.
+//! The hierarchies of v1 are separate mounts, in which the same cgroup has the same relative path.
+//! Proof: `tests/trees.rs`.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstat, fstatat};
-use nix::sys::uio::pread;
-use plimsoll_contract::report::UnknownReason;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use plimsoll_contract::load::UnknownReason;
+use plimsoll_contract::report::MemoryEvents;
+use plimsoll_contract::{Bytes, Cores, Limit};
 
-/// Larger than any file we read: the longest, `memory.stat`, has about 2 KiB.
-const BUFFER: usize = 32 << 10;
+use super::mounts::{ControllerMount, Controllers, Mounts, Version};
+use super::parse;
+use super::reader::{Failure, File, Reader};
+use crate::sample::{CpuCounters, MemoryDetail};
 
-/// A file that is read, or a directory that is listed. Closed: it is a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum File {
-    /// `cpu.stat` (v1 and v2).
-    CpuStat,
-    /// `cpuacct.usage` (v1).
-    CpuacctUsage,
-    /// `cpu.max`.
-    CpuMax,
-    /// `cpu.cfs_quota_us` (v1).
-    CfsQuota,
-    /// `cpu.cfs_period_us` (v1).
-    CfsPeriod,
-    /// `cpu.pressure`.
-    CpuPressure,
-    /// `memory.current`.
-    MemoryCurrent,
-    /// `memory.usage_in_bytes` (v1).
-    MemoryUsage,
-    /// `memory.stat` (v1 and v2).
-    MemoryStat,
-    /// `memory.events`.
-    MemoryEvents,
-    /// `memory.failcnt` (v1).
-    MemoryFailcnt,
-    /// `memory.oom_control` (v1).
-    OomControl,
-    /// `memory.max`.
-    MemoryMax,
-    /// `memory.limit_in_bytes` (v1).
-    MemoryLimit,
-    /// `memory.pressure`.
-    MemoryPressure,
-    /// A directory that was listed or opened.
-    Directory,
+/// A cgroup's directory in each hierarchy, by [`ControllerMount::index`].
+pub(super) type Directories = Vec<Option<OwnedFd>>;
+
+const NO_CONTROLLER: Failure = Failure::Unknown(UnknownReason::NoController);
+const ABSENT: Failure = Failure::Unknown(UnknownReason::Absent);
+
+/// The descriptors that a cgroup keeps open: every file that is read more often than limits are. Opening and closing, with the
+/// kernel's allocations for it, costs several times as much as most reads (`docs/benchmarks.md`).
+#[derive(Debug, Default)]
+pub(super) struct OpenFiles {
+    usage: Option<OwnedFd>,
+    /// v1 only.
+    throttling: Option<OwnedFd>,
+    memory: Option<OwnedFd>,
+    detail: Option<OwnedFd>,
+    events: Option<OwnedFd>,
+    /// v1 only: the other half of the events.
+    oom_kills: Option<OwnedFd>,
+    cpu_pressure: Option<OwnedFd>,
+    memory_pressure: Option<OwnedFd>,
 }
 
-impl File {
-    /// Every file.
-    pub const ALL: [File; 16] = [
-        File::CpuStat,
-        File::CpuacctUsage,
-        File::CpuMax,
-        File::CfsQuota,
-        File::CfsPeriod,
-        File::CpuPressure,
-        File::MemoryCurrent,
-        File::MemoryUsage,
-        File::MemoryStat,
-        File::MemoryEvents,
-        File::MemoryFailcnt,
-        File::OomControl,
-        File::MemoryMax,
-        File::MemoryLimit,
-        File::MemoryPressure,
-        File::Directory,
-    ];
-
-    /// Its name in a cgroup's directory, and in metrics.
-    pub fn as_str(self) -> &'static str {
-        self.name().to_str().unwrap_or("directory")
-    }
-
-    fn name(self) -> &'static CStr {
-        match self {
-            File::CpuStat => c"cpu.stat",
-            File::CpuacctUsage => c"cpuacct.usage",
-            File::CpuMax => c"cpu.max",
-            File::CfsQuota => c"cpu.cfs_quota_us",
-            File::CfsPeriod => c"cpu.cfs_period_us",
-            File::CpuPressure => c"cpu.pressure",
-            File::MemoryCurrent => c"memory.current",
-            File::MemoryUsage => c"memory.usage_in_bytes",
-            File::MemoryStat => c"memory.stat",
-            File::MemoryEvents => c"memory.events",
-            File::MemoryFailcnt => c"memory.failcnt",
-            File::OomControl => c"memory.oom_control",
-            File::MemoryMax => c"memory.max",
-            File::MemoryLimit => c"memory.limit_in_bytes",
-            File::MemoryPressure => c"memory.pressure",
-            File::Directory => c"directory",
-        }
-    }
+impl OpenFiles {
+    /// Number of descriptors at most.
+    pub(super) const MAX: usize = 8;
 }
 
-/// How often what could not be read, since the start.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReadErrors {
-    counts: [[u64; UnknownReason::ALL.len()]; File::ALL.len()],
+/// The files of one cgroup in one sweep.
+pub(super) struct Files<'a> {
+    pub(super) controllers: &'a Controllers,
+    pub(super) directories: &'a Directories,
+    pub(super) open: &'a mut OpenFiles,
+    /// Whether descriptors may be kept open.
+    pub(super) keep_open: bool,
+    pub(super) reader: &'a mut Reader,
 }
 
-impl ReadErrors {
-    /// One count.
-    pub fn get(&self, file: File, reason: UnknownReason) -> u64 {
-        self.counts[file as usize][reason as usize]
-    }
-
-    /// The counts that are not zero.
-    pub fn iter(&self) -> impl Iterator<Item = (File, UnknownReason, u64)> {
-        File::ALL
-            .into_iter()
-            .flat_map(move |file| UnknownReason::ALL.map(|reason| (file, reason, self.get(file, reason))))
-            .filter(|(_, _, count)| *count > 0)
-    }
-
-    pub(super) fn count(&mut self, file: File, reason: UnknownReason) {
-        self.counts[file as usize][reason as usize] += 1;
-    }
-}
-
-/// Why a file gave nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The cgroup is no more.
-    Gone,
-    /// It stands, but this cannot be known now.
-    Unknown(UnknownReason),
-}
-
-/// A kernel without pressure accounting, or with it switched off, is how that node is, and no error.
-fn is_without_pressure(file: File, reason: UnknownReason) -> bool {
-    matches!(file, File::CpuPressure | File::MemoryPressure)
-        && matches!(reason, UnknownReason::Absent | UnknownReason::NoController)
-}
-
-/// Reads files into one buffer and keeps the counts.
-#[derive(Debug)]
-pub(super) struct Reader {
-    buffer: Box<[u8]>,
-    pub(super) errors: ReadErrors,
-    /// Real cgroups tell by `cgroup.procs` whether they still stand; plain files by their links.
-    pub(super) real: bool,
-}
-
-impl Reader {
-    pub(super) fn new(real: bool) -> Reader {
-        Reader { buffer: vec![0; BUFFER].into_boxed_slice(), errors: ReadErrors::default(), real }
-    }
-
-    /// Reads an open file from its start.
-    pub(super) fn read<T>(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        file: File,
-        parse: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Result<T, Failure> {
-        match pread(fd, &mut self.buffer, 0) {
-            Ok(length) if length < self.buffer.len() => match parse(&self.buffer[..length]) {
-                Some(value) => Ok(value),
-                None => Err(self.unknown(file, UnknownReason::Malformed)),
-            },
-            Ok(_) => Err(self.unknown(file, UnknownReason::Malformed)),
-            Err(errno) => Err(self.failure(file, errno)),
-        }
-    }
-
-    /// Opens a file of the cgroup whose directory is `dir`.
-    pub(super) fn open(&mut self, dir: BorrowedFd<'_>, file: File) -> Result<OwnedFd, Failure> {
-        // Not to hang should somebody have put a pipe there.
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-        openat(dir, file.name(), flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::ENOENT if !self.stands(dir) => Failure::Gone,
-            errno => self.failure(file, errno),
-        })
-    }
-
-    /// Opens, reads and closes a file of the cgroup whose directory is `dir`.
-    pub(super) fn read_at<T>(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        file: File,
-        parse: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Result<T, Failure> {
-        let fd = self.open(dir, file)?;
-        self.read(fd.as_fd(), file, parse)
-    }
-
-    /// Counts and classifies an error.
-    pub(super) fn failure(&mut self, file: File, errno: Errno) -> Failure {
-        let reason = match errno {
-            Errno::ENODEV => return Failure::Gone,
-            Errno::ENOENT => UnknownReason::Absent,
-            Errno::EACCES | Errno::EPERM => UnknownReason::Denied,
-            // Pressure accounting is compiled in but switched off.
-            Errno::EOPNOTSUPP => UnknownReason::NoController,
-            _ => UnknownReason::Failed,
+impl Files<'_> {
+    pub(super) fn cpu(&mut self) -> Result<CpuCounters, Failure> {
+        let usage = self.controllers.usage.ok_or(NO_CONTROLLER)?;
+        let mut counters = match usage.version {
+            Version::V2 => self.read(usage, |open| &mut open.usage, File::CpuStat, parse::cpu_stat)?,
+            Version::V1 => {
+                let file = File::CpuacctUsage;
+                let usage = self.read(usage, |open| &mut open.usage, file, parse::nanoseconds)?;
+                CpuCounters { usage, throttling: None }
+            }
         };
-        self.unknown(file, reason)
-    }
-
-    /// Counts a file whose text makes no sense together with another's.
-    pub(super) fn malformed(&mut self, file: File) -> Failure {
-        self.unknown(file, UnknownReason::Malformed)
-    }
-
-    fn unknown(&mut self, file: File, reason: UnknownReason) -> Failure {
-        if !is_without_pressure(file, reason) {
-            self.errors.count(file, reason);
+        if let Some(quota) = self.controllers.quota.filter(|quota| quota.version == Version::V1) {
+            let open: fn(&mut OpenFiles) -> &mut Option<OwnedFd> = |open| &mut open.throttling;
+            counters.throttling = match self.read(quota, open, File::CpuStat, parse::throttling) {
+                Ok(throttling) => Some(throttling),
+                Err(Failure::Gone) => return Err(Failure::Gone),
+                Err(Failure::Unknown(_)) => None,
+            };
         }
-        Failure::Unknown(reason)
+        Ok(counters)
     }
 
-    /// Whether the directory is still linked: only then does a missing file mean just that.
-    fn stands(&self, dir: BorrowedFd<'_>) -> bool {
-        if self.real {
-            fstatat(dir, c"cgroup.procs", AtFlags::empty()) != Err(Errno::ENOENT)
-        } else {
-            fstat(dir).is_ok_and(|stat| stat.st_nlink > 0)
+    pub(super) fn cpu_limit(&mut self) -> Result<Limit<Cores>, Failure> {
+        let quota = self.controllers.quota.ok_or(NO_CONTROLLER)?;
+        if quota.version == Version::V2 {
+            return self.read_once(quota, File::CpuMax, parse::cpu_max);
+        }
+        let Limit::Of(micros) = self.read_once(quota, File::CfsQuota, parse::cfs_quota)? else {
+            return Ok(Limit::Unlimited);
+        };
+        let period = self.read_once(quota, File::CfsPeriod, parse::line_number)?;
+        parse::cores(micros, period).ok_or_else(|| self.reader.malformed(File::CfsQuota))
+    }
+
+    /// A missing pressure file is not counted as an error: the kernel may be built without, and v1 has none.
+    pub(super) fn cpu_pressure(&mut self) -> Result<f64, Failure> {
+        let mount = self.controllers.pressure.ok_or(ABSENT)?;
+        self.read(mount, |open| &mut open.cpu_pressure, File::CpuPressure, parse::pressure)
+    }
+
+    pub(super) fn memory(&mut self) -> Result<Bytes, Failure> {
+        let mount = self.controllers.memory.ok_or(NO_CONTROLLER)?;
+        let file = match mount.version {
+            Version::V1 => File::MemoryUsage,
+            Version::V2 => File::MemoryCurrent,
+        };
+        self.read(mount, |open| &mut open.memory, file, parse::bytes)
+    }
+
+    pub(super) fn memory_detail(&mut self) -> Result<MemoryDetail, Failure> {
+        let mount = self.controllers.memory.ok_or(NO_CONTROLLER)?;
+        let parse = match mount.version {
+            Version::V1 => parse::memory_stat_v1,
+            Version::V2 => parse::memory_stat,
+        };
+        self.read(mount, |open| &mut open.detail, File::MemoryStat, parse)
+    }
+
+    pub(super) fn memory_limit(&mut self) -> Result<Limit<Bytes>, Failure> {
+        let mount = self.controllers.memory.ok_or(NO_CONTROLLER)?;
+        match mount.version {
+            Version::V1 => self.read_once(mount, File::MemoryLimit, parse::memory_limit),
+            Version::V2 => self.read_once(mount, File::MemoryMax, parse::memory_max),
         }
     }
+
+    /// On v1 the equivalents: how often the limit was hit, and the OOM kills. It has no equivalent of `memory.high`.
+    pub(super) fn memory_events(&mut self) -> Result<MemoryEvents, Failure> {
+        let mount = self.controllers.memory.ok_or(NO_CONTROLLER)?;
+        match mount.version {
+            Version::V2 => {
+                self.read(mount, |open| &mut open.events, File::MemoryEvents, parse::memory_events)
+            }
+            Version::V1 => Ok(MemoryEvents {
+                high: 0,
+                max: self.read(mount, |open| &mut open.events, File::MemoryFailcnt, parse::line_number)?,
+                oom_kill: self.read(mount, |open| &mut open.oom_kills, File::OomControl, parse::oom_kills)?,
+            }),
+        }
+    }
+
+    /// As [`Files::cpu_pressure`].
+    pub(super) fn memory_pressure(&mut self) -> Result<f64, Failure> {
+        let mount = self.controllers.pressure.ok_or(ABSENT)?;
+        self.read(mount, |open| &mut open.memory_pressure, File::MemoryPressure, parse::pressure)
+    }
+
+    /// Reads a file and, if allowed, keeps it open.
+    fn read<T>(
+        &mut self,
+        mount: ControllerMount,
+        descriptor: fn(&mut OpenFiles) -> &mut Option<OwnedFd>,
+        file: File,
+        parse: fn(&[u8]) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let open = descriptor(self.open);
+        if let Some(fd) = open {
+            return self.reader.read(fd.as_fd(), file, parse);
+        }
+        let fd = self.reader.open(directory(self.directories, mount)?, file)?;
+        let result = self.reader.read(fd.as_fd(), file, parse);
+        if self.keep_open {
+            *open = Some(fd);
+        }
+        result
+    }
+
+    /// Opens, reads and closes a file.
+    fn read_once<T>(
+        &mut self,
+        mount: ControllerMount,
+        file: File,
+        parse: fn(&[u8]) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let fd = self.reader.open(directory(self.directories, mount)?, file)?;
+        self.reader.read(fd.as_fd(), file, parse)
+    }
+}
+
+fn directory(directories: &Directories, mount: ControllerMount) -> Result<BorrowedFd<'_>, Failure> {
+    directories.get(mount.index).and_then(Option::as_ref).map(AsFd::as_fd).ok_or(ABSENT)
+}
+
+/// Opens the directory at `path` below each hierarchy; only that of the primary one must exist.
+pub(super) fn open_directories(mounts: &Mounts, path: &Path) -> Result<Directories, Errno> {
+    let primary = mounts.primary();
+    let mut directories = Vec::with_capacity(mounts.paths.len());
+    for (index, root) in mounts.paths.iter().enumerate() {
+        match open_directory(&root.join(path)) {
+            Ok(fd) => directories.push(Some(fd)),
+            Err(errno) if index == primary => return Err(errno),
+            Err(_) => directories.push(None),
+        }
+    }
+    Ok(directories)
+}
+
+/// Opens one directory; a symbolic link is not followed.
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
 }

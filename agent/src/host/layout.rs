@@ -1,9 +1,9 @@
 //! How the kubelet and the container runtimes name pod and container cgroups.
 //!
-//! Pure: names in, identities out. Every name is matched whole and only at the depth where its maker puts it, so
-//! directories that a tenant makes below its own container are never looked at, whatever they are called. Names are
-//! refused, not guessed. Proof: `layout/tests.rs` (a table of every shape, and a property: what parses is exactly a
-//! rendering of what it parsed to).
+//! Pure: names in, identities out. Every name must match completely and only at the depth where its creator puts it, so
+//! directories that a tenant creates below its own container are never read, whatever their names. Nothing is
+//! guessed. Proof: `layout/tests.rs` (a table of every format, and a property: what parses is exactly a
+//! rendering of what it was parsed to).
 //!
 //! | level | cgroupfs driver | systemd driver |
 //! |---|---|---|
@@ -11,32 +11,32 @@
 //! | class | `burstable`, `besteffort`; Guaranteed pods have none | `<root>-burstable.slice`, `<root>-besteffort.slice` |
 //! | pod | `pod<uid>` | `<root>[-<class>]-pod<uid with _>.slice` |
 //! | container | `<id>`, `crio-<id>` | `cri-containerd-<id>.scope`, also `crio-`, `docker-`, `pouch-` |
-//! | stray | | `<pod slice>:cri-containerd:<id>` below the runtime's own service |
+//! | orphan | | `<pod slice>:cri-containerd:<id>` below the runtime's own service |
 //!
 //! `crio-conmon-<id>` fits none of these, as its middle is not an id.
 
 use plimsoll_contract::{ContainerId, PodUid};
 
-/// Where the kubepods directory is looked for below each hierarchy, in this order.
-pub(super) const CANDIDATES: [&str; 4] =
+/// Candidates for the kubepods directory below each hierarchy, in this order.
+pub(super) const KUBEPODS_CANDIDATES: [&str; 4] =
     ["kubepods.slice", "kubepods", "kubelet.slice/kubelet-kubepods.slice", "kubelet/kubepods"];
 
 /// Where a runtime with the cgroupfs driver puts the containers of a kubelet with the systemd driver.
-pub(super) const STRAYS: [&str; 2] = ["system.slice/containerd.service", "system.slice/crio.service"];
+pub(super) const ORPHAN_FOLDERS: [&str; 2] = ["system.slice/containerd.service", "system.slice/crio.service"];
 
 const SCOPE_RUNTIMES: [&str; 4] = ["cri-containerd-", "crio-", "docker-", "pouch-"];
-const STRAY_RUNTIMES: [&str; 3] = ["cri-containerd", "crio", "docker"];
+const ORPHAN_RUNTIMES: [&str; 3] = ["cri-containerd", "crio", "docker"];
 
-/// Who makes the pod directories' names.
+/// The kubelet's cgroup driver, which determines the names of the pod directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
-    /// The kubelet itself: `kubepods/burstable/pod<uid>`.
+    /// `kubepods/burstable/pod<uid>`.
     Cgroupfs,
-    /// systemd: `kubepods.slice/kubepods-burstable.slice/...`.
+    /// `kubepods.slice/kubepods-burstable.slice/...`.
     Systemd,
 }
 
-/// A quality-of-service class that has a directory of its own.
+/// A QoS class that has a directory of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Some request or limit is set.
@@ -45,7 +45,7 @@ pub enum Class {
     BestEffort,
 }
 
-/// What a directory directly below the kubepods directory is.
+/// A directory directly below the kubepods directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootChild {
     /// The directory of a class.
@@ -54,7 +54,7 @@ pub enum RootChild {
     Pod(PodUid),
 }
 
-/// The naming scheme in force below one kubepods directory.
+/// The naming scheme below one kubepods directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     driver: Driver,
@@ -74,7 +74,7 @@ impl Class {
 }
 
 impl Layout {
-    /// The scheme that the kubepods directory's own name tells.
+    /// The scheme, derived from the kubepods directory's own name.
     pub fn of(kubepods: &str) -> Layout {
         let name = kubepods.rsplit('/').next().unwrap_or(kubepods);
         match name.strip_suffix(".slice") {
@@ -83,18 +83,17 @@ impl Layout {
         }
     }
 
-    /// Who makes the names.
-    pub fn driver(&self) -> Driver {
+    pub(super) fn driver(&self) -> Driver {
         self.driver
     }
 
-    /// What a directory directly below the kubepods directory is.
+    /// The meaning of a directory directly below the kubepods directory.
     pub fn root_child(&self, name: &str) -> Option<RootChild> {
         let class = Class::ALL.into_iter().find(|class| self.is_class(*class, name));
         class.map(RootChild::Class).or_else(|| self.pod(None, name).map(RootChild::Pod))
     }
 
-    /// The pod whose directory is called `name`, in the directory of `class` or, for `None`, directly below kubepods.
+    /// The pod whose directory has this name, in the directory of `class` or, for `None`, directly below kubepods.
     pub fn pod(&self, class: Option<Class>, name: &str) -> Option<PodUid> {
         if self.driver == Driver::Cgroupfs {
             return pod_uid(name.strip_prefix("pod")?, '-');
@@ -106,7 +105,7 @@ impl Layout {
         pod_uid(rest.strip_prefix("-pod")?, '_')
     }
 
-    /// The container whose directory in a pod's directory is called `name`.
+    /// The container whose directory in a pod's directory has this name.
     pub fn container(&self, name: &str) -> Option<ContainerId> {
         match self.driver {
             Driver::Cgroupfs => ContainerId::new(name.strip_prefix("crio-").unwrap_or(name)).ok(),
@@ -118,14 +117,14 @@ impl Layout {
         }
     }
 
-    /// The container whose directory below a runtime's own service is called `name`.
-    pub fn stray(&self, name: &str) -> Option<(PodUid, ContainerId)> {
+    /// The container whose directory below a runtime's own service has this name, and its pod.
+    pub fn orphan(&self, name: &str) -> Option<(PodUid, ContainerId)> {
         if self.driver == Driver::Cgroupfs {
             return None;
         }
         let (slice, rest) = name.split_once(':')?;
         let (runtime, id) = rest.split_once(':')?;
-        if !STRAY_RUNTIMES.contains(&runtime) {
+        if !ORPHAN_RUNTIMES.contains(&runtime) {
             return None;
         }
         let classes = [None, Some(Class::Burstable), Some(Class::BestEffort)];

@@ -1,9 +1,9 @@
-//! Which hierarchy holds which controller, found out anew for each controller.
+//! Which hierarchy has which controller, detected for each controller separately.
 //!
-//! On a live host the file-system magic decides what a directory is, and the files at a v1 hierarchy's root decide
-//! which controllers it holds, since directory names lie. In a captured tree there is no such file system: there
-//! `cgroup.controllers` makes a directory v2, and a v1 directory's name says its controllers. Looks only at the cgroup
-//! mount point, its children and their roots. Proof: `tests/trees.rs`.
+//! On a live host the file system's magic number determines the version of a hierarchy, and the files at the root of a v1
+//! hierarchy determine its controllers, since directory names are not reliable. A captured tree has no such file system:
+//! there `cgroup.controllers` identifies v2, and the name of a v1 directory lists its controllers. Only the cgroup mount
+//! point, its children and their root files are examined. Proof: `tests/trees.rs`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,18 +11,17 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
-/// Which generation of the interface a hierarchy speaks.
+/// Version of the cgroup interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// One hierarchy a controller (or a few).
+    /// One hierarchy per controller, or for a few of them.
     V1,
     /// The unified hierarchy.
     V2,
 }
 
 impl Version {
-    /// The word in logs.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Version::V1 => "v1",
             Version::V2 => "v2",
@@ -31,93 +30,92 @@ impl Version {
 }
 
 /// One mounted hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mount {
+struct Hierarchy {
     path: PathBuf,
     version: Version,
-    /// `cpu`, `cpuacct` and `memory`, as far as they live here.
+    /// Those of [`CONTROLLERS`] that it has.
     controllers: Vec<&'static str>,
 }
 
-/// Where something is read: an index into [`Mounts::paths`], and how it is spelled there.
+/// The hierarchy in which a controller's files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seat {
-    pub(super) mount: usize,
+pub(super) struct ControllerMount {
+    /// Index into [`Mounts::paths`].
+    pub(super) index: usize,
     pub(super) version: Version,
 }
 
-/// Where each thing we want is read; `None` where the kernel does not account it.
+/// Where each value is read; `None` where the kernel does not account it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Seats {
+pub(super) struct Controllers {
     /// CPU time used.
-    pub(super) usage: Option<Seat>,
+    pub(super) usage: Option<ControllerMount>,
     /// CPU quota and throttling.
-    pub(super) quota: Option<Seat>,
+    pub(super) quota: Option<ControllerMount>,
     /// Everything about memory but its pressure.
-    pub(super) memory: Option<Seat>,
+    pub(super) memory: Option<ControllerMount>,
     /// Pressure files: v2 only.
-    pub(super) pressure: Option<Seat>,
+    pub(super) pressure: Option<ControllerMount>,
 }
 
-/// The hierarchies that we read.
+/// The hierarchies that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mounts {
     /// Their roots, each once.
     pub(super) paths: Vec<PathBuf>,
-    /// What is read where.
-    pub(super) seats: Seats,
+    pub(super) controllers: Controllers,
     /// Whether this is a live cgroup file system, not a captured tree.
-    pub(super) real: bool,
+    pub(super) live: bool,
 }
 
-/// The v1 and v2 controllers that concern us.
+/// The v1 and v2 controllers that are read.
 const CONTROLLERS: [&str; 3] = ["cpu", "cpuacct", "memory"];
 
 impl Mounts {
-    /// Looks below `base`, a `/sys/fs/cgroup`. `None` when nothing there is a hierarchy we can read.
+    /// Examines `base`, a `/sys/fs/cgroup`. `None` when there is no hierarchy with CPU or memory accounting.
     pub(super) fn detect(base: &Path) -> Option<Mounts> {
-        let mounts = found(base);
-        let real = mounts.iter().any(|mount| is_cgroup(&mount.path));
-        let seat = |controller: &str| {
-            let place = |version| {
-                mounts
-                    .iter()
-                    .position(|mount| mount.version == version && mount.controllers.contains(&controller))
-            };
-            // A controller is on one hierarchy only; a live v1 mount of it says which.
-            let v1 = place(Version::V1).map(|mount| Seat { mount, version: Version::V1 });
-            v1.or_else(|| place(Version::V2).map(|mount| Seat { mount, version: Version::V2 }))
+        let hierarchies = hierarchies(base);
+        let live = hierarchies.iter().any(|hierarchy| is_cgroup(&hierarchy.path));
+        let find = |version, has: &dyn Fn(&Hierarchy) -> bool| {
+            let index = hierarchies.iter().position(|h| h.version == version && has(h))?;
+            Some(ControllerMount { index, version })
         };
-        let unified = mounts.iter().position(|mount| mount.version == Version::V2);
-        let unified = unified.map(|mount| Seat { mount, version: Version::V2 });
-        let seats = Seats {
-            // `cpu.stat` of v2 has the usage whether or not the controller is on.
-            usage: seat("cpuacct").or(unified),
-            quota: seat("cpu"),
-            memory: seat("memory"),
+        let controller = |name: &str| {
+            // a controller is on one hierarchy only: if a v1 hierarchy has it, that one
+            let has = |hierarchy: &Hierarchy| hierarchy.controllers.contains(&name);
+            find(Version::V1, &has).or_else(|| find(Version::V2, &has))
+        };
+        let unified = find(Version::V2, &|_| true);
+        let controllers = Controllers {
+            // `cpu.stat` of v2 has the usage whether or not the controller is enabled
+            usage: controller("cpuacct").or(unified),
+            quota: controller("cpu"),
+            memory: controller("memory"),
             pressure: unified,
         };
-        if seats.usage.is_none() && seats.memory.is_none() {
+        if controllers.usage.is_none() && controllers.memory.is_none() {
             return None;
         }
-        Some(Mounts { paths: mounts.into_iter().map(|mount| mount.path).collect(), seats, real })
+        let paths = hierarchies.into_iter().map(|hierarchy| hierarchy.path).collect();
+        Some(Mounts { paths, controllers, live })
     }
 
-    /// The hierarchy whose directories say which pods there are.
+    /// Index of the hierarchy whose directories determine which pods exist.
     pub(super) fn primary(&self) -> usize {
-        let seats = &self.seats;
-        // In a hybrid the kubelet's directories are on v1, where the quota is; the v2 side may be empty.
-        let owner = [seats.usage, seats.quota, seats.memory].into_iter().flatten();
-        owner
-            .clone()
-            .find(|seat| seat.version == Version::V1)
-            .or(owner.clone().next())
-            .map_or(0, |seat| seat.mount)
+        let Controllers { usage, quota, memory, .. } = self.controllers;
+        let mounts = [usage, quota, memory].into_iter().flatten();
+        // in a hybrid the kubelet's directories are on v1, where the quota is; the v2 side may be empty
+        let v1 = mounts.clone().find(|mount| mount.version == Version::V1);
+        v1.or(mounts.clone().next()).map_or(0, |mount| mount.index)
+    }
+
+    pub(super) fn primary_path(&self) -> &Path {
+        &self.paths[self.primary()]
     }
 }
 
-/// Every hierarchy that holds something of interest, without repetition.
-fn found(base: &Path) -> Vec<Mount> {
+/// Every hierarchy with something to read, without duplicates.
+fn hierarchies(base: &Path) -> Vec<Hierarchy> {
     if is_unified(base) {
         return vec![unified(base.to_owned())];
     }
@@ -128,43 +126,43 @@ fn found(base: &Path) -> Vec<Mount> {
         listing.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     paths.sort();
     let mut seen = Vec::new();
-    let mut mounts = Vec::new();
+    let mut hierarchies = Vec::new();
     for path in paths {
-        // `cpu` is often a link to `cpu,cpuacct`.
+        // `cpu` is often a link to `cpu,cpuacct`
         let Ok(identity) = fs::metadata(&path).map(|data| (data.dev(), data.ino())) else {
             continue;
         };
         if seen.contains(&identity) {
             continue;
         }
-        let mount = if is_unified(&path) { unified(path) } else { v1(path) };
-        if mount.version == Version::V2 || !mount.controllers.is_empty() {
+        let hierarchy = if is_unified(&path) { unified(path) } else { v1(path) };
+        if hierarchy.version == Version::V2 || !hierarchy.controllers.is_empty() {
             seen.push(identity);
-            mounts.push(mount);
+            hierarchies.push(hierarchy);
         }
     }
-    mounts
+    hierarchies
 }
 
-fn unified(path: PathBuf) -> Mount {
+fn unified(path: PathBuf) -> Hierarchy {
     let text = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
     let controllers =
         CONTROLLERS.into_iter().filter(|name| text.split_whitespace().any(|word| word == *name));
-    Mount { controllers: controllers.collect(), path, version: Version::V2 }
+    Hierarchy { controllers: controllers.collect(), path, version: Version::V2 }
 }
 
-fn v1(path: PathBuf) -> Mount {
+fn v1(path: PathBuf) -> Hierarchy {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let holds = |controller: &&str| match magic(&path) {
-        Some(CGROUP_SUPER_MAGIC) => path.join(telltale(controller)).exists(),
+    let has = |controller: &&str| match magic(&path) {
+        Some(CGROUP_SUPER_MAGIC) => path.join(typical_file(controller)).exists(),
         _ => name.split(',').any(|word| word == *controller),
     };
-    let controllers = CONTROLLERS.into_iter().filter(holds).collect();
-    Mount { controllers, path, version: Version::V1 }
+    let controllers = CONTROLLERS.into_iter().filter(has).collect();
+    Hierarchy { controllers, path, version: Version::V1 }
 }
 
 /// A file that every v1 cgroup with this controller has.
-fn telltale(controller: &str) -> &'static str {
+fn typical_file(controller: &str) -> &'static str {
     match controller {
         "cpu" => "cpu.shares",
         "cpuacct" => "cpuacct.usage",

@@ -1,8 +1,8 @@
-//! What the kernel's cgroup files say, from their bytes.
+//! Parsers of the kernel's cgroup files.
 //!
-//! Pure, without allocation and without panic on any input. `None` means that the text is not what the file should
-//! hold: a number too large, a line cut short, a key missing. Nothing is ever taken for zero. Every line must end in a
-//! newline, as all of the kernel's do: a line caught half-written would otherwise be a smaller number.
+//! Pure, without allocation and without panic on any input. `None` means that the text is not valid content of the
+//! file: a number is too large, a line is truncated, a key is missing. Nothing is ever treated as zero. Every line must end in a
+//! newline, as all of the kernel's do: a truncated line would otherwise be a smaller number.
 //! Proof: `parse/tests.rs` (round trips, arbitrary bytes, every cut).
 
 use std::time::Duration;
@@ -12,11 +12,11 @@ use plimsoll_contract::{Bytes, Cores, Limit};
 
 use crate::sample::{CpuCounters, MemoryDetail, Throttling};
 
-/// From here on a v1 memory limit is the kernel's way to say "none": the largest page-aligned `long`, which depends on
+/// A v1 memory limit of this or more means "unlimited": the kernel writes the largest page-aligned `long`, which depends on
 /// the page size. No machine has 4 EiB.
 const V1_UNLIMITED: u64 = 1 << 62;
 
-/// `cpu.stat` of v2: usage, and the quota's counters where the controller is on.
+/// `cpu.stat` of v2: usage, and the quota's counters where the controller is enabled.
 pub fn cpu_stat(text: &[u8]) -> Option<CpuCounters> {
     let (mut usage, mut periods, mut throttled) = (None, None, None);
     for (key, value) in pairs(text) {
@@ -68,12 +68,12 @@ pub fn cfs_quota(text: &[u8]) -> Option<Limit<u64>> {
     }
 }
 
-/// A quota and its period make a limit; neither can be nothing.
+/// The limit that a quota and its period make; neither may be zero.
 pub fn cores(quota: u64, period: u64) -> Option<Limit<Cores>> {
     (quota > 0 && period > 0).then(|| Limit::Of(Cores(quota as f64 / period as f64)))
 }
 
-/// A file that holds one number of bytes.
+/// A file with one number of bytes.
 pub fn bytes(text: &[u8]) -> Option<Bytes> {
     line_number(text).map(Bytes)
 }
@@ -100,7 +100,7 @@ pub fn memory_stat(text: &[u8]) -> Option<MemoryDetail> {
     Some(MemoryDetail { inactive_file: Bytes(inactive_file), unreclaimable })
 }
 
-/// `memory.stat` of v1: the `total_` lines, which count children too. Kernel memory is not told apart there.
+/// `memory.stat` of v1: the `total_` lines, which include children. It does not list kernel memory.
 pub fn memory_stat_v1(text: &[u8]) -> Option<MemoryDetail> {
     let [rss, shmem, inactive_file] = fields(text, [b"total_rss", b"total_shmem", b"total_inactive_file"])?;
     Some(MemoryDetail {
@@ -115,7 +115,7 @@ pub fn memory_events(text: &[u8]) -> Option<MemoryEvents> {
     Some(MemoryEvents { high, max, oom_kill })
 }
 
-/// `memory.oom_control` of v1: processes killed for memory.
+/// `memory.oom_control` of v1: number of processes that were OOM killed.
 pub fn oom_kills(text: &[u8]) -> Option<u64> {
     fields(text, [b"oom_kill"]).map(|[kills]| kills)
 }
@@ -131,35 +131,33 @@ pub fn pressure(text: &[u8]) -> Option<f64> {
     (two_digits && percent <= 100.0).then_some(percent)
 }
 
-/// A file that holds one number.
+/// A file with one number.
 pub fn line_number(text: &[u8]) -> Option<u64> {
     number(only_line(text)?)
 }
 
-/// The values of `keys`, each of which must be there.
+/// The values of `keys`, each of which must be present.
 fn fields<const N: usize>(text: &[u8], keys: [&[u8]; N]) -> Option<[u64; N]> {
     let mut values = [None; N];
-    let mut missing = N;
     for (key, value) in pairs(text) {
-        let Some(place) = keys.iter().position(|wanted| *wanted == key) else {
+        let Some(index) = keys.iter().position(|wanted| *wanted == key) else {
             continue;
         };
-        if values[place].is_none() {
-            values[place] = Some(number(value)?);
-            missing -= 1;
-            if missing == 0 {
-                break;
-            }
+        if values[index].is_none() {
+            values[index] = Some(number(value)?);
+        }
+        if values.iter().all(Option::is_some) {
+            break;
         }
     }
     let mut all = [0; N];
-    for (place, value) in all.iter_mut().zip(values) {
-        *place = value?;
+    for (number, value) in all.iter_mut().zip(values) {
+        *number = value?;
     }
     Some(all)
 }
 
-/// The lines `key value`; others are passed over.
+/// The lines `key value`; others are skipped.
 fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     lines(text).filter_map(|line| {
         let space = line.iter().position(|byte| *byte == b' ')?;
@@ -178,7 +176,7 @@ fn only_line(text: &[u8]) -> Option<&[u8]> {
     (!line.contains(&b'\n')).then_some(line)
 }
 
-/// Decimal digits and nothing else; `None` above `u64::MAX`.
+/// A number of decimal digits only; `None` above `u64::MAX`.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -1,10 +1,11 @@
-//! Whole trees through the whole of `host`: what the modules prove together.
+//! Whole trees, read with all modules of `host`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plimsoll_contract::load::UnknownReason;
 use plimsoll_contract::{ContainerId, PodUid};
 use tempfile::TempDir;
 
@@ -15,7 +16,7 @@ mod discovery;
 mod plan;
 mod trees;
 
-/// A captured host in a temporary directory, removed with it.
+/// A captured host in a temporary directory, which is removed on drop.
 struct Tree {
     dir: TempDir,
     case: PathBuf,
@@ -30,14 +31,14 @@ impl Tree {
         Tree { dir, case }
     }
 
-    /// A node of v2 without pods.
+    /// A v2 node without pods.
     fn bare() -> Tree {
         let tree = Tree { dir: tempfile::tempdir().unwrap(), case: PathBuf::new() };
         tree.write("cgroup.controllers", "cpu memory\n");
         tree
     }
 
-    /// What happened in the next second.
+    /// Applies the changes of the next second.
     fn later(&self) {
         copy(&self.case.join("later"), self.dir.path());
     }
@@ -121,14 +122,20 @@ fn sweep(host: &mut Host) -> BTreeMap<Target, Reading> {
     readings
 }
 
-/// Sweeps until nothing is new any more: limits are read in every sweep before that.
-fn grow_up(host: &mut Host) {
-    for _ in 0..slot::YOUNG {
+/// The number of read errors of this kind so far.
+fn errors(host: &Host, file: &str, reason: UnknownReason) -> u64 {
+    let of_kind = host.read_errors().iter().filter(|(f, r, _)| (*f, *r) == (file, reason));
+    of_kind.map(|(.., count)| count).sum()
+}
+
+/// Sweeps until no cgroup is new: before, limits are read in every sweep.
+fn sweep_until_not_new(host: &mut Host) {
+    for _ in 0..cgroup::NEW_SWEEPS {
         sweep(host);
     }
 }
 
-/// The reading of the only container whose id begins so.
+/// The reading of the only container whose id has this prefix.
 fn of<'a>(readings: &'a BTreeMap<Target, Reading>, prefix: &str) -> &'a Reading {
     let mut found = readings
         .iter()

@@ -1,7 +1,7 @@
-//! Inotify on the directories that hold pods and containers: a hint where to look, never the truth.
+//! Inotify on the directories of pods and containers: hints where to look, never the truth.
 //!
-//! Hints get lost (queue overflow) and may not be had at all (no watches left): the periodic listing of everything
-//! makes up for both. Watches the directories it is told to and nothing else. Proof: `tests/discovery.rs`.
+//! Hints get lost (queue overflow) and may not be available at all (no watches left): the periodic listing of everything
+//! compensates for both. Only the directories passed to [`Watch::add`] are watched. Proof: `tests/discovery.rs`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,18 +9,18 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use super::folder::{Folder, Level};
+use super::walk::{Folder, Level};
 
 /// Where something happened since the last call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// Directories came or went directly below these.
+    /// Directories were created or removed directly below these.
     Folders(Vec<Folder>),
     /// Events were lost.
     Everything,
 }
 
-/// The watches in force; without `inotify` there are none to be had.
+/// The current watches; without `inotify` none are available.
 #[derive(Debug)]
 pub(super) struct Watch {
     inotify: Option<Inotify>,
@@ -33,12 +33,12 @@ impl Watch {
         let mut watch = Watch { inotify: None, folders: BTreeMap::new() };
         match inotify {
             Ok(inotify) => watch.inotify = Some(inotify),
-            Err(errno) => watch.give_up(errno),
+            Err(errno) => watch.disable(errno),
         }
         watch
     }
 
-    /// Watches the directory at `path`, again if it was made anew. One that is gone already is none to watch.
+    /// Watches the directory at `path`; once more, if it was created again. One that is gone already is ignored.
     pub(super) fn add(&mut self, path: &Path, folder: &Folder) {
         let Some(inotify) = &self.inotify else { return };
         let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVE;
@@ -46,7 +46,7 @@ impl Watch {
             Ok(watch) => {
                 self.folders.insert(watch, folder.clone());
             }
-            Err(errno @ (Errno::ENOSPC | Errno::ENOMEM)) => self.give_up(errno),
+            Err(errno @ (Errno::ENOSPC | Errno::ENOMEM)) => self.disable(errno),
             Err(_) => {}
         }
     }
@@ -62,12 +62,12 @@ impl Watch {
                 let Some(folder) = self.folders.get(&event.wd) else {
                     continue;
                 };
-                let about_a_directory = event.mask.contains(AddWatchFlags::IN_ISDIR);
-                if about_a_directory && !folders.contains(folder) {
+                let is_directory = event.mask.contains(AddWatchFlags::IN_ISDIR);
+                if is_directory && !folders.contains(folder) {
                     folders.push(folder.clone());
                 }
                 if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                    // Nobody watches above the kubepods directory.
+                    // nothing above the kubepods directory is watched
                     let root = folder.level == Level::Kubepods;
                     self.folders.remove(&event.wd);
                     if root {
@@ -79,12 +79,12 @@ impl Watch {
         Hint::Folders(folders)
     }
 
-    /// From now on only the periodic listing finds pods. The watches so far would find some of them sooner than
-    /// others; none is the honester behavior.
-    fn give_up(&mut self, errno: Errno) {
+    /// From now on only the periodic listing finds pods. With the watches there are, some pods would be found sooner than others;
+    /// no watch at all is more predictable.
+    fn disable(&mut self, errno: Errno) {
         tracing::warn!(
             error = %errno,
-            "no inotify watch to be had, looking for pods every 10 s instead (cure: raise fs.inotify.max_user_watches)"
+            "no inotify watch available: looking for pods every 10 s instead (raise fs.inotify.max_user_watches)"
         );
         self.inotify = None;
         self.folders.clear();
@@ -93,12 +93,11 @@ impl Watch {
 
 #[cfg(test)]
 impl Watch {
-    /// As on a node that has no watches left.
+    /// As on a node without available watches.
     pub(super) fn exhausted() -> Watch {
         Watch { inotify: None, folders: BTreeMap::new() }
     }
 
-    /// How many directories are watched.
     pub(super) fn len(&self) -> usize {
         self.folders.len()
     }

@@ -8,12 +8,12 @@ fn at(seconds: f64) -> Moment {
     Moment(Duration::from_secs_f64(seconds))
 }
 
-fn node() -> Option<NodeCapacity> {
-    Some(NodeCapacity { cpus: Cores(4.0), memory: Bytes(8 * GIB) })
+fn node() -> Option<Capacity> {
+    Some(Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB) })
 }
 
 #[test]
-fn cpu_is_of_the_quota_else_of_the_request_else_of_the_node() {
+fn cpu_is_relative_to_the_quota_else_to_the_request_else_to_the_node() {
     use Basis::{Limit as ByLimit, Node, Request as ByRequest};
     let (free, half) = (Limit::Unlimited, Limit::Of(Cores(0.5)));
     let quarter = Request::Of(Cores(0.25));
@@ -41,7 +41,7 @@ fn cpu_is_of_the_quota_else_of_the_request_else_of_the_node() {
 }
 
 #[test]
-fn memory_is_of_the_limit_else_of_the_node_never_of_the_request() {
+fn memory_is_relative_to_the_limit_else_to_the_node_never_to_the_request() {
     let table = [
         (Limit::Of(Bytes(GIB)), Basis::Limit, GIB),
         (Limit::Of(Bytes(9 * GIB)), Basis::Limit, 8 * GIB),
@@ -58,44 +58,38 @@ fn memory_is_of_the_limit_else_of_the_node_never_of_the_request() {
 }
 
 #[test]
-fn the_working_set_is_never_below_nothing() {
-    assert_eq!(working_set(Bytes(100), Bytes(30)), Bytes(70));
-    assert_eq!(working_set(Bytes(100), Bytes(300)), Bytes(0));
-}
-
-#[test]
-fn after_one_half_life_half_of_the_way_is_gone_however_it_is_cut() {
-    for steps in [1_u32, 5, 20] {
+fn after_one_half_life_half_of_the_change_is_applied_however_it_is_sampled() {
+    for samples in [1_u32, 5, 20] {
         let profile = Profile::standard();
         let mut smoothed = Smoothed::new(at(0.0), at(10.0), 1.0);
-        let step = 5.0 / f64::from(steps);
-        for i in 0..steps {
-            let start = 10.0 + f64::from(i) * step;
-            smoothed.step(at(start), at(start + step), 0.0, &profile);
+        let length = 5.0 / f64::from(samples);
+        for i in 0..samples {
+            let start = 10.0 + f64::from(i) * length;
+            smoothed.add(at(start), at(start + length), 0.0, &profile);
         }
-        assert!((smoothed.value() - 0.5).abs() < 1e-9, "{steps} steps: {}", smoothed.value());
+        assert!((smoothed.value() - 0.5).abs() < 1e-9, "{samples} samples: {}", smoothed.value());
     }
 }
 
 #[test]
-fn a_reading_after_hours_weighs_no_more_than_the_longest_gap() {
+fn a_reading_after_hours_has_no_more_weight_than_the_longest_gap() {
     let profile = Profile::standard();
     let mut smoothed = Smoothed::new(at(0.0), at(10.0), 1.0);
-    smoothed.step(at(10.0), at(9000.0), 0.0, &profile);
+    smoothed.add(at(10.0), at(9000.0), 0.0, &profile);
     let half_lives = profile.longest_gap().as_secs_f64() / profile.half_life.as_secs_f64();
     assert!((smoothed.value() - (-half_lives).exp2()).abs() < 1e-9, "{}", smoothed.value());
 }
 
 #[test]
-fn after_its_memory_a_smoothed_usage_starts_anew() {
+fn after_too_long_without_data_a_smoothed_usage_starts_over() {
     let mut smoothed = Smoothed::new(at(0.0), at(10.0), 1.0);
-    smoothed.step(at(71.0), at(72.0), 0.25, &Profile::standard());
+    smoothed.add(at(71.0), at(72.0), 0.25, &Profile::standard());
     assert!((smoothed.value() - 0.25).abs() < 1e-12);
     assert_eq!(smoothed.since(), at(71.0));
 }
 
 #[test]
-fn a_crossing_between_two_sweeps_is_found_where_it_was() {
+fn the_time_of_a_crossing_between_two_sweeps_is_exact() {
     // from 0 toward 1 with a half-life of 5 s: at 0.66 after 5 * log2(1 / 0.34)
     let crossed = 5.0 * (1.0_f64 / 0.34).log2();
     let value = |t: f64| 1.0 - (-t / 5.0).exp2();
@@ -107,18 +101,18 @@ fn a_crossing_between_two_sweeps_is_found_where_it_was() {
 }
 
 #[test]
-fn a_successor_goes_on_where_the_one_before_stopped_as_if_nothing_had_been() {
+fn smoothing_continues_from_an_earlier_container_as_if_it_were_one() {
     let profile = Profile::standard();
     let mut whole = Smoothed::new(at(0.0), at(1.0), 0.8);
     let mut before = whole;
     let mut after = Smoothed::new(at(5.0), at(6.0), 0.1);
     for (n, usage) in [(1.0, 0.9), (2.0, 0.7)] {
-        whole.step(at(n), at(n + 1.0), usage, &profile);
-        before.step(at(n), at(n + 1.0), usage, &profile);
+        whole.add(at(n), at(n + 1.0), usage, &profile);
+        before.add(at(n), at(n + 1.0), usage, &profile);
     }
     for (n, usage) in [(6.0, 0.2), (7.0, 0.3)] {
-        whole.step(at(n), at(n + 1.0), usage, &profile);
-        after.step(at(n), at(n + 1.0), usage, &profile);
+        whole.add(at(n), at(n + 1.0), usage, &profile);
+        after.add(at(n), at(n + 1.0), usage, &profile);
     }
     after.continue_from(&before);
     assert!((after.value() - whole.value()).abs() < 1e-9, "{} and {}", after.value(), whole.value());
@@ -147,7 +141,7 @@ proptest! {
     fn a_crossing_lies_within_its_step(from in 0.0..2.0_f64, toward in 0.0..2.0_f64, threshold in 0.0..2.0_f64, ms in 1_u64..3000) {
         let end = Moment(Duration::from_secs(10) + Duration::from_millis(ms));
         let mut smoothed = Smoothed::new(at(9.0), at(10.0), from);
-        smoothed.step(at(10.0), end, toward, &Profile::standard());
+        smoothed.add(at(10.0), end, toward, &Profile::standard());
         let path = smoothed.path(1.0, false);
         let crossing = path.crossing(threshold);
         prop_assert!(crossing.is_none_or(|crossing| (at(10.0)..=end).contains(&crossing)));
@@ -156,9 +150,9 @@ proptest! {
 }
 
 #[test]
-fn after_a_change_of_basis_the_way_there_is_no_crossing() {
+fn a_change_of_basis_is_no_crossing() {
     let mut smoothed = Smoothed::new(at(9.0), at(10.0), 0.1);
-    smoothed.step(at(10.0), at(13.0), 1.0, &Profile::standard());
+    smoothed.add(at(10.0), at(13.0), 1.0, &Profile::standard());
     let threshold = f64::midpoint(0.1, smoothed.value());
     assert!(smoothed.path(1.0, false).crossing(threshold).is_some());
     assert_eq!(smoothed.path(1.0, true).crossing(threshold), None);

@@ -1,3 +1,4 @@
+use plimsoll_contract::report::Capacity;
 use plimsoll_contract::roster::{ContainerKind, RosterContainer};
 use plimsoll_contract::{Band, Basis, Limit};
 use proptest::prelude::{
@@ -6,17 +7,17 @@ use proptest::prelude::{
 use proptest::{collection, sample};
 
 use super::*;
-use crate::book::WithoutRoster;
-use crate::book::tests::sim::{Cgroup, GIB, Sim, at, container, head, id, listed, pod, uid, wall};
 use crate::profile::Profile;
-use crate::sample::{CpuCounters, Inode, MemoryDetail, NodeCapacity, Read, Reading, Target, Throttling};
+use crate::sample::{CpuCounters, Inode, MemoryDetail, Read, Reading, Target, Throttling};
+use crate::state::WithoutRoster;
+use crate::state::tests::sim::{Cgroup, GIB, Sim, at, container, head, id, listed, pod, uid, wall};
 
 #[test]
-fn a_report_says_the_hottest_container_of_what_since_when_and_every_container_with_its_numbers() {
+fn a_report_has_the_hottest_container_its_basis_and_the_numbers_of_every_container() {
     let busy = Cgroup { throttled: 3, pressure: 4.5, ..Cgroup::using(|_| 0.45).cpu_limit(0.5) };
     let mut sim = Sim::one(Profile::standard(), busy);
     sim.run(120.0);
-    let report = sim.book.full_report(&head(), at(120.0));
+    let report = sim.state.full_report(head(), at(120.0));
     assert_eq!(report.check(), Ok(()));
     assert!(report.full);
     let pod = &report.pods[0];
@@ -24,7 +25,7 @@ fn a_report_says_the_hottest_container_of_what_since_when_and_every_container_wi
     assert_eq!((cpu.band, cpu.basis, cpu.of), (Band::High, Some(Basis::Limit), Some(Cores(0.5))));
     assert_eq!((cpu.container.clone(), cpu.since, cpu.reason), (Some(id(1)), Some(wall(10.0)), None));
     let cores = |cores: Option<Cores>| cores.map(|cores| (cores.0 * 1000.0).round());
-    assert_eq!((cores(cpu.cores), cpu.utilization.map(|u| (u * 1000.0).round())), (Some(450.0), Some(900.0)));
+    assert_eq!((cores(cpu.usage), cpu.utilization.map(|u| (u * 1000.0).round())), (Some(450.0), Some(900.0)));
     let container = &pod.containers[0];
     assert_eq!(
         (cores(container.cpu.cores), cores(container.cpu.p95), cores(container.cpu.peak)),
@@ -38,33 +39,33 @@ fn a_report_says_the_hottest_container_of_what_since_when_and_every_container_wi
 }
 
 #[test]
-fn a_partial_report_names_the_pods_asked_for_and_does_not_call_itself_full() {
+fn a_partial_report_has_the_requested_pods_and_is_not_marked_full() {
     let sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.1));
-    let asked = BTreeSet::from([pod(), uid(77)]);
-    let report = sim.book.partial_report(&head(), &asked, at(0.0));
+    let requested = BTreeSet::from([pod(), uid(77)]);
+    let report = sim.state.partial_report(head(), &requested, at(0.0));
     assert_eq!((report.full, report.pods.len()), (false, 1));
-    assert_eq!(sim.book.partial_report(&head(), &BTreeSet::new(), at(0.0)).pods, []);
+    assert_eq!(sim.state.partial_report(head(), &BTreeSet::new(), at(0.0)).pods, []);
 }
 
 #[test]
-fn more_pods_than_a_report_may_name_are_cut_and_it_does_not_call_itself_full() {
-    let mut book = Book::new(Profile::standard(), WithoutRoster::NodeBasis);
+fn a_report_of_too_many_pods_is_truncated_and_not_marked_full() {
+    let mut state = NodeState::new(Profile::standard(), WithoutRoster::NodeBasis);
     for number in 0..1001 {
-        book.appeared(&Target { pod: uid(number), container: None }, at(0.0));
+        state.appeared(&Target { pod: uid(number), container: None }, at(0.0));
     }
-    let report = book.full_report(&head(), at(0.0));
+    let report = state.full_report(head(), at(0.0));
     assert_eq!((report.check(), report.full, report.pods.len()), (Ok(()), false, MAX_PODS));
 }
 
 #[test]
-fn a_report_that_would_be_too_large_loses_containers_and_no_pod_and_the_managed_ones_last() {
-    let mut book = Book::new(Profile::standard(), WithoutRoster::Unknown);
+fn a_report_that_would_be_too_large_omits_containers_and_those_of_managed_pods_last() {
+    let mut state = NodeState::new(Profile::standard(), WithoutRoster::Unknown);
     for number in 0..40 {
         for id in [id(2 * number + 1), id(2 * number + 2)] {
-            book.appeared(&Target { pod: uid(number), container: Some(id) }, at(0.0));
+            state.appeared(&Target { pod: uid(number), container: Some(id) }, at(0.0));
         }
     }
-    let report = book.full_report(&head(), at(0.0));
+    let report = state.full_report(head(), at(0.0));
     let whole = serde_json::to_vec(&report).unwrap().len();
     let sent = |most: usize| {
         let encoded = encode(report.clone(), || BTreeSet::from([uid(7)]), most).unwrap();
@@ -74,8 +75,8 @@ fn a_report_that_would_be_too_large_loses_containers_and_no_pod_and_the_managed_
         (encoded.left_out, managed, encoded.body.len() <= most)
     };
     assert_eq!(sent(whole), (0, 2, true));
-    assert_eq!(sent(whole - 1), (78, 2, true), "of the others no band stands on any container");
-    assert_eq!(sent(whole / 3), (80, 0, false), "what cannot fit is still every pod");
+    assert_eq!(sent(whole - 1), (78, 2, true), "no band of the others is determined by a container");
+    assert_eq!(sent(whole / 3), (80, 0, false), "every pod, even if it does not fit");
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn the_largest_report_fits_what_the_aggregator_accepts_once_it_is_shortened() {
     let mut sim =
         Sim::one(Profile::standard(), Cgroup { throttled: 3, pressure: 4.5, ..Cgroup::using(|_| 0.45) });
     sim.run(120.0);
-    let mut report = sim.book.full_report(&head(), at(120.0));
+    let mut report = sim.state.full_report(head(), at(120.0));
     let (mut pod, container) = (report.pods[0].clone(), report.pods[0].containers[0].clone());
     pod.containers = vec![container; 6];
     report.pods = (0..MAX_PODS).map(|number| PodReport { uid: uid(number as u32), ..pod.clone() }).collect();
@@ -94,13 +95,13 @@ fn the_largest_report_fits_what_the_aggregator_accepts_once_it_is_shortened() {
 }
 
 #[test]
-fn throttling_that_was_not_counted_is_not_reported_as_none() {
+fn throttling_that_was_not_counted_is_absent_and_not_zero() {
     let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.1).cpu_limit(0.5));
     sim.run(5.0);
     let throttled =
-        |sim: &Sim| sim.book.full_report(&head(), at(sim.now)).pods[0].containers[0].cpu.throttled;
+        |sim: &Sim| sim.state.full_report(head(), at(sim.now)).pods[0].containers[0].cpu.throttled;
     assert_eq!(throttled(&sim), Some(0.0));
-    // As on v1, when the quota's cpu.stat could not be read in the sweep before.
+    // as on v1, when the quota's cpu.stat could not be read in the sweep before
     sim.fault = Box::new(|_, now, reading| {
         if let (true, Read::Value(counters)) = ((now - 6.0).abs() < 0.5, &mut reading.cpu) {
             counters.throttling = None;
@@ -109,14 +110,14 @@ fn throttling_that_was_not_counted_is_not_reported_as_none() {
     sim.run(6.0);
     assert_eq!(throttled(&sim), None);
     sim.run(7.0);
-    assert_eq!(throttled(&sim), None, "one reading is no difference");
+    assert_eq!(throttled(&sim), None, "a rate requires two readings");
     sim.run(8.0);
     assert_eq!(throttled(&sim), Some(0.0));
 }
 
 #[test]
-fn bound_by_tells_the_limit_from_the_node_from_nothing_from_not_known() {
-    use plimsoll_contract::report::BoundBy;
+fn bound_by_distinguishes_limit_node_none_and_unknown() {
+    use plimsoll_contract::load::BoundBy;
     let table = [
         (1.0, Some(1), Some(50.0), Some(BoundBy::Limit)),
         (1.0, Some(0), Some(50.0), Some(BoundBy::Node)),
@@ -135,13 +136,13 @@ fn bound_by_tells_the_limit_from_the_node_from_nothing_from_not_known() {
             reading.cpu_pressure = pressure.map_or(Read::Unknown(UnknownReason::Absent), Read::Value);
         });
         sim.run(5.0);
-        let bound_by = sim.book.full_report(&head(), at(5.0)).pods[0].containers[0].cpu.bound_by;
+        let bound_by = sim.state.full_report(head(), at(5.0)).pods[0].containers[0].cpu.bound_by;
         assert_eq!(bound_by, expected, "limit {limit}, throttled {throttled:?}, pressure {pressure:?}");
     }
 }
 
 #[test]
-fn throttling_needs_a_quota_and_a_quota_without_a_period_is_not_throttled() {
+fn throttling_requires_a_quota_and_is_zero_without_a_period() {
     let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.0));
     sim.fault = Box::new(|_, _, reading| {
         if let Read::Value(counters) = &mut reading.cpu {
@@ -149,10 +150,10 @@ fn throttling_needs_a_quota_and_a_quota_without_a_period_is_not_throttled() {
         }
     });
     sim.run(5.0);
-    assert_eq!(sim.book.full_report(&head(), at(5.0)).pods[0].containers[0].cpu.throttled, Some(0.0));
+    assert_eq!(sim.state.full_report(head(), at(5.0)).pods[0].containers[0].cpu.throttled, Some(0.0));
     sim.get(&container(1)).cpu_limit = Limit::Unlimited;
     sim.run(10.0);
-    assert_eq!(sim.book.full_report(&head(), at(10.0)).pods[0].containers[0].cpu.throttled, None);
+    assert_eq!(sim.state.full_report(head(), at(10.0)).pods[0].containers[0].cpu.throttled, None);
 }
 
 fn read<T: std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Read<T>> {
@@ -208,13 +209,13 @@ fn any_reading() -> impl Strategy<Value = Reading> {
     )
 }
 
-/// One thing that may happen to a book.
+/// An input of the state.
 #[derive(Debug, Clone)]
 enum Event {
     Reading(u32, Box<Reading>),
     Gone(u32),
     Roster(u32, f64),
-    Settle(f64),
+    Classify(f64),
     Node(f64, u64),
 }
 
@@ -223,7 +224,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => (0_u32..4, any_reading()).prop_map(|(number, reading)| Event::Reading(number, Box::new(reading))),
         1 => (0_u32..4).prop_map(Event::Gone),
         1 => (1_u32..4, any::<f64>()).prop_map(|(number, request)| Event::Roster(number, request)),
-        3 => prop_oneof![Just(1.0), 0.0..100.0_f64].prop_map(Event::Settle),
+        3 => prop_oneof![Just(1.0), 0.0..100.0_f64].prop_map(Event::Classify),
         1 => (0.0..64.0_f64, 0..16 * GIB).prop_map(|(cpus, memory)| Event::Node(cpus, memory)),
     ]
 }
@@ -236,34 +237,34 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_report_passes_the_receivers_check_and_reads_back(
+    fn after_any_events_the_report_passes_the_receivers_check_and_deserializes(
         events in collection::vec(any_event(), 1..80), alone in any::<bool>(),
     ) {
         let mode = if alone { WithoutRoster::NodeBasis } else { WithoutRoster::Unknown };
-        let mut book = Book::new(Profile::standard(), mode);
+        let mut state = NodeState::new(Profile::standard(), mode);
         let (mut now, mut head) = (0.0, head());
         for event in events {
             match event {
-                Event::Reading(number, reading) => book.observe(&target(number), &Reading { at: at(now), ..*reading }),
-                Event::Gone(number) => book.gone(&target(number), at(now)),
+                Event::Reading(number, reading) => state.observe(&target(number), &Reading { at: at(now), ..*reading }),
+                Event::Gone(number) => state.gone(&target(number), at(now)),
                 Event::Roster(number, request) => {
                     let kind = ContainerKind::App;
                     let cpu_request = Some(Cores(request));
                     let listed = RosterContainer { kind, cpu_request, ..listed(number, "app") };
-                    let roster = vec![crate::book::tests::sim::entry(&[listed])];
+                    let roster = vec![crate::state::tests::sim::entry(&[listed])];
                     let answer = plimsoll_contract::roster::Answer { roster, ..Default::default() };
-                    book.apply_roster(&answer, at(now), wall(now));
+                    state.apply_roster(&answer, at(now));
                 }
                 Event::Node(cpus, memory) => {
-                    book.set_node(&NodeCapacity { cpus: Cores(cpus), memory: Bytes(memory) });
                     head.capacity = Capacity { cores: Cores(cpus), bytes: Bytes(memory) };
+                    state.set_capacity(head.capacity);
                 }
-                Event::Settle(seconds) => {
-                    book.settle(at(now), wall(now));
+                Event::Classify(seconds) => {
+                    state.classify(at(now), wall(now));
                     now += seconds;
                 }
             }
-            let report = book.full_report(&head, at(now));
+            let report = state.full_report(head.clone(), at(now));
             prop_assert_eq!(report.check(), Ok(()));
             for pod in &report.pods {
                 prop_assert!(pod.cpu.band.is_known() || pod.cpu.reason.is_some());
@@ -271,7 +272,7 @@ proptest! {
                 prop_assert!(pod.cpu.utilization.is_some() || pod.cpu.reason.is_some());
             }
         }
-        let report = book.full_report(&head, at(now));
+        let report = state.full_report(head.clone(), at(now));
         let text = serde_json::to_string(&report).unwrap();
         let again: Report = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(again.pods.len(), report.pods.len());

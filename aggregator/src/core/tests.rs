@@ -1,13 +1,13 @@
-//! What the core decides, shown through its only door. [`Rig`] is a cluster in miniature: it keeps the pods, reports their
-//! loads, and answers the core's actions as an API server would.
+//! What the core decides, tested through [`Core::step`]. [`Harness`] is a small cluster: it keeps the pods, reports their loads, and
+//! responds to the core's actions as an API server would.
 
 mod alone;
-mod breaker;
 mod freshness;
 mod joining;
 mod pace;
 mod properties;
 mod scale;
+mod silence;
 mod trouble;
 mod writing;
 
@@ -15,20 +15,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plimsoll_contract::report::{
-    BoundBy, Capacity, ContainerCpu, ContainerReport, CpuLoad, MemoryLoad, PodReport,
-};
-use plimsoll_contract::report::{UnknownReason, VERSION};
+use plimsoll_contract::load::{BoundBy, CpuLoad, MemoryLoad, UnknownReason};
+use plimsoll_contract::report::{Capacity, ContainerCpu, ContainerReport, PodReport, VERSION};
 use plimsoll_contract::roster::ContainerKind;
-use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Cores, NodeName, PodName, PodUid, Report, keys};
+use plimsoll_contract::{
+    Band, Basis, Bytes, ContainerId, Cores, Moment, NodeName, PodName, PodUid, Report, keys,
+};
 
 use super::{Core, Settings};
-use crate::action::{Action, Announcement, LabelWrite, Reason};
-use crate::input::{ContainerFacts, Input, NamespaceFacts, Now, Outcome, PodFacts, WriteResult};
+use crate::action::{Action, Change, KubeEvent, Reason, Write};
+use crate::facts::{ContainerFacts, NamespaceFacts, NodeFacts, PodFacts, Resources};
+use crate::input::{Input, Now, Outcome, PodKey, WatchEvent, WriteResult};
 use crate::settings::Output;
 
-/// A cluster in miniature.
-pub(super) struct Rig {
+/// A small cluster.
+pub(super) struct Harness {
     pub(super) core: Core,
     pub(super) at: Duration,
     pub(super) seq: u64,
@@ -37,7 +38,7 @@ pub(super) struct Rig {
     /// What the nodes' agents see.
     pub(super) loads: BTreeMap<NodeName, BTreeMap<PodUid, PodReport>>,
     /// Everything that went in and came out, as a recording has it: input and actions, in JSON.
-    pub(super) tape: Option<Vec<(String, String)>>,
+    pub(super) recorded: Option<Vec<(String, String)>>,
 }
 
 pub(super) fn node(n: usize) -> NodeName {
@@ -59,24 +60,21 @@ pub(super) fn container(n: usize) -> ContainerId {
 /// Pod `n` on node `on`, with one container, `app`.
 pub(super) fn facts(n: usize, on: usize) -> PodFacts {
     PodFacts {
-        pod: name(n),
-        uid: uid(n).as_str().into(),
         cgroup_uid: Some(uid(n)),
         node: Some(node(on)),
-        finished: false,
-        terminating: false,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
         containers: vec![ContainerFacts {
             name: "app".into(),
             kind: ContainerKind::App,
             id: Some(container(n)),
             restarts: 0,
-            cpu_request: Some(Cores(0.25)),
-            memory_request: None,
+            spec: Resources { cpu_request: Some(Cores(0.25)), ..Resources::default() },
+            allocated: None,
+            actual: None,
+            cpu_resize_policy: None,
+            memory_resize_policy: None,
         }],
         controller: Some("ReplicaSet/p".into()),
-        service_account: "default".into(),
+        ..PodFacts::bare("shop", &format!("p{n}"), uid(n).as_str())
     }
 }
 
@@ -99,7 +97,7 @@ pub(super) fn cpu(band: Band) -> CpuLoad {
         band,
         basis: Some(Basis::Limit),
         utilization: Some(0.82),
-        cores: Some(Cores(0.412)),
+        usage: Some(Cores(0.412)),
         of: Some(Cores(0.5)),
         ..CpuLoad::default()
     }
@@ -110,7 +108,7 @@ pub(super) fn memory(band: Band) -> MemoryLoad {
         band,
         basis: Some(Basis::Limit),
         utilization: Some(0.23),
-        bytes: Some(Bytes(120 << 20)),
+        usage: Some(Bytes(120 << 20)),
         of: Some(Bytes(512 << 20)),
         ..MemoryLoad::default()
     }
@@ -143,77 +141,104 @@ pub(super) fn namespace(name: &str) -> NamespaceFacts {
     NamespaceFacts { name: name.into(), ignored: false, class: None }
 }
 
-pub(super) fn writes(actions: &[Action]) -> Vec<LabelWrite> {
+pub(super) fn nodes_listed(nodes: impl IntoIterator<Item = NodeName>) -> Input {
+    let facts = nodes.into_iter().map(|node| NodeFacts::bare(node.as_str()));
+    Input::Nodes(WatchEvent::Listed(facts.collect()))
+}
+
+pub(super) fn node_changed(node: &NodeName) -> Input {
+    Input::Nodes(WatchEvent::Changed(Box::new(NodeFacts::bare(node.as_str()))))
+}
+
+impl Write {
+    pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
+        let Change::Labels { labels, .. } = &self.change;
+        labels
+    }
+
+    pub(crate) fn annotations(&self) -> &BTreeMap<String, String> {
+        let Change::Labels { annotations, .. } = &self.change;
+        annotations
+    }
+}
+
+pub(super) fn writes(actions: &[Action]) -> Vec<Write> {
     let write = |action: &Action| match action {
-        Action::Label(write) => Some(write.clone()),
-        Action::Announce(_) => None,
+        Action::Write(write) => Some(write.clone()),
+        Action::Publish(_) => None,
     };
     actions.iter().filter_map(write).collect()
 }
 
-pub(super) fn announcements(actions: &[Action]) -> Vec<Announcement> {
-    let said = |action: &Action| match action {
-        Action::Label(_) => None,
-        Action::Announce(said) => Some(said.clone()),
+pub(super) fn events(actions: &[Action]) -> Vec<KubeEvent> {
+    let event = |action: &Action| match action {
+        Action::Write(_) => None,
+        Action::Publish(event) => Some(event.clone()),
     };
-    actions.iter().filter_map(said).collect()
+    actions.iter().filter_map(event).collect()
 }
 
 /// The only write there is.
-pub(super) fn only(actions: &[Action]) -> LabelWrite {
+pub(super) fn only(actions: &[Action]) -> Write {
     assert_eq!(actions.len(), 1, "{actions:#?}");
     writes(actions).remove(0)
 }
 
 /// A write in short: `transition cpu=low memory=low -> cpu=high memory=low`.
-pub(super) fn short(write: &LabelWrite) -> String {
+pub(super) fn short(write: &Write) -> String {
     let reason = serde_json::to_value(write.reason).unwrap();
     format!("{} {} -> {}", reason.as_str().unwrap(), write.from, write.to)
 }
 
-impl Rig {
-    /// A synced leader that knows these pods and the nodes n0 and n1: too few for the breaker.
-    pub(super) fn new(pods: Vec<PodFacts>) -> Rig {
-        Rig::with(Settings { roster_base: 1000, ..Settings::default() }, pods, 2)
+impl Harness {
+    /// A synced leader that knows these pods and the nodes n0 and n1: too few for the silence guard.
+    pub(super) fn new(pods: Vec<PodFacts>) -> Harness {
+        Harness::with(Settings { roster_base: 1000, ..Settings::default() }, pods, 2)
     }
 
-    pub(super) fn with(settings: Settings, pods: Vec<PodFacts>, nodes: usize) -> Rig {
-        let mut rig = Rig::unsynced(settings, pods.clone());
+    pub(super) fn with(settings: Settings, pods: Vec<PodFacts>, nodes: usize) -> Harness {
+        let mut harness = Harness::unsynced(settings, pods.clone());
         let inputs = [
-            Input::PodsListed(pods),
-            Input::NodesListed((0..nodes).map(node).collect()),
-            Input::NamespacesListed(vec![namespace("shop")]),
+            Input::Pods(WatchEvent::Listed(pods)),
+            nodes_listed((0..nodes).map(node)),
+            Input::Namespaces(WatchEvent::Listed(vec![namespace("shop")])),
+            Input::Paused(false),
             Input::Leading(Some(7)),
         ];
         for input in inputs {
-            assert_eq!(rig.step(input), []);
+            assert_eq!(harness.step(input), []);
         }
-        rig
+        harness
     }
 
-    pub(super) fn unsynced(settings: Settings, pods: Vec<PodFacts>) -> Rig {
-        Rig {
+    pub(super) fn unsynced(settings: Settings, pods: Vec<PodFacts>) -> Harness {
+        Harness {
             core: Core::new(settings),
             at: Duration::from_secs(5),
             seq: 0,
             pods: pods.into_iter().map(|p| (p.pod.clone(), p)).collect(),
             loads: BTreeMap::new(),
-            tape: None,
+            recorded: None,
         }
     }
 
     pub(super) fn now(&self) -> Now {
         let start: Timestamp = "2026-01-01T10:00:00Z".parse().unwrap();
-        Now { elapsed: self.at, wall: start + self.at }
+        Now { at: Moment(self.at), wall: start + self.at }
     }
 
     pub(super) fn step(&mut self, input: Input) -> Vec<Action> {
-        let line = self.tape.is_some().then(|| serde_json::to_string(&(self.now(), &input)).unwrap());
-        let actions = self.core.step(self.now(), input);
-        if let (Some(tape), Some(line)) = (&mut self.tape, line) {
-            tape.push((line, serde_json::to_string(&actions).unwrap()));
+        let line = self.recorded.is_some().then(|| serde_json::to_string(&(self.now(), &input)).unwrap());
+        let actions = self.core.step(self.now(), input).actions;
+        if let (Some(recorded), Some(line)) = (&mut self.recorded, line) {
+            recorded.push((line, serde_json::to_string(&actions).unwrap()));
         }
         actions
+    }
+
+    /// Whether a report would be accepted.
+    pub(super) fn admits(&self, report: &Report) -> Result<(), crate::rejection::Rejection> {
+        self.core.state.admit(self.core.now, report)
     }
 
     /// Lets time pass with nothing but ticks.
@@ -285,13 +310,13 @@ impl Rig {
         self.loads.entry(node(on)).or_default().insert(pod.uid.clone(), pod);
     }
 
-    pub(super) fn outcome(&mut self, write: &LabelWrite, result: WriteResult) -> Vec<Action> {
+    pub(super) fn outcome(&mut self, write: &Write, result: WriteResult) -> Vec<Action> {
         let took = Duration::from_millis(12);
-        self.step(Input::Outcome(Outcome { action: write.action, result, took }))
+        self.step(Input::Outcome(Outcome { write: write.id, result, took }))
     }
 
     /// The write is done, answered, and shown by the watch.
-    pub(super) fn land(&mut self, write: &LabelWrite) -> Vec<Action> {
+    pub(super) fn land(&mut self, write: &Write) -> Vec<Action> {
         self.apply(write);
         let mut actions = self.outcome(write, WriteResult::Written);
         actions.extend(self.show(&write.pod));
@@ -299,20 +324,20 @@ impl Rig {
     }
 
     /// What the API server does with a write.
-    pub(super) fn apply(&mut self, write: &LabelWrite) {
+    pub(super) fn apply(&mut self, write: &Write) {
         let Some(pod) = self.pods.get_mut(&write.pod).filter(|pod| pod.uid == write.uid) else {
             return;
         };
         pod.labels.retain(|key, _| !keys::WRITTEN_LABELS.contains(&key.as_str()));
-        pod.labels.extend(write.labels.clone());
+        pod.labels.extend(write.labels().clone());
         pod.annotations.clear();
-        pod.annotations.extend(write.annotations.clone());
+        pod.annotations.extend(write.annotations().clone());
     }
 
     /// The watch shows a pod as it is.
     pub(super) fn show(&mut self, pod: &PodName) -> Vec<Action> {
         match self.pods.get(pod).cloned() {
-            Some(facts) => self.step(Input::PodChanged(Box::new(facts))),
+            Some(facts) => self.step(Input::Pods(WatchEvent::Changed(Box::new(facts)))),
             None => Vec::new(),
         }
     }
@@ -325,10 +350,10 @@ impl Rig {
 }
 
 /// Pod 1 on node 0, labeled low and low by reports of ours.
-pub(super) fn settled() -> Rig {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::Low, Band::Low)]));
+pub(super) fn labeled_low() -> Harness {
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::Low, Band::Low)]));
     assert_eq!(write.reason, Reason::First);
-    assert_eq!(rig.land(&write), []);
-    rig
+    assert_eq!(harness.land(&write), []);
+    harness
 }

@@ -1,10 +1,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use plimsoll_contract::report::{Capacity, CpuLoad, MemoryLoad, PodReport, VERSION};
+use plimsoll_contract::load::{CpuLoad, MemoryLoad};
+use plimsoll_contract::report::{Capacity, PodReport, VERSION};
 use plimsoll_contract::{Band, Basis, Bytes, Cores, NodeName, PodUid, Report};
 
 use super::*;
-use crate::input::{NamespaceFacts, PodFacts};
+use crate::facts::{NamespaceFacts, NodeFacts, PodFacts};
+use crate::input::WatchEvent;
 use crate::settings::Settings;
 
 const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
@@ -40,50 +42,47 @@ fn report() -> Report {
 }
 
 /// An engine that knows a pod, a node and a namespace, and leads.
-fn leading() -> (Engine, Outlets) {
-    let (engine, outlets) = Engine::new(Core::new(Settings::default()), None);
+fn leading() -> (Engine, Outputs) {
+    let (engine, outputs) = Engine::new(Core::new(Settings::default()), None);
     let shop = NamespaceFacts { name: "shop".to_owned(), ignored: false, class: None };
-    let node = NodeName::new("n1").unwrap();
-    let inputs =
-        [Input::NodesListed(vec![node]), Input::NamespacesListed(vec![shop]), Input::PodsListed(vec![pod()])];
-    inputs.into_iter().chain([Input::Leading(Some(7))]).for_each(|input| engine.submit(input));
-    (engine, outlets)
+    let inputs = [
+        Input::Nodes(WatchEvent::Listed(vec![NodeFacts::bare("n1")])),
+        Input::Namespaces(WatchEvent::Listed(vec![shop])),
+        Input::Pods(WatchEvent::Listed(vec![pod()])),
+        Input::Paused(false),
+        Input::Leading(Some(7)),
+    ];
+    inputs.into_iter().for_each(|input| engine.submit(input));
+    (engine, outputs)
 }
 
 #[tokio::test]
-async fn a_report_becomes_one_write_in_the_queue_and_wakes_whoever_waits() {
-    let (engine, mut outlets) = leading();
-    let mut changes = engine.changes();
-    assert!(!changes.has_changed().unwrap());
-    engine.submit(Input::Reported(Box::new(report())));
-    let write = outlets.writes.try_recv().unwrap();
-    assert_eq!((write.uid.as_str(), write.labels["plimsoll.dev/cpu-band"].as_str()), (UID, "high"));
-    assert!(outlets.writes.try_recv().is_err(), "one write");
-    assert!(changes.has_changed().unwrap());
-    changes.mark_unchanged();
+async fn a_report_is_answered_and_becomes_one_write_in_the_queue() {
+    let (engine, mut outputs) = leading();
+    let answer = engine.report(report()).unwrap();
+    assert_eq!(answer.roster.len(), 1);
+    let write = outputs.writes.try_recv().unwrap();
+    assert_eq!((write.uid.as_str(), write.labels()["plimsoll.dev/cpu-band"].as_str()), (UID, "high"));
+    assert!(outputs.writes.try_recv().is_err(), "one write");
     assert_eq!(engine.ask(Core::gauges).in_flight, 1);
 }
 
 #[tokio::test]
-async fn a_write_that_finds_no_place_is_a_failed_one_and_not_in_flight() {
-    let (engine, outlets) = leading();
-    drop(outlets);
-    engine.submit(Input::Reported(Box::new(report())));
-    assert_eq!(engine.ask(Core::gauges).in_flight, 0);
-    let outcomes: Vec<_> =
-        engine.ask(|core, _| core.decisions()).into_iter().map(|decision| decision.outcome).collect();
-    assert_eq!(outcomes, ["failed"]);
+async fn of_the_same_report_twice_the_second_is_rejected_and_the_first_alone_accepted() {
+    let (engine, _outputs) = leading();
+    let results = [engine.report(report()), engine.report(report())];
+    assert!(results[0].is_ok());
+    assert_eq!(results[1], Err(Rejection::OldSequence { got: 1, have: 1 }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn ticks_touch_the_beat_until_the_shutdown() {
-    let (engine, _outlets) = leading();
+async fn ticks_are_recorded_as_heartbeats_until_the_shutdown() {
+    let (engine, _outputs) = leading();
     let shutdown = Shutdown::new();
     let ticking = tokio::spawn(engine.clone().tick(shutdown.clone()));
-    let mut changes = engine.changes();
-    changes.mark_unchanged();
     for _ in 0..3 {
-        changes.changed().await.unwrap();
+        tokio::time::sleep(TICK).await;
+        assert!(engine.heartbeat().age(Instant::now().into_std()) <= TICK);
     }
     shutdown.trigger();
     ticking.await.unwrap().unwrap();
@@ -91,7 +90,7 @@ async fn ticks_touch_the_beat_until_the_shutdown() {
 
 #[tokio::test]
 async fn after_a_panic_under_the_lock_the_tick_ends_with_an_error() {
-    let (engine, _outlets) = leading();
+    let (engine, _outputs) = leading();
     let broken = catch_unwind(AssertUnwindSafe(|| engine.ask(|_, _| panic!("a defect"))));
     assert!(broken.is_err());
     let error = engine.tick(Shutdown::new()).await.unwrap_err();

@@ -1,8 +1,10 @@
-//! How fast pods are written to: one token bucket for the cluster, halved when the API server asks to slow down.
+//! How fast pods are written to: one token bucket for the cluster; its rate is halved when the API server throttles a write.
 //!
-//! Whole numbers only, so that a replay adds up to the last digit.
+//! Whole numbers only, so that a replay gives the same to the last digit.
 
 use std::time::Duration;
+
+use plimsoll_contract::Moment;
 
 use crate::settings::BudgetSettings;
 
@@ -10,9 +12,9 @@ use crate::settings::BudgetSettings;
 const TOKEN: u64 = 1_000_000_000;
 /// The whole, in millionths.
 const WHOLE: u64 = 1_000_000;
-/// Within this, several throttled writes halve the rate once.
+/// Several throttled writes within this time halve the rate once.
 const TOGETHER: Duration = Duration::from_secs(1);
-/// Longest wait that a server may ask for.
+/// The longest wait that a server's response is granted.
 const LONGEST_HOLD: Duration = Duration::from_secs(5 * 60);
 
 /// The write budget.
@@ -20,28 +22,34 @@ const LONGEST_HOLD: Duration = Duration::from_secs(5 * 60);
 pub(crate) struct Budget {
     settings: BudgetSettings,
     saved: u64,
-    at: Duration,
-    throttled: Option<(Duration, u64)>,
-    hold_until: Duration,
+    refilled: Moment,
+    throttled: Option<(Moment, u64)>,
+    hold_until: Moment,
 }
 
 impl Budget {
     /// With a full bucket.
     pub(crate) fn new(settings: BudgetSettings) -> Budget {
         let saved = settings.burst * TOKEN;
-        Budget { settings, saved, at: Duration::ZERO, throttled: None, hold_until: Duration::ZERO }
+        Budget {
+            settings,
+            saved,
+            refilled: Moment::default(),
+            throttled: None,
+            hold_until: Moment::default(),
+        }
     }
 
     /// Writes per second allowed now, in thousandths.
-    pub(crate) fn rate_milli(&self, now: Duration, nodes: usize) -> u64 {
+    pub(crate) fn rate_milli(&self, now: Moment, nodes: usize) -> u64 {
         let s = &self.settings;
         let full =
             s.base_milli.saturating_add(s.per_node_milli.saturating_mul(nodes as u64)).min(s.most_milli);
         (full * self.share(now) / WHOLE).max(1)
     }
 
-    /// Takes one write out of the bucket, if there is one.
-    pub(crate) fn take(&mut self, now: Duration, nodes: usize, in_flight: usize) -> bool {
+    /// Spends one write, if the budget allows one now.
+    pub(crate) fn spend(&mut self, now: Moment, nodes: usize, in_flight: usize) -> bool {
         self.refill(now, nodes);
         let allowed = in_flight < self.settings.in_flight && now >= self.hold_until && self.saved >= TOKEN;
         if allowed {
@@ -50,8 +58,8 @@ impl Budget {
         allowed
     }
 
-    /// The server asked to slow down: half the rate, an empty bucket, and nothing before `wait` is over.
-    pub(crate) fn throttle(&mut self, now: Duration, wait: Option<Duration>) {
+    /// The server throttled a write: half the rate, an empty bucket, and nothing before `wait` is over.
+    pub(crate) fn throttle(&mut self, now: Moment, wait: Option<Duration>) {
         let wait = wait.unwrap_or(self.settings.back_off).clamp(self.settings.back_off / 2, LONGEST_HOLD);
         // What was in flight together is refused together: that is one request to slow down.
         if self.throttled.is_none_or(|(at, _)| now >= at + TOGETHER) {
@@ -61,26 +69,26 @@ impl Budget {
         self.saved = 0;
     }
 
-    /// How long a pod waits after so many failures in a row.
+    /// How long a pod waits after this many failures in a row.
     pub(crate) fn back_off(&self, failures: u32) -> Duration {
         let doubled = self.settings.back_off.saturating_mul(1 << failures.saturating_sub(1).min(16));
         doubled.min(self.settings.back_off_most)
     }
 
-    fn refill(&mut self, now: Duration, nodes: usize) {
-        let micros = u64::try_from(now.saturating_sub(self.at).as_micros()).unwrap_or(u64::MAX);
+    fn refill(&mut self, now: Moment, nodes: usize) {
+        let micros = u64::try_from(now.since(self.refilled).as_micros()).unwrap_or(u64::MAX);
         // While it recovers the rate only rises, so the rate at the start is never too much.
-        let rate = self.rate_milli(self.at, nodes);
+        let rate = self.rate_milli(self.refilled, nodes);
         self.saved = self.saved.saturating_add(rate.saturating_mul(micros)).min(self.settings.burst * TOKEN);
-        self.at = self.at.max(now);
+        self.refilled = self.refilled.max(now);
     }
 
     /// The share of the full rate, in millionths: from half, or less, back to the whole.
-    fn share(&self, now: Duration) -> u64 {
+    fn share(&self, now: Moment) -> u64 {
         let Some((since, from)) = self.throttled else {
             return WHOLE;
         };
-        let passed = u64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(u64::MAX);
+        let passed = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
         let whole = u64::try_from(self.settings.recovery.as_millis()).unwrap_or(u64::MAX).max(1);
         from + (WHOLE - from) * passed.min(whole) / whole
     }
@@ -90,8 +98,8 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn secs(s: u64) -> Duration {
-        Duration::from_secs(s)
+    fn secs(s: u64) -> Moment {
+        Moment(Duration::from_secs(s))
     }
 
     #[test]
@@ -104,19 +112,19 @@ mod tests {
     #[test]
     fn a_burst_then_the_rate_and_never_more_than_four_unanswered() {
         let mut budget = Budget::new(BudgetSettings::default());
-        assert_eq!((0..100).filter(|_| budget.take(secs(0), 0, 0)).count(), 20);
-        assert_eq!((0..100).filter(|_| budget.take(secs(2), 0, 0)).count(), 10);
-        assert!(!budget.take(secs(9), 0, 4));
-        assert!(budget.take(secs(9), 0, 3));
+        assert_eq!((0..100).filter(|_| budget.spend(secs(0), 0, 0)).count(), 20);
+        assert_eq!((0..100).filter(|_| budget.spend(secs(2), 0, 0)).count(), 10);
+        assert!(!budget.spend(secs(9), 0, 4));
+        assert!(budget.spend(secs(9), 0, 3));
     }
 
     #[test]
     fn throttling_halves_waits_and_is_over_a_minute_later() {
         let mut budget = Budget::new(BudgetSettings::default());
-        budget.throttle(secs(10), Some(secs(7)));
+        budget.throttle(secs(10), Some(Duration::from_secs(7)));
         assert_eq!(budget.rate_milli(secs(10), 0), 2_500);
-        assert!(!budget.take(secs(16), 0, 0));
-        assert!(budget.take(secs(17), 0, 0));
+        assert!(!budget.spend(secs(16), 0, 0));
+        assert!(budget.spend(secs(17), 0, 0));
         budget.throttle(secs(17), None);
         let once = budget.rate_milli(secs(17), 0);
         budget.throttle(secs(17), None);

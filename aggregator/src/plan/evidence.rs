@@ -1,16 +1,16 @@
-//! The numbers behind the bands, in one line for a person:
+//! The numbers behind the bands, in one line for people:
 //! `cpu high at 10:00:05Z: 412m of limit 500m (app), bound by limit; memory low: 120Mi of limit 512Mi (app)`.
 
 use jiff::Timestamp;
-use plimsoll_contract::report::{BoundBy, UnknownReason};
+use plimsoll_contract::load::{BoundBy, UnknownReason};
 use plimsoll_contract::{Band, Bytes, Cores, Resource};
 
-use crate::marks::Marks;
-use crate::view::{Load, Pod};
+use crate::labels::PodLabels;
+use crate::state::Pod;
 
-/// The line for what a pod is to carry.
-pub(crate) fn text(pod: &Pod, marks: &Marks, at: Timestamp) -> String {
-    let shown = Resource::ALL.into_iter().filter_map(|resource| Some((resource, marks.of(resource).band?)));
+/// The line for the labels that a pod is to carry.
+pub(crate) fn describe(pod: &Pod, labels: &PodLabels, at: Timestamp) -> String {
+    let shown = Resource::ALL.into_iter().filter_map(|resource| Some((resource, labels.get(resource).band?)));
     let parts = shown.enumerate().map(|(i, (resource, band))| {
         let at = if i == 0 { format!(" at {}", at.strftime("%H:%M:%SZ")) } else { String::new() };
         format!("{resource} {band}{at}: {}", numbers(pod, resource, band))
@@ -19,30 +19,24 @@ pub(crate) fn text(pod: &Pod, marks: &Marks, at: Timestamp) -> String {
 }
 
 fn numbers(pod: &Pod, resource: Resource, band: Band) -> String {
-    let load = &pod.track(resource).load;
-    match (load.usage, load.basis) {
-        _ if band.is_known() && !load.band.is_known() => format!("last known, now {}", words(load.reason)),
-        _ if !band.is_known() => words(load.reason),
-        (Some(usage), Some(basis)) => {
-            let of = load.of.map_or_else(String::new, |of| format!(" {}", amount(resource, of)));
-            let container = pod.container_name(load.container.as_ref());
-            format!("{} of {basis}{of} ({container}){}", amount(resource, usage), bound(load))
-        }
-        _ => "no numbers".into(),
-    }
-}
-
-fn amount(resource: Resource, value: f64) -> String {
-    match resource {
+    let load = &pod.load(resource).load;
+    let amount = |value: f64| match resource {
         Resource::Cpu => Cores(value).to_string(),
         Resource::Memory => Bytes(value as u64).to_string(),
-    }
-}
-
-fn bound(load: &Load) -> String {
-    match load.bound_by {
-        Some(by @ (BoundBy::Limit | BoundBy::Node)) => format!(", bound by {}", by.as_str()),
-        Some(BoundBy::None) | None => String::new(),
+    };
+    match (load.usage, load.basis) {
+        _ if !band.is_known() => words(load.reason),
+        _ if !load.band.is_known() => format!("last known, now {}", words(load.reason)),
+        (Some(usage), Some(basis)) => {
+            let of = load.of.map_or_else(String::new, |of| format!(" {}", amount(of)));
+            let container = pod.container_name(load.container.as_ref());
+            let bound = match load.bound_by {
+                Some(by @ (BoundBy::Limit | BoundBy::Node)) => format!(", bound by {}", by.as_str()),
+                Some(BoundBy::None) | None => String::new(),
+            };
+            format!("{} of {basis}{of} ({container}){bound}", amount(usage))
+        }
+        _ => "no numbers".into(),
     }
 }
 

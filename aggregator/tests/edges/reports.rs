@@ -3,13 +3,13 @@
 use plimsoll_sandbox::api::Resource;
 use serde_json::json;
 
-use super::world::{World, pod};
+use super::harness::{Harness, pod};
 
 #[tokio::test]
 async fn what_is_no_report_is_refused_by_what_is_wrong_with_it() {
-    let world = World::start().await;
-    let token = world.token("n1");
-    let good = world.report("n1", "high");
+    let harness = Harness::start().await;
+    let token = harness.token("n1");
+    let good = harness.report("n1", "high");
     let with = |field: &str, value: serde_json::Value| {
         let mut body = good.clone();
         body[field] = value;
@@ -32,40 +32,40 @@ async fn what_is_no_report_is_refused_by_what_is_wrong_with_it() {
     ];
     for (body, code, reason) in table {
         let start: String = body.chars().take(60).collect();
-        let reply = world.post(&token, body).await;
+        let reply = harness.post(&token, body).await;
         assert_eq!((reply.code, reply.json()["reason"].as_str()), (code, Some(reason)), "{start}: {reply:?}");
     }
-    world.assert_silent().await;
-    world.stop().await;
+    harness.assert_silent().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_sequence_that_does_not_rise_is_refused() {
-    let world = World::start().await;
-    let (old, new) = (world.report("n1", "low"), world.report("n1", "low"));
-    let token = world.token("n1");
-    assert_eq!(world.post(&token, &new).await.code, 200);
+    let harness = Harness::start().await;
+    let (old, new) = (harness.report("n1", "low"), harness.report("n1", "low"));
+    let token = harness.token("n1");
+    assert_eq!(harness.post(&token, &new).await.code, 200);
     for repeated in [&old, &new] {
-        let reply = world.post(&token, repeated).await;
+        let reply = harness.post(&token, repeated).await;
         assert_eq!((reply.code, reply.json()["reason"].as_str()), (409, Some("old_sequence")));
     }
-    world.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn the_answer_holds_the_roster_of_the_node_and_the_pods_that_were_not_taken() {
-    let world = World::start().await;
-    world.api.store().create(&Resource::PODS, pod("shop", "other", "n2")).unwrap();
-    world.until("the pod", async || world.get("/v1/pods/shop/other").await.code == 200).await;
-    let mut report = world.report("n1", "low");
+    let harness = Harness::start().await;
+    harness.api.store().create(&Resource::PODS, pod("shop", "other", "n2")).unwrap();
+    harness.until("the pod", async || harness.get("/v1/pods/shop/other").await.code == 200).await;
+    let mut report = harness.report("n1", "low");
     let entry = report["pods"][0].clone();
-    for uid in [world.uid("shop", "other"), "00000000-0000-4000-8000-000000000000".to_owned()] {
+    for uid in [harness.uid("shop", "other"), "00000000-0000-4000-8000-000000000000".to_owned()] {
         let mut more = entry.clone();
         more["uid"] = json!(uid);
         report["pods"].as_array_mut().unwrap().push(more);
     }
-    let token = world.token("n1");
-    let answer = world.post(&token, report).await.json();
+    let token = harness.token("n1");
+    let answer = harness.post(&token, report).await.json();
     let names: Vec<_> =
         answer["roster"].as_array().unwrap().iter().map(|pod| pod["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"web") && !names.contains(&"other"), "{answer}");
@@ -73,10 +73,10 @@ async fn the_answer_holds_the_roster_of_the_node_and_the_pods_that_were_not_take
         answer["refused"].as_array().unwrap().iter().map(|pod| pod["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["foreign_pod", "unknown_pod"], "{answer}");
 
-    let mut next = world.report("n1", "low");
+    let mut next = harness.report("n1", "low");
     next["rosterVersion"] = answer["rosterVersion"].clone();
-    let again = world.post(&token, next).await.json();
+    let again = harness.post(&token, next).await.json();
     assert!(again["rosterVersion"].as_u64() >= answer["rosterVersion"].as_u64());
     assert!(again["roster"].as_array().unwrap().len() <= names.len());
-    world.stop().await;
+    harness.stop().await;
 }

@@ -37,15 +37,22 @@ impl Reply {
 
 /// Over plain HTTP.
 pub(super) async fn plain(address: SocketAddr, method: &str, path: &str) -> Reply {
-    let request = Request::builder().method(method).uri(path).header("host", "aggregator");
-    let request = request.body(Full::default()).unwrap();
-    whole(exchange(TcpStream::connect(address).await.unwrap(), request).await).await
+    plain_with(address, method, path, &[]).await
 }
 
-/// Over plain HTTP; the body is for the caller to read.
-pub(super) async fn open(address: SocketAddr, path: &str) -> http::Response<Incoming> {
-    let request = Request::get(path).header("host", "aggregator").body(Full::default()).unwrap();
-    exchange(TcpStream::connect(address).await.unwrap(), request).await
+/// Over plain HTTP, with these headers.
+pub(super) async fn plain_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Reply {
+    let mut request = Request::builder().method(method).uri(path).header("host", "aggregator");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::default()).unwrap();
+    whole(exchange(TcpStream::connect(address).await.unwrap(), request).await).await
 }
 
 /// A TLS connection that trusts the CAs of a bundle, and nothing else.

@@ -6,84 +6,84 @@ use plimsoll_sandbox::api::{Fault, FaultId, Matching, Patch, Resource, Verb, Wri
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::world::{SYSTEM, World, is_apply, pod};
+use super::harness::{Harness, SYSTEM, is_apply, pod};
 
-fn go_wrong(world: &World, fault: Fault) -> FaultId {
-    world.api.faults().next(1, Matching::writes().verb(Verb::Apply).resource("pods"), fault)
+fn go_wrong(harness: &Harness, fault: Fault) -> FaultId {
+    harness.api.faults().next(1, Matching::writes().verb(Verb::Apply).resource("pods"), fault)
 }
 
 /// Says `high`; the apply that follows is at the server when this returns, and stays there for a while.
-async fn with_an_apply_under_way(world: &World) {
-    let id = go_wrong(world, Fault::Delay(Duration::from_secs(2)));
-    world.say("high").await;
-    world.until("the apply", async || world.api.faults().fired(id) == 1).await;
+async fn with_an_apply_under_way(harness: &Harness) {
+    let id = go_wrong(harness, Fault::Delay(Duration::from_secs(2)));
+    harness.say("high").await;
+    harness.until("the apply", async || harness.api.faults().fired(id) == 1).await;
 }
 
 #[tokio::test]
 async fn a_report_becomes_labels_by_one_apply_with_the_pods_uid_and_no_more_comes() {
-    let world = World::start().await;
-    world.say("high").await;
-    world.labeled("high").await;
+    let harness = Harness::start().await;
+    harness.say("high").await;
+    harness.labeled("high").await;
     for _ in 0..3 {
-        world.say("high").await;
+        harness.say("high").await;
     }
-    world.decided("written").await;
+    harness.decided("written").await;
     sleep(Duration::from_millis(300)).await;
-    let writes = world.pod_writes();
+    let writes = harness.pod_writes();
     assert_eq!(writes.len(), 1, "{writes:?}");
     assert!(is_apply(&writes[0]), "{writes:?}");
     let body = &writes[0].body;
-    assert_eq!(body["metadata"]["uid"], json!(world.uid("shop", "web")));
+    assert_eq!(body["metadata"]["uid"], json!(harness.uid("shop", "web")));
     assert!(body.get("spec").is_none() && body.get("status").is_none(), "{body}");
-    let labels = world.labels("shop", "web");
+    let labels = harness.labels("shop", "web");
     assert_eq!(labels["plimsoll.dev/cpu-band"], "high");
     assert_eq!(labels["plimsoll.dev/cpu-basis"], "limit");
     assert_eq!(labels["plimsoll.dev/memory-band"], "low");
     assert_eq!(labels["app"], "web", "the labels of others stay");
-    let pod = world.api.store().get(&Resource::PODS, "shop", "web").unwrap();
+    let pod = harness.api.store().get(&Resource::PODS, "shop", "web").unwrap();
     let epoch: u64 = pod["metadata"]["annotations"]["plimsoll.dev/epoch"].as_str().unwrap().parse().unwrap();
     assert!(epoch > 0);
-    assert_eq!(world.metric("plimsoll_aggregator_writes_total{outcome=\"written\"}").await, 1.0);
-    world.stop().await;
+    assert_eq!(harness.metric("plimsoll_aggregator_writes_total{outcome=\"written\"}").await, 1.0);
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_change_of_band_is_a_second_write_and_the_decisions_tell_both() {
-    let world = World::start().await;
-    world.say("high").await;
-    world.labeled("high").await;
-    world.say("low").await;
-    world.labeled("low").await;
-    world.decided("written").await;
-    let decisions = world.get("/v1/decisions").await.json();
+    let harness = Harness::start().await;
+    harness.say("high").await;
+    harness.labeled("high").await;
+    harness.say("low").await;
+    harness.labeled("low").await;
+    harness.decided("written").await;
+    let decisions = harness.get("/v1/decisions").await.json();
     assert_eq!(decisions.as_array().unwrap().len(), 2, "{decisions}");
     assert_eq!(decisions[0]["reason"], "transition", "{decisions}");
     assert_eq!(decisions[1]["reason"], "first", "{decisions}");
     assert!(decisions[0]["tookMs"].is_u64(), "{decisions}");
-    world.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_key_that_somebody_else_owns_is_left_to_them_and_the_rest_is_written() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let theirs =
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"plimsoll.dev/cpu-band": "mine"}}});
-    let apply = Patch::of("application/apply-patch+yaml", theirs).unwrap();
-    world.api.store().patch(&Resource::PODS, "shop", "web", &apply, &Write::by("helm")).unwrap();
-    world.say("high").await;
-    world
-        .until("the other keys", async || world.labels("shop", "web")["plimsoll.dev/memory-band"] == "low")
+    let apply = Patch::Apply(theirs);
+    harness.api.store().patch(&Resource::PODS, "shop", "web", &apply, &Write::by("helm")).unwrap();
+    harness.say("high").await;
+    harness
+        .until("the other keys", async || harness.labels("shop", "web")["plimsoll.dev/memory-band"] == "low")
         .await;
-    assert_eq!(world.cpu_band(), "mine");
-    let status = world.get("/v1/pods/shop/web").await.json();
+    assert_eq!(harness.cpu_band(), "mine");
+    let status = harness.get("/v1/pods/shop/web").await.json();
     assert_eq!(status["conflicts"], json!(["plimsoll.dev/cpu-band"]), "{status}");
-    assert!(world.pod_writes().iter().all(is_apply), "never forced, never another verb");
-    world
+    assert!(harness.pod_writes().iter().all(is_apply), "never forced, never another verb");
+    harness
         .until("an Event", async || {
-            world.api.journal().find(|entry| entry.resource == "events" && entry.succeeded()).len() == 1
+            harness.api.journal().find(|entry| entry.resource == "events" && entry.succeeded()).len() == 1
         })
         .await;
-    world.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -96,68 +96,70 @@ async fn a_server_that_says_no_or_nothing_is_tried_again_and_the_label_is_right_
         (Fault::LoseAnswer, "failed"),
     ];
     for (fault, outcome) in faults {
-        let world = World::start().await;
-        let id = go_wrong(&world, fault.clone());
-        world.say("high").await;
+        let harness = Harness::start().await;
+        let id = go_wrong(&harness, fault.clone());
+        harness.say("high").await;
         let series = format!("plimsoll_aggregator_writes_total{{outcome=\"{outcome}\"}}");
-        world.until(&format!("outcome {outcome}"), async || world.metric(&series).await == 1.0).await;
-        assert_eq!(world.api.faults().fired(id), 1, "{fault:?}");
-        world.labeled("high").await;
+        harness.until(&format!("outcome {outcome}"), async || harness.metric(&series).await == 1.0).await;
+        assert_eq!(harness.api.faults().fired(id), 1, "{fault:?}");
+        harness.labeled("high").await;
         // No hidden layer repeats a write: the applies are those that the core decided on.
-        assert!(world.pod_writes().len() <= 2, "{fault:?}: {:?}", world.pod_writes());
-        world.stop().await;
+        assert!(harness.pod_writes().len() <= 2, "{fault:?}: {:?}", harness.pod_writes());
+        harness.stop().await;
     }
 }
 
 #[tokio::test]
 async fn a_pod_made_again_under_the_same_name_is_not_touched_by_what_was_meant_for_the_old_one() {
-    let world = World::start().await;
-    with_an_apply_under_way(&world).await;
-    world.api.store().delete(&Resource::PODS, "shop", "web").unwrap();
-    world.api.store().create(&Resource::PODS, pod("shop", "web", "n1")).unwrap();
-    world.decided("gone").await;
-    assert_eq!(world.cpu_band(), "");
-    world.say("low").await;
-    world.labeled("low").await;
-    world.stop().await;
+    let harness = Harness::start().await;
+    with_an_apply_under_way(&harness).await;
+    harness.api.store().delete(&Resource::PODS, "shop", "web").unwrap();
+    harness.api.store().create(&Resource::PODS, pod("shop", "web", "n1")).unwrap();
+    harness.decided("gone").await;
+    assert_eq!(harness.cpu_band(), "");
+    harness.say("low").await;
+    harness.labeled("low").await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_pod_that_is_gone_is_not_made() {
-    let world = World::start().await;
-    with_an_apply_under_way(&world).await;
-    world.api.store().delete(&Resource::PODS, "shop", "web").unwrap();
-    world.decided("gone").await;
-    assert!(world.api.store().get(&Resource::PODS, "shop", "web").is_err());
-    world.stop().await;
+    let harness = Harness::start().await;
+    with_an_apply_under_way(&harness).await;
+    harness.api.store().delete(&Resource::PODS, "shop", "web").unwrap();
+    harness.decided("gone").await;
+    assert!(harness.api.store().get(&Resource::PODS, "shop", "web").is_err());
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn while_paused_nothing_is_written_and_afterwards_it_is() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let pause = |paused: &str| {
         let map = json!({"data": {"paused": paused}});
-        let patch = Patch::of("application/merge-patch+json", map).unwrap();
-        let store = world.api.store();
+        let patch = Patch::Merge(map);
+        let store = harness.api.store();
         store
             .patch(&Resource::CONFIG_MAPS, SYSTEM, "plimsoll-control", &patch, &Write::by("kubectl"))
             .unwrap();
     };
     pause("true");
-    world.until("the pause", async || world.get("/readyz").await.text.contains("withheld (paused)")).await;
-    assert_eq!(world.metric("plimsoll_aggregator_withheld{reason=\"paused\"}").await, 1.0);
-    world.say("high").await;
-    world.assert_silent().await;
+    harness
+        .until("the pause", async || harness.get("/readyz").await.text.contains("withheld (paused)"))
+        .await;
+    assert_eq!(harness.metric("plimsoll_aggregator_withheld{reason=\"paused\"}").await, 1.0);
+    harness.say("high").await;
+    harness.assert_silent().await;
     pause("false");
-    world.labeled("high").await;
-    world.stop().await;
+    harness.labeled("high").await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_stop_lets_the_write_in_flight_end() {
-    let world = World::start().await;
-    with_an_apply_under_way(&world).await;
-    let api = world.stop().await;
+    let harness = Harness::start().await;
+    with_an_apply_under_way(&harness).await;
+    let api = harness.stop().await;
     let pod = api.store().get(&Resource::PODS, "shop", "web").unwrap();
     assert_eq!(pod["metadata"]["labels"]["plimsoll.dev/cpu-band"], "high");
 }

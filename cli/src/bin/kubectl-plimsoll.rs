@@ -1,4 +1,4 @@
-//! The door of `kubectl plimsoll`: the same program under the name that kubectl looks for.
+//! The kubectl plugin `kubectl plimsoll`: the same program under the name that kubectl looks for.
 
 use std::process::ExitCode;
 

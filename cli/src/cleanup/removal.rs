@@ -1,4 +1,4 @@
-//! Letting go of our keys on pods: an apply of nothing, a pod, some at a time.
+//! Removes our keys from pods: an apply of nothing, a pod, several pods at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,48 +9,47 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Client, Error};
+use plimsoll_contract::api_status::is_pod_gone;
 use plimsoll_contract::keys;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::survey::Found;
-use crate::connect::{Failure, Question};
+use super::scan::PodKeys;
+use crate::connect::{Failure, Operation};
 
-/// Requests at once: as many as the aggregator makes. Whoever watches pods gets every one of them.
-pub(super) const AT_ONCE: usize = 4;
-/// How often a server that is too busy is asked again, for one pod.
-const AGAIN: usize = 5;
-/// What is waited between, unless the server says more; and what is waited at most.
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(10);
-/// So many requests in a row without any answer: the API server is away, and nothing more is tried.
-const AWAY: usize = 4 * AT_ONCE;
+/// Concurrent requests: as many as the aggregator sends. Every one of them reaches all watchers of pods.
+pub(super) const CONCURRENCY: usize = 4;
+/// Retries for one pod while the server answers 429.
+const MAX_RETRIES: usize = 5;
+/// Delay before a retry, unless the server asks for more; and the longest one.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
+/// After this many unanswered requests in a row the API server is considered down, and nothing more is sent.
+const MAX_UNANSWERED: usize = 4 * CONCURRENCY;
 
-const REMOVING: Question =
-    Question { asked: "taking our keys off", whom: "API server", right: "patch pods", of_aggregator: false };
+const REMOVE_KEYS: Operation = Operation::on_api_server("removing Plimsoll's keys", "patch pods");
 
-/// What became of one pod.
+/// The result for one pod.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Nothing here is ours to take off.
-    Left,
-    /// The API server did it.
-    Done,
+    /// Our field manager owns nothing here, so nothing was sent.
+    Skipped,
+    Removed,
     /// The pod is gone, or another one has its name.
     Gone,
-    /// It did not, or nobody knows.
+    /// Not removed, or the response was lost.
     Failed(Failure),
 }
 
-/// Lets go of our keys on every pod; the outcomes are in the order of the pods.
-pub(super) async fn all(client: &Client, pods: &[Found]) -> Vec<Outcome> {
+/// Removes our keys from every pod. The outcomes are in the order of the pods.
+pub(super) async fn remove_all(client: &Client, pods: &[PodKeys]) -> Vec<Outcome> {
     let unanswered = AtomicUsize::new(0);
     let mut outcomes = Vec::with_capacity(pods.len());
     let mut waiting = pods.iter();
     let mut running = FuturesOrdered::new();
     loop {
-        let room = AT_ONCE - running.len();
-        running.extend(waiting.by_ref().take(room).map(|pod| attempt(client, pod, &unanswered)));
+        let free = CONCURRENCY - running.len();
+        running.extend(waiting.by_ref().take(free).map(|pod| remove(client, pod, &unanswered)));
         match running.next().await {
             Some(outcome) => outcomes.push(outcome),
             None => return outcomes,
@@ -58,17 +57,17 @@ pub(super) async fn all(client: &Client, pods: &[Found]) -> Vec<Outcome> {
     }
 }
 
-async fn attempt(client: &Client, pod: &Found, unanswered: &AtomicUsize) -> Outcome {
-    if !pod.is_held() {
-        return Outcome::Left;
+async fn remove(client: &Client, pod: &PodKeys, unanswered: &AtomicUsize) -> Outcome {
+    if !pod.keys.iter().any(|key| key.ours) {
+        return Outcome::Skipped;
     }
-    if unanswered.load(Ordering::Relaxed) >= AWAY {
-        let said = "not tried: the API server answered nothing more".to_owned();
-        return Outcome::Failed(Failure::Refused { asked: REMOVING.asked, said });
+    if unanswered.load(Ordering::Relaxed) >= MAX_UNANSWERED {
+        let problem = "not tried: the API server stopped answering";
+        return Outcome::Failed(Failure::other(REMOVE_KEYS.action, problem));
     }
-    let outcome = one(client, pod).await;
-    match outcome {
-        Outcome::Failed(Failure::Unreachable { .. } | Failure::Late(_)) => {
+    let outcome = apply_nothing(client, pod).await;
+    match &outcome {
+        Outcome::Failed(failure) if failure.is_unanswered() => {
             unanswered.fetch_add(1, Ordering::Relaxed);
         }
         _ => unanswered.store(0, Ordering::Relaxed),
@@ -76,7 +75,7 @@ async fn attempt(client: &Client, pod: &Found, unanswered: &AtomicUsize) -> Outc
     outcome
 }
 
-async fn one(client: &Client, pod: &Found) -> Outcome {
+async fn apply_nothing(client: &Client, pod: &PodKeys) -> Outcome {
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
     let params = PatchParams::apply(keys::FIELD_MANAGER);
     let nothing = Patch::Apply(json!({
@@ -84,59 +83,24 @@ async fn one(client: &Client, pod: &Found) -> Outcome {
         "kind": "Pod",
         "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
     }));
-    let mut tries = 0;
+    let mut retries = 0;
     loop {
-        let sent = async { Ok(api.patch_metadata(&pod.name, &params, &nothing).await) };
-        match REMOVING.answer(sent).await {
-            Ok(Ok(_)) => return Outcome::Done,
+        let request = async { Ok(api.patch_metadata(&pod.name, &params, &nothing).await) };
+        match REMOVE_KEYS.run(request).await {
+            Ok(Ok(_)) => return Outcome::Removed,
             Ok(Err(Error::Api(status))) if is_gone(&status) => return Outcome::Gone,
-            Ok(Err(Error::Api(status))) if status.code == 429 && tries < AGAIN => {
-                tries += 1;
-                sleep(pause(&status)).await;
+            Ok(Err(Error::Api(status))) if status.code == 429 && retries < MAX_RETRIES => {
+                retries += 1;
+                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                sleep(Duration::from_secs(seconds.into()).clamp(RETRY_DELAY, MAX_RETRY_DELAY)).await;
             }
-            Ok(Err(error)) => return Outcome::Failed(REMOVING.failure(&error)),
-            Err(late) => return Outcome::Failed(late),
+            Ok(Err(error)) => return Outcome::Failed(REMOVE_KEYS.failure(&error)),
+            Err(timeout) => return Outcome::Failed(timeout),
         }
     }
 }
 
-/// The pod is gone, or has another uid: the wordings are those of a real API server, which words it differently for an
-/// apply to a pod that is gone, and for one that was made again.
 fn is_gone(status: &Status) -> bool {
-    let mut causes = status.details.iter().flat_map(|details| &details.causes);
-    let about_uid = causes.any(|cause| cause.field == "metadata.uid")
-        || ["uid mismatch", "UID in precondition", "metadata.uid: Invalid value"]
-            .iter()
-            .any(|words| status.message.contains(words));
-    status.code == 404 || (matches!(status.code, 409 | 422) && about_uid)
-}
-
-fn pause(status: &Status) -> Duration {
-    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-    Duration::from_secs(seconds.into()).clamp(PAUSE, LONGEST)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pod_without_its_uid_is_gone_and_any_other_refusal_is_a_failure() {
-        let status = |code, message: &str| Status::failure(message, "Reason").with_code(code);
-        let table = [
-            (404, "pods \"web\" not found", true),
-            (
-                409,
-                "uid mismatch: the provided object specified uid a, and no existing object was found",
-                true,
-            ),
-            (422, "Pod \"web\" is invalid: metadata.uid: Invalid value: \"a\": field is immutable", true),
-            (409, "the object has been modified", false),
-            (422, "Pod \"web\" is invalid: metadata.labels: Invalid value", false),
-            (403, "metadata.uid: Invalid value", false),
-        ];
-        for (code, message, gone) in table {
-            assert_eq!(is_gone(&status(code, message)), gone, "{code} {message}");
-        }
-    }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    is_pod_gone(status.code, &status.message, causes.map(|cause| cause.field.as_str()))
 }

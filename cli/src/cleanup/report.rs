@@ -1,4 +1,4 @@
-//! What was done, for a person and for a program.
+//! What a cleanup did, as text for a person and as JSON for a program.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -9,32 +9,33 @@ use plimsoll_contract::keys;
 use serde::Serialize;
 
 use super::removal::Outcome;
-use super::survey::{Claim, Found, KeyKind};
-use crate::args::Account;
+use super::scan::{KeyKind, PodKeys};
+use crate::args::ReportFormat;
 use crate::connect::escaped;
-use crate::pause::standstill::Standstill;
+use crate::pause::confirm::Confirmation;
 
-/// Lines of one list that a person is shown.
-const SHOWN: usize = 20;
+/// Lines of one list in the text.
+const MAX_LINES: usize = 20;
 
-/// The account of a run. Pods are in the order of namespace and name.
-#[derive(Debug, Serialize)]
+/// What was done. Pods are sorted by namespace and name.
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
     /// Nothing was changed; `removed` is what would be.
     dry_run: bool,
     /// Whether the pause switch is on; otherwise there is none.
     paused: bool,
-    /// What was seen of the aggregator: `paused`, `absent`, `unseen`.
+    /// The aggregator after the switch was set: `paused`, `absent`, or `unseen` (not confirmed).
     #[serde(skip_serializing_if = "Option::is_none")]
     aggregator: Option<&'static str>,
-    /// Pods with keys of ours at the beginning.
+    /// Pods with keys of ours at the start.
     pods: usize,
     removed: Vec<Removed>,
-    /// Pods that went away, or were made again, meanwhile.
+    /// Pods that were deleted or recreated during the run.
     gone: Vec<PodName>,
     /// Keys that stay, because our field manager is not their only owner.
-    kept: Vec<Kept>,
+    #[serde(rename = "kept")]
+    owned_by_others: Vec<OwnedByOthers>,
     failed: Vec<Failed>,
 }
 
@@ -52,12 +53,12 @@ struct Removed {
 }
 
 #[derive(Debug, Serialize)]
-struct Kept {
+struct OwnedByOthers {
     #[serde(flatten)]
     pod: PodName,
     kind: KeyKind,
     key: String,
-    /// Field managers; none where nobody is recorded.
+    /// Field managers; empty if none is recorded.
     owners: Vec<String>,
 }
 
@@ -69,173 +70,152 @@ struct Failed {
 }
 
 impl PodName {
-    fn of(found: &Found) -> PodName {
-        PodName { namespace: found.namespace.clone(), name: found.name.clone() }
-    }
-
-    fn shown(&self) -> String {
-        escaped(&format!("{}/{}", self.namespace, self.name))
+    fn of(pod: &PodKeys) -> PodName {
+        PodName { namespace: pod.namespace.clone(), name: pod.name.clone() }
     }
 }
 
-impl Kept {
-    fn of(found: &Found) -> impl Iterator<Item = Kept> {
-        found.kept().map(|Claim { kind, key, others, .. }| Kept {
-            pod: PodName::of(found),
-            kind: *kind,
-            key: key.clone(),
-            owners: others.clone(),
-        })
+/// Safe for a terminal.
+impl Display for PodName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&escaped(&format!("{}/{}", self.namespace, self.name)))
     }
 }
 
 impl Report {
     /// What would be done.
-    pub(super) fn of_dry_run(found: &[Found]) -> Report {
-        let mut report = Report::empty(found.len());
-        report.dry_run = true;
-        for pod in found {
-            report.removed.extend(Removed::of(pod));
-            report.kept.extend(Kept::of(pod));
-        }
+    pub(super) fn of_dry_run(pods: &[PodKeys]) -> Report {
+        let mut report = Report { dry_run: true, pods: pods.len(), ..Report::default() };
+        pods.iter().for_each(|pod| report.add_removed(pod));
+        pods.iter().for_each(|pod| report.add_owned_by_others(pod));
         report
     }
 
-    /// What was done. What is on the pods afterwards counts, not what the answers said: an answer may be lost, and what was
-    /// removed may be back.
+    /// What was done. The keys on the pods `after` the run decide, not the outcomes: a response may be lost, and a key that
+    /// was removed may have been written again.
     pub(super) fn new(
-        (paused, seen): (bool, &Standstill),
-        before: &[Found],
+        (paused, confirmation): (bool, &Confirmation),
+        before: &[PodKeys],
         outcomes: Vec<Outcome>,
-        after: &[Found],
+        after: &[PodKeys],
     ) -> Report {
-        let mut report = Report::empty(before.len());
-        report.paused = paused;
-        report.aggregator = Some(match seen {
-            Standstill::Seen => "paused",
-            Standstill::NoAggregator => "absent",
-            Standstill::Unseen(_) => "unseen",
+        let aggregator = Some(match confirmation {
+            Confirmation::Paused => "paused",
+            Confirmation::NoAggregator => "absent",
+            Confirmation::Missing(_) => "unseen",
         });
-        let mut left: BTreeMap<_, _> = after.iter().map(|pod| (pod.uid.as_str(), pod)).collect();
+        let mut report = Report { paused, aggregator, pods: before.len(), ..Report::default() };
+        let removable = after.iter().filter(|pod| pod.has_removable_keys());
+        let mut left: BTreeMap<_, _> = removable.map(|pod| (pod.uid.as_str(), pod)).collect();
         for (pod, outcome) in before.iter().zip(outcomes) {
-            let stays = left.remove(pod.uid.as_str()).is_some_and(|now| now.removable().next().is_some());
+            let is_left = left.remove(pod.uid.as_str()).is_some();
             match outcome {
-                Outcome::Left => {}
-                Outcome::Failed(failure) if stays => report.fail(pod, &failure),
-                _ if stays => report.fail(pod, &"its keys are back: something still writes them"),
+                Outcome::Skipped => {}
+                Outcome::Failed(failure) if is_left => report.add_failed(pod, &failure),
+                _ if is_left => report.add_failed(pod, &"its keys are back: something still writes them"),
                 Outcome::Gone => report.gone.push(PodName::of(pod)),
-                Outcome::Done | Outcome::Failed(_) => report.removed.extend(Removed::of(pod)),
+                Outcome::Removed | Outcome::Failed(_) => report.add_removed(pod),
             }
         }
-        for pod in left.into_values().filter(|pod| pod.removable().next().is_some()) {
-            report.fail(pod, &"it got keys of ours meanwhile: something still writes them");
+        for pod in left.into_values() {
+            report.add_failed(pod, &"it got keys during the run: something still writes them");
         }
-        report.kept.extend(after.iter().flat_map(Kept::of));
+        after.iter().for_each(|pod| report.add_owned_by_others(pod));
         report.failed.sort_by(|a, b| a.pod.cmp(&b.pod));
         report
     }
 
-    fn empty(pods: usize) -> Report {
-        let (removed, gone, kept, failed) = Default::default();
-        Report { dry_run: false, paused: false, aggregator: None, pods, removed, gone, kept, failed }
+    fn add_removed(&mut self, pod: &PodKeys) {
+        let removable = pod.keys.iter().filter(|key| key.is_removable());
+        let keys: Vec<_> = removable.map(|key| key.key.clone()).collect();
+        if !keys.is_empty() {
+            self.removed.push(Removed { pod: PodName::of(pod), keys });
+        }
     }
 
-    fn fail(&mut self, pod: &Found, why: &dyn Display) {
+    fn add_owned_by_others(&mut self, pod: &PodKeys) {
+        let staying = pod.keys.iter().filter(|key| !key.is_removable());
+        self.owned_by_others.extend(staying.map(|key| OwnedByOthers {
+            pod: PodName::of(pod),
+            kind: key.kind,
+            key: key.key.clone(),
+            owners: key.others.clone(),
+        }));
+    }
+
+    fn add_failed(&mut self, pod: &PodKeys, why: &dyn Display) {
         self.failed.push(Failed { pod: PodName::of(pod), why: why.to_string() });
     }
 
-    /// Prints it.
-    pub(super) fn print(&self, form: Account, out: &mut impl Write) -> io::Result<()> {
-        match form {
-            Account::Json => {
+    /// # Errors
+    /// If keys remain that should have been removed.
+    pub(super) fn result(&self) -> anyhow::Result<()> {
+        match self.failed.len() {
+            0 => Ok(()),
+            failed => {
+                bail!("Plimsoll keys remain on {}; fix the errors above and run it again", count(failed))
+            }
+        }
+    }
+
+    pub(super) fn print(&self, format: ReportFormat, out: &mut impl Write) -> io::Result<()> {
+        match format {
+            ReportFormat::Json => {
                 serde_json::to_writer_pretty(&mut *out, self)?;
                 writeln!(out)?;
             }
-            Account::Text => self.print_text(out)?,
+            ReportFormat::Text => self.print_text(out)?,
         }
         out.flush()
     }
 
-    /// # Errors
-    /// When keys of ours stay that should not.
-    pub(super) fn verdict(&self) -> anyhow::Result<()> {
-        match self.failed.len() {
-            0 => Ok(()),
-            failed => {
-                bail!("keys of ours stay on {}; mend what is said above, and run it again", count(failed))
-            }
-        }
-    }
-
     fn print_text(&self, out: &mut impl Write) -> io::Result<()> {
         if self.removed.is_empty() && self.gone.is_empty() && self.failed.is_empty() {
-            writeln!(out, "nothing to do: no pod carries a key that is ours alone")?;
+            writeln!(out, "nothing to do: no pod has a key that Plimsoll alone owns")?;
         } else {
-            let did = if self.dry_run { "would be removed" } else { "removed" };
-            writeln!(out, "keys of ours were on {}; {did} from {}", count(self.pods), self.removed.len())?;
+            let verb = if self.dry_run { "would be removed" } else { "removed" };
+            writeln!(out, "Plimsoll keys were on {}; {verb} from {}", count(self.pods), self.removed.len())?;
         }
         if self.dry_run {
-            list(out, &self.removed, |one| format!("{}  {}", one.pod.shown(), escaped(&one.keys.join(" "))))?;
+            print_list(out, &self.removed, |one| format!("{}  {}", one.pod, escaped(&one.keys.join(" "))))?;
         }
         if !self.gone.is_empty() {
             writeln!(out, "{} went away meanwhile", count(self.gone.len()))?;
         }
-        if !self.kept.is_empty() {
-            let how = "`kubectl label` or `annotate pod NAME KEY-` takes one off";
-            writeln!(out, "kept, because somebody else owns it ({how}):")?;
-            list(out, &self.kept, |one| {
+        if !self.owned_by_others.is_empty() {
+            let remedy = "`kubectl label` or `annotate pod NAME KEY-` removes one";
+            writeln!(out, "not removed, because others own them ({remedy}):")?;
+            print_list(out, &self.owned_by_others, |one| {
+                let kind = match one.kind {
+                    KeyKind::Label => "label",
+                    KeyKind::Annotation => "annotation",
+                };
                 let owners =
-                    if one.owners.is_empty() { "nobody on record".into() } else { one.owners.join(", ") };
-                format!(
-                    "{}  {} {}  owner: {}",
-                    one.pod.shown(),
-                    one.kind,
-                    escaped(&one.key),
-                    escaped(&owners)
-                )
+                    if one.owners.is_empty() { "none recorded".into() } else { one.owners.join(", ") };
+                format!("{}  {kind} {}  owner: {}", one.pod, escaped(&one.key), escaped(&owners))
             })?;
         }
         if !self.failed.is_empty() {
             writeln!(out, "failed on {}:", count(self.failed.len()))?;
-            list(out, &self.failed, |one| format!("{}  {}", one.pod.shown(), one.why))?;
+            print_list(out, &self.failed, |one| format!("{}  {}", one.pod, one.why))?;
         }
         Ok(())
     }
 }
 
-impl Removed {
-    /// Nothing, where nothing is ours alone.
-    fn of(pod: &Found) -> Option<Removed> {
-        let keys: Vec<_> = pod.removable().map(|claim| claim.key.clone()).collect();
-        (!keys.is_empty()).then(|| Removed { pod: PodName::of(pod), keys })
-    }
-}
-
-/// Says how it stands with the switch, and with whoever follows it.
-pub(super) fn paused(on: bool, seen: &Standstill, out: &mut impl Write) -> io::Result<()> {
-    let switch = match on {
+/// Says whether Plimsoll is paused, and whether the aggregator confirmed it.
+pub(super) fn print_pause(paused: bool, confirmation: &Confirmation, out: &mut impl Write) -> io::Result<()> {
+    let switch = match paused {
         true => "paused".to_owned(),
         false => format!("nothing to pause, there is no namespace {}", keys::SYSTEM_NAMESPACE),
     };
-    match seen {
-        Standstill::Unseen(why) => {
-            let unseen = Standstill::Unseen(escaped(why));
-            writeln!(out, "{switch}; but {unseen}; going on, and looking at the end whether keys come back")
+    match confirmation {
+        Confirmation::Missing(why) => {
+            let missing = Confirmation::Missing(escaped(why));
+            writeln!(out, "{switch}; but {missing}; continuing, and checking at the end whether keys return")
         }
-        seen => writeln!(out, "{switch}: {seen}"),
+        confirmation => writeln!(out, "{switch}: {confirmation}"),
     }
-}
-
-/// Says what may come next.
-pub(super) fn next(paused: bool, out: &mut impl Write) -> io::Result<()> {
-    if paused {
-        writeln!(
-            out,
-            "Plimsoll stays paused. Next: `kubectl delete -k manifests/overlays/...` uninstalls it, \
-             `plimsoll pause --off` has the labels written again."
-        )?;
-    }
-    out.flush()
 }
 
 /// `1 pod`, `2 pods`.
@@ -243,12 +223,12 @@ pub(super) fn count(pods: usize) -> String {
     format!("{pods} {}", if pods == 1 { "pod" } else { "pods" })
 }
 
-fn list<T>(out: &mut impl Write, items: &[T], line: impl Fn(&T) -> String) -> io::Result<()> {
-    for item in items.iter().take(SHOWN) {
+fn print_list<T>(out: &mut impl Write, items: &[T], line: impl Fn(&T) -> String) -> io::Result<()> {
+    for item in items.iter().take(MAX_LINES) {
         writeln!(out, "  {}", line(item))?;
     }
-    match items.len().saturating_sub(SHOWN) {
+    match items.len().saturating_sub(MAX_LINES) {
         0 => Ok(()),
-        more => writeln!(out, "  and {more} more; `-o json` names all"),
+        more => writeln!(out, "  and {more} more; `-o json` lists all"),
     }
 }

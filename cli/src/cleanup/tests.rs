@@ -1,4 +1,4 @@
-//! How many at once, when to try again and when to stop, what a person is asked and told.
+//! Concurrency, retries, giving up, the question, and the report.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,45 +10,46 @@ use plimsoll_contract::keys;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::removal::{AT_ONCE, Outcome, all};
-use super::survey::{Claim, Found, KeyKind};
+use super::removal::{CONCURRENCY, Outcome, remove_all};
+use super::scan::{KeyKind, OwnedKey, PodKeys};
 use super::*;
-use crate::pause::standstill::Standstill;
+use crate::connect::Failure;
+use crate::pause::confirm::Confirmation;
 
-fn found(name: &str, claims: &[(&str, bool, &[&str])]) -> Found {
-    let claims = claims.iter().map(|(key, ours, others)| Claim {
+fn pod(name: &str, keys: &[(&str, bool, &[&str])]) -> PodKeys {
+    let keys = keys.iter().map(|(key, ours, others)| OwnedKey {
         kind: KeyKind::Label,
         key: (*key).to_owned(),
         ours: *ours,
         others: others.iter().map(|other| (*other).to_owned()).collect(),
     });
-    Found {
+    PodKeys {
         namespace: "shop".into(),
         name: name.into(),
         uid: format!("uid of {name}"),
-        claims: claims.collect(),
+        keys: keys.collect(),
     }
 }
 
-fn ours(name: &str) -> Found {
-    found(name, &[(keys::CPU_BAND, true, &[])])
+fn ours(name: &str) -> PodKeys {
+    pod(name, &[(keys::CPU_BAND, true, &[])])
 }
 
-/// A server that takes its time; every request is answered by `answer`, which gets its number, or dropped.
+/// A slow server. `respond` gets the number of each request; without a response the connection is dropped.
 fn server(
-    answer: impl Fn(usize) -> Option<(u16, Value)> + Clone + Send + 'static,
+    respond: impl Fn(usize) -> Option<(u16, Value)> + Clone + Send + 'static,
 ) -> (Client, Arc<[AtomicUsize; 3]>) {
     let counts: Arc<[AtomicUsize; 3]> = Arc::default();
     let seen = Arc::clone(&counts);
     let service = tower::service_fn(move |_: Request<Body>| {
-        let (seen, answer) = (Arc::clone(&seen), answer.clone());
+        let (seen, respond) = (Arc::clone(&seen), respond.clone());
         async move {
             let [asked, now, most] = &*seen;
             let number = asked.fetch_add(1, Ordering::SeqCst);
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             sleep(Duration::from_millis(10)).await;
             now.fetch_sub(1, Ordering::SeqCst);
-            let (code, body) = answer(number).ok_or_else(|| io::Error::other("connection reset"))?;
+            let (code, body) = respond(number).ok_or_else(|| io::Error::other("connection reset"))?;
             Ok::<_, io::Error>(
                 Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap(),
             )
@@ -68,49 +69,49 @@ fn busy() -> (u16, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_are_written_several_at_once_and_never_more() {
+async fn pods_are_written_concurrently_up_to_the_limit() {
     let pods: Vec<_> = (0..100).map(|number| ours(&number.to_string())).collect();
     let (client, counts) = server(|_| Some(fine()));
-    let outcomes = all(&client, &pods).await;
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done)), "{outcomes:?}");
+    let outcomes = remove_all(&client, &pods).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Removed)), "{outcomes:?}");
     let [asked, _, most] = &*counts;
-    assert_eq!((asked.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (100, AT_ONCE));
+    assert_eq!((asked.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (100, CONCURRENCY));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_ours_is_not_written() {
+async fn pods_whose_keys_are_not_ours_are_not_written() {
     let (client, counts) = server(|_| Some(fine()));
-    let outcomes = all(&client, &[found("theirs", &[(keys::CPU_BAND, false, &["helm"])])]).await;
-    assert!(matches!(outcomes[..], [Outcome::Left]), "{outcomes:?}");
+    let outcomes = remove_all(&client, &[pod("theirs", &[(keys::CPU_BAND, false, &["helm"])])]).await;
+    assert!(matches!(outcomes[..], [Outcome::Skipped]), "{outcomes:?}");
     assert_eq!(counts[0].load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_too_busy_is_given_the_time_it_asks_for() {
+async fn a_busy_server_gets_the_time_it_asks_for() {
     let (client, counts) = server(|number| Some(if number < 2 { busy() } else { fine() }));
-    let begun = Instant::now();
-    let outcomes = all(&client, &[ours("web")]).await;
-    assert!(matches!(outcomes[..], [Outcome::Done]), "{outcomes:?}");
-    assert!(begun.elapsed() >= Duration::from_secs(6), "{:?}", begun.elapsed());
+    let start = Instant::now();
+    let outcomes = remove_all(&client, &[ours("web")]).await;
+    assert!(matches!(outcomes[..], [Outcome::Removed]), "{outcomes:?}");
+    assert!(start.elapsed() >= Duration::from_secs(6), "{:?}", start.elapsed());
     assert_eq!(counts[0].load(Ordering::SeqCst), 3);
     let (client, _) = server(|_| Some(busy()));
-    let outcomes = all(&client, &[ours("web")]).await;
-    assert!(matches!(outcomes[..], [Outcome::Failed(_)]), "not for ever: {outcomes:?}");
+    let outcomes = remove_all(&client, &[ours("web")]).await;
+    assert!(matches!(outcomes[..], [Outcome::Failed(_)]), "retries are bounded: {outcomes:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_went_away_is_not_asked_for_each_of_ten_thousand_pods() {
+async fn a_server_that_went_down_is_not_asked_for_each_of_ten_thousand_pods() {
     let pods: Vec<_> = (0..10_000).map(|number| ours(&number.to_string())).collect();
     let (client, counts) = server(|number| (number < 5).then(fine));
-    let outcomes = all(&client, &pods).await;
-    let done = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Done)).count();
+    let outcomes = remove_all(&client, &pods).await;
+    let done = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Removed)).count();
     assert_eq!((done, outcomes.len()), (5, 10_000));
     let asked = counts[0].load(Ordering::SeqCst);
-    assert!((5 + 4 * AT_ONCE..5 + 6 * AT_ONCE).contains(&asked), "{asked}");
+    assert!((5 + 4 * CONCURRENCY..5 + 6 * CONCURRENCY).contains(&asked), "{asked}");
 }
 
 #[test]
-fn only_a_clear_yes_is_one_and_the_question_says_how_many() {
+fn only_y_or_yes_is_a_yes_and_the_question_says_how_many_pods() {
     for (typed, yes) in
         [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("yeah\n", false), ("n\n", false)]
     {
@@ -121,58 +122,61 @@ fn only_a_clear_yes_is_one_and_the_question_says_how_many() {
             "{typed:?}"
         );
         let asked = String::from_utf8(asked).unwrap();
-        assert_eq!(asked, "Pause Plimsoll in context mini\\u{1b}kube and take its keys off 812 pods? [y/N] ");
+        assert_eq!(
+            asked,
+            "Pause Plimsoll in context mini\\u{1b}kube and remove its keys from 812 pods? [y/N] "
+        );
     }
 }
 
-fn printed(report: &Report, form: Account) -> String {
+fn printed(report: &Report, format: ReportFormat) -> String {
     let mut out = Vec::new();
-    report.print(form, &mut out).unwrap();
+    report.print(format, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
 #[test]
-fn what_is_on_the_pods_afterwards_counts_and_not_the_answers() {
-    let lost = || Outcome::Failed(crate::connect::Failure::Late("taking our keys off"));
-    let shared = found("shared", &[(keys::CPU_BAND, true, &["helm\u{1b}[2J"]), (keys::CPU_BASIS, true, &[])]);
-    let kept = found("shared", &[(keys::CPU_BAND, false, &["helm\u{1b}[2J"])]);
+fn the_keys_after_the_run_count_and_not_the_outcomes() {
+    let lost = || Outcome::Failed(Failure::other("removing Plimsoll's keys", "no answer"));
+    let shared = pod("shared", &[(keys::CPU_BAND, true, &["helm\u{1b}[2J"]), (keys::CPU_BASIS, true, &[])]);
+    let theirs = pod("shared", &[(keys::CPU_BAND, false, &["helm\u{1b}[2J"])]);
     let before = [ours("back"), ours("done"), ours("gone"), ours("late"), ours("lost"), shared];
-    let outcomes = vec![Outcome::Done, Outcome::Done, Outcome::Gone, lost(), lost(), Outcome::Done];
+    let outcomes = vec![Outcome::Removed, Outcome::Removed, Outcome::Gone, lost(), lost(), Outcome::Removed];
     let report = Report::new(
-        (true, &Standstill::Seen),
+        (true, &Confirmation::Paused),
         &before,
         outcomes,
-        &[ours("back"), ours("late"), ours("new"), kept],
+        &[ours("back"), ours("late"), ours("new"), theirs],
     );
     let expected = "\
-keys of ours were on 6 pods; removed from 3
+Plimsoll keys were on 6 pods; removed from 3
 1 pod went away meanwhile
-kept, because somebody else owns it (`kubectl label` or `annotate pod NAME KEY-` takes one off):
+not removed, because others own them (`kubectl label` or `annotate pod NAME KEY-` removes one):
   shop/shared  label plimsoll.dev/cpu-band  owner: helm\\u{1b}[2J
 failed on 3 pods:
   shop/back  its keys are back: something still writes them
-  shop/late  taking our keys off: no answer within 30 s; try again, or look at the load of the API server
-  shop/new  it got keys of ours meanwhile: something still writes them
+  shop/late  removing Plimsoll's keys: no answer
+  shop/new  it got keys during the run: something still writes them
 ";
-    assert_eq!(printed(&report, Account::Text), expected);
-    assert!(report.verdict().unwrap_err().to_string().contains("stay on 3 pods"));
-    let json: Value = serde_json::from_str(&printed(&report, Account::Json)).unwrap();
+    assert_eq!(printed(&report, ReportFormat::Text), expected);
+    assert!(report.result().unwrap_err().to_string().contains("remain on 3 pods"));
+    let json: Value = serde_json::from_str(&printed(&report, ReportFormat::Json)).unwrap();
     assert_eq!(json["removed"][2], json!({"namespace": "shop", "name": "shared", "keys": [keys::CPU_BASIS]}));
     assert_eq!(json["kept"][0]["kind"], "label");
-    let told = ["dryRun", "paused", "aggregator", "pods"].map(|field| json[field].clone());
-    assert_eq!(told, [json!(false), json!(true), json!("paused"), json!(6)]);
+    let fields = ["dryRun", "paused", "aggregator", "pods"].map(|field| json[field].clone());
+    assert_eq!(fields, [json!(false), json!(true), json!("paused"), json!(6)]);
 }
 
 #[test]
-fn a_long_list_is_cut_for_a_person_and_whole_for_a_program() {
+fn a_long_list_is_shortened_in_text_and_complete_in_json() {
     let pods: Vec<_> = (0..30).map(|number| ours(&format!("p{number:02}"))).collect();
     let report = Report::of_dry_run(&pods);
-    let text = printed(&report, Account::Text);
-    assert!(text.starts_with("keys of ours were on 30 pods; would be removed from 30\n"), "{text}");
+    let text = printed(&report, ReportFormat::Text);
+    assert!(text.starts_with("Plimsoll keys were on 30 pods; would be removed from 30\n"), "{text}");
     assert!(
         text.contains("shop/p19") && !text.contains("shop/p20") && text.contains("and 10 more"),
         "{text}"
     );
-    let json: Value = serde_json::from_str(&printed(&report, Account::Json)).unwrap();
+    let json: Value = serde_json::from_str(&printed(&report, ReportFormat::Json)).unwrap();
     assert_eq!(json["removed"].as_array().unwrap().len(), 30);
 }

@@ -1,4 +1,4 @@
-//! Pages, formats and changes, against an API server of a few lines that counts what it is asked.
+//! Pages, formats and changes, against a small API server that records its requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,8 +12,8 @@ use super::watch::Printer;
 use super::*;
 use crate::args::Output;
 
-/// A list of `count` pods in pages; the token of page n is `n`. Every `forget`th page is answered 410.
-fn server(count: usize, forget: Option<usize>) -> (Client, Arc<Mutex<Vec<String>>>) {
+/// A list of `count` pods in pages; the token of page n is `n`. Request number `expire` is answered 410.
+fn server(count: usize, expire: Option<usize>) -> (Client, Arc<Mutex<Vec<String>>>) {
     let journal = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&journal);
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -22,12 +22,12 @@ fn server(count: usize, forget: Option<usize>) -> (Client, Arc<Mutex<Vec<String>
         assert!(accept.contains("PartialObjectMetadataList"), "specs must not cross the wire: {accept}");
         let mut seen = seen.lock().unwrap();
         seen.push(format!("{} {}?{query}", request.method(), request.uri().path()));
-        let gone = forget == Some(seen.len());
+        let gone = expire == Some(seen.len());
         let page: usize =
             query.split('&').find_map(|p| p.strip_prefix("continue=")).map_or(0, |t| t.parse().unwrap());
         async move {
             let (status, body) =
-                if gone { (StatusCode::GONE, expired()) } else { (StatusCode::OK, answer(count, page)) };
+                if gone { (StatusCode::GONE, expired()) } else { (StatusCode::OK, list(count, page)) };
             Response::builder().status(status).body(Body::from(body.to_string().into_bytes()))
         }
     });
@@ -38,7 +38,7 @@ fn expired() -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "message": "too old", "code": 410})
 }
 
-fn answer(count: usize, page: usize) -> Value {
+fn list(count: usize, page: usize) -> Value {
     let here = (page * 500)..((page + 1) * 500).min(count);
     let items: Vec<_> =
         here.clone().map(|n| meta(&format!("p{n:05}"), &json!({"n": n.to_string()}))).collect();
@@ -63,7 +63,7 @@ async fn printed(client: &Client, args: &LabelsArgs) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn every_pod_is_listed_with_one_request_a_page_and_none_a_pod() {
+async fn every_pod_is_listed_with_one_request_per_page_and_none_per_pod() {
     let (client, journal) = server(1201, None);
     let text = printed(&client, &LabelsArgs::default()).await.unwrap();
     assert_eq!(text.lines().count(), 1202);
@@ -77,14 +77,14 @@ async fn every_pod_is_listed_with_one_request_a_page_and_none_a_pod() {
 }
 
 #[tokio::test]
-async fn a_list_that_the_server_forgot_is_begun_again() {
+async fn a_list_whose_token_expired_is_restarted() {
     let (client, journal) = server(700, Some(2));
     assert_eq!(printed(&client, &LabelsArgs::default()).await.unwrap().lines().count(), 701);
     assert_eq!(journal.lock().unwrap().len(), 4);
 }
 
 #[tokio::test]
-async fn namespace_and_selector_are_the_servers_business() {
+async fn namespace_and_selector_are_sent_to_the_server() {
     let (client, journal) = server(1, None);
     let args =
         LabelsArgs { namespace: Some("shop".into()), selector: Some("a=b".into()), ..LabelsArgs::default() };
@@ -97,7 +97,7 @@ async fn namespace_and_selector_are_the_servers_business() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_list_both_ways_end_with_the_cure() {
+async fn without_the_right_to_list_both_modes_fail_with_the_remedy() {
     let forbidden = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
         "message": "pods is forbidden: User \"u\" cannot list resource \"pods\"",
@@ -114,10 +114,10 @@ async fn without_the_right_to_list_both_ways_end_with_the_cure() {
     }
 }
 
-fn pods() -> Labels {
+fn pods() -> PodLabels {
     let labels =
         |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Labels::from([
+    PodLabels::from([
         (("shop".into(), "web".into()), labels(&[("app", "web"), ("plimsoll.dev/cpu-band", "high")])),
         (("lab".into(), "bare".into()), labels(&[])),
         (("lab".into(), "odd\u{1b}[2J".into()), labels(&[("a,\"b\"", "x\ny")])),
@@ -131,7 +131,7 @@ fn rendered(output: Output) -> String {
 }
 
 #[test]
-fn a_table_is_sorted_aligned_and_harmless() {
+fn a_table_is_sorted_aligned_and_escaped() {
     let expected = "\
 NAMESPACE  POD           LABELS
 lab        bare          <none>
@@ -142,7 +142,7 @@ shop       web           app=web,plimsoll.dev/cpu-band=high
 }
 
 #[test]
-fn csv_is_quoted_and_a_pod_without_labels_is_not_lost() {
+fn csv_is_quoted_and_includes_pods_without_labels() {
     let expected = "\
 namespace,pod,label,value\r
 lab,bare,,\r
@@ -154,7 +154,7 @@ shop,web,plimsoll.dev/cpu-band,high\r
 }
 
 #[test]
-fn json_is_one_array_that_reads_back() {
+fn json_is_one_array_that_can_be_parsed() {
     let read: Value = serde_json::from_str(&rendered(Output::Json)).unwrap();
     assert_eq!(read.as_array().unwrap().len(), 3);
     assert_eq!(read[1]["name"], "odd\u{1b}[2J");
@@ -170,28 +170,28 @@ fn a_watch_prints_changes_and_is_silent_when_nothing_changed() {
         serde_json::from_value::<PartialObjectMeta<Pod>>(meta(name, &json!({"band": value}))).unwrap()
     };
     let mut printer = Printer::new(Output::Table);
-    let mut take = |event| {
+    let mut handle = |event| {
         let mut out = Vec::new();
-        printer.take(event, &mut out).unwrap();
+        printer.handle(event, &mut out).unwrap();
         String::from_utf8(out)
             .unwrap()
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect::<Vec<_>>()
     };
-    assert!(take(Event::Init).is_empty());
-    assert!(take(Event::InitApply(pod("web", "low"))).is_empty());
-    assert!(take(Event::InitApply(pod("old", "low"))).is_empty());
+    assert!(handle(Event::Init).is_empty());
+    assert!(handle(Event::InitApply(pod("web", "low"))).is_empty());
+    assert!(handle(Event::InitApply(pod("old", "low"))).is_empty());
     assert_eq!(
-        take(Event::InitDone),
+        handle(Event::InitDone),
         ["EVENT NAMESPACE POD LABELS", "added shop old band=low", "added shop web band=low"]
     );
-    assert!(take(Event::Apply(pod("web", "low"))).is_empty());
-    assert_eq!(take(Event::Apply(pod("web", "high"))), ["changed shop web band=high"]);
-    assert_eq!(take(Event::Apply(pod("new", "low"))), ["added shop new band=low"]);
-    assert_eq!(take(Event::Delete(pod("new", "low"))), ["deleted shop new band=low"]);
-    // the watch broke and is begun again: only the difference is news
-    assert!(take(Event::Init).is_empty());
-    assert!(take(Event::InitApply(pod("web", "moderate"))).is_empty());
-    assert_eq!(take(Event::InitDone), ["deleted shop old band=low", "changed shop web band=moderate"]);
+    assert!(handle(Event::Apply(pod("web", "low"))).is_empty());
+    assert_eq!(handle(Event::Apply(pod("web", "high"))), ["changed shop web band=high"]);
+    assert_eq!(handle(Event::Apply(pod("new", "low"))), ["added shop new band=low"]);
+    assert_eq!(handle(Event::Delete(pod("new", "low"))), ["deleted shop new band=low"]);
+    // The watch restarts: only the differences are printed.
+    assert!(handle(Event::Init).is_empty());
+    assert!(handle(Event::InitApply(pod("web", "moderate"))).is_empty());
+    assert_eq!(handle(Event::InitDone), ["deleted shop old band=low", "changed shop web band=moderate"]);
 }

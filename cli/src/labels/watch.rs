@@ -1,4 +1,4 @@
-//! Labels as they change: the whole list first, then a line a change, and nothing when nothing changed.
+//! Prints labels as they change: the whole list first, then one line per change.
 
 use std::io::{self, Write};
 use std::pin::pin;
@@ -9,10 +9,10 @@ use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 
-use super::render::{Change, Entry, Widths, header, one};
-use super::{Labels, entry};
+use super::render::{Change, Renderer};
+use super::{Labels, PodLabels, PodName, entry};
 use crate::args::{LabelsArgs, Output};
-use crate::pods::{LISTING, PAGE};
+use crate::pods::{LIST_PODS, PAGE};
 
 /// Prints until the process is ended, or the first list fails.
 pub(super) async fn run(
@@ -29,13 +29,20 @@ pub(super) async fn run(
         match events.try_next().await {
             Ok(Some(event)) => {
                 interrupted = false;
-                printer.take(event, out)?;
+                printer.handle(event, out)?;
             }
             Ok(None) => return Ok(()),
-            Err(error) if printer.known.is_none() => return Err(first_failure(error)),
+            Err(error) if printer.renderer.is_none() => {
+                return Err(match error {
+                    watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+                        LIST_PODS.failure(&error).into()
+                    }
+                    error => error.into(),
+                });
+            }
+            // The server ends a watch every few minutes, and that is no error; an error is reported once.
             Err(error) if !interrupted => {
                 interrupted = true;
-                // A watch is ended by the server every few minutes; only a failure is worth a word.
                 writeln!(io::stderr(), "plimsoll: watching pods: {error}; trying again")?;
             }
             Err(_) => {}
@@ -43,33 +50,25 @@ pub(super) async fn run(
     }
 }
 
-fn first_failure(error: watcher::Error) -> anyhow::Error {
-    match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
-            LISTING.failure(&error).into()
-        }
-        error => error.into(),
-    }
-}
-
 /// What has been printed, and how.
 #[derive(Debug)]
 pub(super) struct Printer {
     output: Output,
-    /// The pods as last printed; none before the first complete list.
-    known: Option<Labels>,
-    /// The list that is arriving.
-    arriving: Labels,
-    widths: Widths,
+    /// `None` before the first complete list, which determines the widths of the columns.
+    renderer: Option<Renderer>,
+    /// The labels as printed last.
+    printed: PodLabels,
+    /// The list that is being received.
+    arriving: PodLabels,
 }
 
 impl Printer {
     pub(super) fn new(output: Output) -> Self {
-        Printer { output, known: None, arriving: Labels::new(), widths: Widths::of(&Labels::new()) }
+        Printer { output, renderer: None, printed: PodLabels::new(), arriving: PodLabels::new() }
     }
 
     /// Prints what an event changes.
-    pub(super) fn take(
+    pub(super) fn handle(
         &mut self,
         event: Event<PartialObjectMeta<Pod>>,
         out: &mut impl Write,
@@ -78,55 +77,42 @@ impl Printer {
             Event::Init => self.arriving.clear(),
             Event::InitApply(pod) => self.arriving.extend([entry(&pod)]),
             Event::InitDone => {
-                let now = std::mem::take(&mut self.arriving);
-                self.replace(now, out)?;
+                let listed = std::mem::take(&mut self.arriving);
+                if self.renderer.is_none() {
+                    self.renderer.insert(Renderer::of(&listed, self.output)).header(true, out)?;
+                }
+                let deleted = self.printed.keys().filter(|pod| !listed.contains_key(*pod));
+                for pod in deleted.cloned().collect::<Vec<_>>() {
+                    self.update(pod, None, out)?;
+                }
+                for (pod, labels) in listed {
+                    self.update(pod, Some(labels), out)?;
+                }
             }
-            Event::Apply(pod) => self.put(&pod, out)?,
-            Event::Delete(pod) => self.remove(&pod, out)?,
+            Event::Apply(pod) => {
+                let (pod, labels) = entry(&pod);
+                self.update(pod, Some(labels), out)?;
+            }
+            Event::Delete(pod) => self.update(entry(&pod).0, None, out)?,
         }
         out.flush()
     }
 
-    fn put(&mut self, pod: &PartialObjectMeta<Pod>, out: &mut impl Write) -> io::Result<()> {
-        let (pod, labels) = entry(pod);
-        let known = self.known.get_or_insert_default();
-        let change = match known.get(&pod) {
-            None => Change::Added,
-            Some(before) if *before != labels => Change::Changed,
-            Some(_) => return Ok(()),
+    /// Prints the change of one pod, if there is one. No labels: the pod is deleted.
+    fn update(&mut self, pod: PodName, labels: Option<Labels>, out: &mut impl Write) -> io::Result<()> {
+        let before = self.printed.get(&pod);
+        let (change, shown) = match (before, &labels) {
+            (None, Some(labels)) => (Change::Added, labels),
+            (Some(before), Some(labels)) if before != labels => (Change::Changed, labels),
+            (Some(before), None) => (Change::Deleted, before),
+            _ => return Ok(()),
         };
-        let entry = Entry { change: Some(change), namespace: &pod.0, name: &pod.1, labels: &labels };
-        one(&entry, self.output, self.widths, out)?;
-        known.insert(pod, labels);
-        Ok(())
-    }
-
-    fn remove(&mut self, pod: &PartialObjectMeta<Pod>, out: &mut impl Write) -> io::Result<()> {
-        let (pod, _) = entry(pod);
-        let Some(labels) = self.known.get_or_insert_default().remove(&pod) else {
-            return Ok(());
+        let renderer = self.renderer.get_or_insert_with(|| Renderer::of(&PodLabels::new(), self.output));
+        renderer.pod(Some(change), &pod, shown, out)?;
+        match labels {
+            Some(labels) => self.printed.insert(pod, labels),
+            None => self.printed.remove(&pod),
         };
-        let entry = Entry { change: Some(Change::Deleted), namespace: &pod.0, name: &pod.1, labels: &labels };
-        one(&entry, self.output, self.widths, out)
-    }
-
-    /// Prints the difference to what is known.
-    fn replace(&mut self, now: Labels, out: &mut impl Write) -> io::Result<()> {
-        if self.known.is_none() {
-            self.widths = Widths::of(&now);
-            header(self.output, true, self.widths, out)?;
-        }
-        let before = self.known.take().unwrap_or_default();
-        let gone = before.iter().filter(|(pod, _)| !now.contains_key(*pod)).map(|pod| (Change::Deleted, pod));
-        let here = now.iter().filter_map(|(pod, labels)| match before.get(pod) {
-            None => Some((Change::Added, (pod, labels))),
-            Some(old) if old != labels => Some((Change::Changed, (pod, labels))),
-            Some(_) => None,
-        });
-        for (change, ((namespace, name), labels)) in gone.chain(here) {
-            one(&Entry { change: Some(change), namespace, name, labels }, self.output, self.widths, out)?;
-        }
-        self.known = Some(now);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The switch and the wait, against an API server that is one function from a request to an answer.
+//! The switch and the confirmation, against an API server that is a function from request to response.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,32 +8,32 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::standstill::{PATIENCE, wait};
+use super::confirm::{TIMEOUT, wait};
 use super::*;
 
-type Journal = Arc<Mutex<Vec<String>>>;
+type Requests = Arc<Mutex<Vec<String>>>;
 
-/// A server whose answers depend on `METHOD path` and on how many requests came before.
-fn server(answer: impl Fn(&str, usize) -> (u16, String) + Clone + Send + 'static) -> (Client, Journal) {
-    let journal = Journal::default();
-    let seen = Arc::clone(&journal);
+/// A server whose responses depend on `METHOD path` and on the number of earlier requests.
+fn server(respond: impl Fn(&str, usize) -> (u16, String) + Clone + Send + 'static) -> (Client, Requests) {
+    let requests = Requests::default();
+    let seen = Arc::clone(&requests);
     let service = tower::service_fn(move |request: Request<Body>| {
-        let asked = format!("{} {}", request.method(), request.uri().path());
+        let line = format!("{} {}", request.method(), request.uri().path());
         let mut seen = seen.lock().unwrap();
-        let (code, body) = answer(&asked, seen.len());
-        seen.push(asked);
+        let (code, body) = respond(&line, seen.len());
+        seen.push(line);
         async move { Response::builder().status(code).body(Body::from(body.into_bytes())) }
     });
-    (Client::new(service, "default"), journal)
+    (Client::new(service, "default"), requests)
 }
 
-fn refused(code: u16, message: &str, causes: &Value) -> (u16, String) {
+fn failure(code: u16, message: &str, causes: &Value) -> (u16, String) {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "R", "message": message,
         "code": code, "details": {"causes": causes}});
     (code, status.to_string())
 }
 
-fn map() -> (u16, String) {
+fn config_map() -> (u16, String) {
     (
         200,
         json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "plimsoll-control"}})
@@ -55,86 +55,87 @@ fn metrics(paused: u8, in_flight: u8) -> (u16, String) {
     (200, format!("{paused}\nplimsoll_aggregator_in_flight_writes {in_flight}\n"))
 }
 
-async fn said(client: &Client, off: bool) -> Result<String, String> {
+async fn pause(client: &Client, off: bool) -> Result<String, String> {
     let mut out = Vec::new();
     let done = run(client, &PauseArgs { off, url: None }, &mut out).await;
     done.map(|()| String::from_utf8(out).unwrap()).map_err(|error| error.to_string())
 }
 
 const SWITCH: &str = "PATCH /api/v1/namespaces/plimsoll-system/configmaps/plimsoll-control";
-const MAKE: &str = "POST /api/v1/namespaces/plimsoll-system/configmaps";
+const CREATE: &str = "POST /api/v1/namespaces/plimsoll-system/configmaps";
 const PODS: &str = "GET /api/v1/namespaces/plimsoll-system/pods";
 
 #[tokio::test(start_paused = true)]
-async fn every_aggregator_is_waited_for_until_it_says_that_nothing_is_under_way() {
-    let (client, journal) = server(|asked, before| match (asked, before) {
-        (SWITCH, _) => map(),
+async fn it_waits_until_every_aggregator_says_that_no_write_is_in_flight() {
+    let (client, requests) = server(|line, before| match (line, before) {
+        (SWITCH, _) => config_map(),
         (PODS, _) => pods(&["a", "b"]),
-        (_, 2) => metrics(0, 0), // a, first look: has not noticed
-        (_, 5) => metrics(1, 3), // b, second look: writes still
+        (_, 2) => metrics(0, 0), // a, first poll: has not noticed
+        (_, 5) => metrics(1, 3), // b, second poll: still writes
         _ => metrics(1, 0),
     });
-    let text = said(&client, false).await.unwrap();
+    let text = pause(&client, false).await.unwrap();
     assert!(text.starts_with("paused: the aggregator says so"), "{text}");
     let proxy = |pod| format!("{PODS}/{pod}:9619/proxy/metrics");
     let (a, b) = (proxy("a"), proxy("b"));
-    assert_eq!(*journal.lock().unwrap(), [SWITCH, PODS, &a, PODS, &a, &b, PODS, &a, &b]);
+    assert_eq!(*requests.lock().unwrap(), [SWITCH, PODS, &a, PODS, &a, &b, PODS, &a, &b]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_no_aggregator_runs_nothing_is_waited_for() {
-    let (client, journal) = server(|asked, _| if asked == PODS { pods(&[]) } else { map() });
-    let text = said(&client, false).await.unwrap();
+async fn without_an_aggregator_it_does_not_wait() {
+    let (client, requests) = server(|line, _| if line == PODS { pods(&[]) } else { config_map() });
+    let text = pause(&client, false).await.unwrap();
     assert!(text.contains("no aggregator runs"), "{text}");
-    assert_eq!(*journal.lock().unwrap(), [SWITCH, PODS]);
+    assert_eq!(*requests.lock().unwrap(), [SWITCH, PODS]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aggregator_that_cannot_be_asked_is_given_its_time_and_the_reason_is_said() {
-    let forbidden = || refused(403, "cannot get resource \"pods/proxy\"", &json!([]));
-    let (client, _) = server(move |asked, _| match asked {
-        SWITCH => map(),
+async fn an_aggregator_that_cannot_be_asked_is_waited_for_and_the_reason_is_printed() {
+    let forbidden = || failure(403, "cannot get resource \"pods/proxy\"", &json!([]));
+    let (client, _) = server(move |line, _| match line {
+        SWITCH => config_map(),
         PODS => pods(&["a"]),
         _ => forbidden(),
     });
-    let begun = Instant::now();
-    let seen = wait(&Place::new(&client, None).unwrap()).await;
-    let took = begun.elapsed();
-    assert!(took > PATIENCE - Duration::from_secs(1) && took <= PATIENCE, "{took:?}");
-    let Standstill::Unseen(why) = seen else { panic!("{seen:?}") };
+    let start = Instant::now();
+    let confirmation = wait(&Aggregator::new(&client, None).unwrap()).await;
+    let took = start.elapsed();
+    assert!(took > TIMEOUT - Duration::from_secs(1) && took <= TIMEOUT, "{took:?}");
+    let Confirmation::Missing(why) = confirmation else { panic!("{confirmation:?}") };
     assert!(why.contains("pod a") && why.contains("get pods/proxy"), "{why}");
-    let failure = said(&client, false).await.unwrap_err();
-    assert!(failure.contains("switch is on") && failure.contains("get pods/proxy"), "{failure}");
+    let error = pause(&client, false).await.unwrap_err();
+    assert!(error.contains("switch is on") && error.contains("get pods/proxy"), "{error}");
 }
 
 #[tokio::test]
-async fn a_missing_switch_is_made_and_without_a_namespace_there_is_nothing_to_pause() {
-    let missing = || refused(404, "configmaps \"plimsoll-control\" not found", &json!([]));
-    let (client, journal) = server(move |asked, _| if asked == SWITCH { missing() } else { map() });
-    assert_eq!(turn(&client, true).await.unwrap(), Turned::Done);
-    assert_eq!(*journal.lock().unwrap(), [SWITCH, MAKE]);
+async fn a_missing_switch_is_created_and_without_a_namespace_there_is_nothing_to_pause() {
+    let missing = || failure(404, "configmaps \"plimsoll-control\" not found", &json!([]));
+    let (client, requests) = server(move |line, _| if line == SWITCH { missing() } else { config_map() });
+    assert_eq!(set(&client, true).await.unwrap(), Switch::Set);
+    assert_eq!(*requests.lock().unwrap(), [SWITCH, CREATE]);
 
-    let leaving = json!([{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]);
-    for gone in [refused(404, "namespaces not found", &json!([])), refused(403, "being terminated", &leaving)]
+    let terminating = json!([{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]);
+    for gone in
+        [failure(404, "namespaces not found", &json!([])), failure(403, "being terminated", &terminating)]
     {
-        let (client, _) = server(move |asked, _| if asked == SWITCH { missing() } else { gone.clone() });
-        assert_eq!(turn(&client, true).await.unwrap(), Turned::NotInstalled);
-        let failure = said(&client, false).await.unwrap_err();
-        assert!(failure.contains("is Plimsoll installed here?"), "{failure}");
-        assert!(said(&client, true).await.unwrap().contains("nothing is paused"));
+        let (client, _) = server(move |line, _| if line == SWITCH { missing() } else { gone.clone() });
+        assert_eq!(set(&client, true).await.unwrap(), Switch::NotInstalled);
+        let error = pause(&client, false).await.unwrap_err();
+        assert!(error.contains("is Plimsoll installed here?"), "{error}");
+        assert!(pause(&client, true).await.unwrap().contains("nothing is paused"));
     }
 }
 
 #[tokio::test]
-async fn who_may_not_turn_the_switch_is_told_which_right_is_missing() {
-    let forbidden = || refused(403, "User \"u\" cannot do that", &json!([]));
-    let (client, journal) = server(move |_, _| forbidden());
-    let failure = said(&client, false).await.unwrap_err();
-    assert!(failure.contains("patch configmaps/plimsoll-control in namespace plimsoll-system"), "{failure}");
-    assert_eq!(journal.lock().unwrap().len(), 1);
+async fn a_missing_right_to_set_the_switch_is_named() {
+    let forbidden = || failure(403, "User \"u\" cannot do that", &json!([]));
+    let (client, requests) = server(move |_, _| forbidden());
+    let error = pause(&client, false).await.unwrap_err();
+    assert!(error.contains("patch configmaps/plimsoll-control in namespace plimsoll-system"), "{error}");
+    assert_eq!(requests.lock().unwrap().len(), 1);
 
-    let missing = || refused(404, "configmaps \"plimsoll-control\" not found", &json!([]));
-    let (client, _) = server(move |asked, _| if asked == SWITCH { missing() } else { forbidden() });
-    let failure = said(&client, false).await.unwrap_err();
-    assert!(failure.contains("create configmaps in namespace plimsoll-system"), "{failure}");
+    let missing = || failure(404, "configmaps \"plimsoll-control\" not found", &json!([]));
+    let (client, _) = server(move |line, _| if line == SWITCH { missing() } else { forbidden() });
+    let error = pause(&client, false).await.unwrap_err();
+    assert!(error.contains("create configmaps in namespace plimsoll-system"), "{error}");
 }

@@ -21,7 +21,7 @@ fn row(pod: &str, band: Band) -> Row {
 
 fn drawn_on(width: u16, rows: &[Row], first: usize, height: u16) -> (Vec<String>, ratatui::buffer::Buffer) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw(frame, "Plimsoll", rows, first, "q: quit")).unwrap();
+    terminal.draw(|frame| draw_in(frame, frame.area(), "Plimsoll", rows, first, "q: quit")).unwrap();
     let buffer = terminal.backend().buffer().clone();
     let width = usize::from(buffer.area.width);
     let symbols: Vec<_> = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
@@ -33,7 +33,7 @@ fn drawn(rows: &[Row], first: usize, height: u16) -> (Vec<String>, ratatui::buff
 }
 
 #[test]
-fn on_a_narrow_terminal_the_numbers_stay_whole() {
+fn on_a_narrow_terminal_the_numbers_are_complete() {
     let mut wordy = row("a/b", Band::High);
     wordy.last = "left alone: ignored by its namespace's label".into();
     let (lines, _) = drawn_on(95, &[wordy.clone()], 0, 4);
@@ -41,7 +41,7 @@ fn on_a_narrow_terminal_the_numbers_stay_whole() {
 }
 
 #[test]
-fn on_a_terminal_of_eighty_columns_every_share_band_and_age_is_whole() {
+fn on_eighty_columns_every_utilization_band_and_age_is_complete() {
     let cell = |amount: &str, basis: &str, band| table::Cell {
         amount: amount.into(),
         utilization: Some(1.0),
@@ -72,19 +72,19 @@ fn the_screen_has_the_same_columns_as_the_plain_lines() {
 }
 
 #[test]
-fn a_high_band_is_red_and_its_word_is_there() {
+fn a_high_band_is_red_and_named() {
     let (lines, buffer) = drawn(&[row("a/b", Band::High)], 0, 4);
     let column = u16::try_from(lines[2].find("high").unwrap()).unwrap();
     assert_eq!(buffer[(column, 2)].fg, Color::Red);
 }
 
 #[test]
-fn rows_that_do_not_fit_are_counted_and_can_be_reached() {
+fn rows_that_do_not_fit_are_counted_and_can_be_scrolled_to() {
     let rows: Vec<_> = (0..10).map(|n| row(&format!("a/{n}"), Band::Low)).collect();
     let (lines, _) = drawn(&rows, 0, 6);
     assert!(lines[2].starts_with("a/0") && lines[5].starts_with("7 more"), "{lines:?}");
     let (lines, _) = drawn(&rows, 99, 6);
     assert!(lines[4].starts_with("a/9"), "{lines:?}");
     let (lines, _) = drawn(&rows, 0, 1);
-    assert_eq!(lines.len(), 1, "a tiny terminal does not crash it");
+    assert_eq!(lines.len(), 1, "a tiny terminal causes no panic");
 }

@@ -1,4 +1,4 @@
-//! The table, against what a person should see.
+//! The table as a person sees it.
 
 use plimsoll_contract::roster::Bands;
 use plimsoll_contract::{Basis, keys};
@@ -58,7 +58,7 @@ fn decision(outcome: &str, seconds: i64) -> Decision {
 const MI: f64 = 1024.0 * 1024.0;
 
 #[test]
-fn the_table_reads_like_the_picture_in_the_design() {
+fn the_table_looks_as_documented() {
     let mut web = pod(
         "shop",
         "web-7d9c",
@@ -92,27 +92,24 @@ lab/new             -             -        unknown        -             -      u
 }
 
 #[test]
-fn what_is_not_known_is_never_zero() {
-    for nonsense in [f64::NAN, f64::INFINITY, -1.0] {
-        let broken = ResourceStatus {
-            usage: Some(nonsense),
-            utilization: Some(nonsense),
-            ..ResourceStatus::default()
-        };
+fn unknown_values_are_never_zero() {
+    for invalid in [f64::NAN, f64::INFINITY, -1.0] {
+        let broken =
+            ResourceStatus { usage: Some(invalid), utilization: Some(invalid), ..ResourceStatus::default() };
         let row = Row::new(&pod("a", "b", broken.clone(), broken), now());
-        let text = row.columns().join(" ");
+        let text = row.columns(true).join(" ");
         assert!(!text.contains(['0', '%', 'N']), "{text}");
     }
     let idle = Row::new(
         &pod("a", "b", resource(Band::Low, Basis::Limit, 0.0, 0.0, 1), ResourceStatus::default()),
         now(),
     );
-    assert_eq!(idle.columns()[1].trim(), "0m         0%");
-    assert_eq!(idle.columns()[4].trim(), "-");
+    assert_eq!(idle.columns(true)[1].trim(), "0m         0%");
+    assert_eq!(idle.columns(true)[4].trim(), "-");
 }
 
 #[test]
-fn a_bar_grows_with_the_share_and_says_when_it_is_more_than_all() {
+fn a_bar_grows_with_the_utilization_and_marks_more_than_the_basis() {
     let table = [
         (0.0, ""),
         (0.09, ""),
@@ -124,8 +121,8 @@ fn a_bar_grows_with_the_share_and_says_when_it_is_more_than_all() {
         (1.1, "####>"),
         (50.0, "####>"),
     ];
-    for (share, expected) in table {
-        assert_eq!(bar(share), expected, "{share}");
+    for (utilization, expected) in table {
+        assert_eq!(bar(utilization), expected, "{utilization}");
     }
 }
 
@@ -159,7 +156,7 @@ fn the_last_column_says_why_nothing_is_done() {
 }
 
 #[test]
-fn names_cannot_take_over_the_terminal_or_the_table() {
+fn names_cannot_control_the_terminal_or_widen_the_table() {
     let mut hostile = pod("a", "\u{1b}[2Jb\n", ResourceStatus::default(), ResourceStatus::default());
     hostile.class = Some("x".repeat(500));
     let lines = lines(&[Row::new(&hostile, now())]);

@@ -1,6 +1,7 @@
-//! The table on a terminal: a look every second, keys, and the last good picture when a look fails.
+//! The table on a terminal: polls the pods, handles keys, and keeps the last table when a request fails.
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -17,50 +18,56 @@ use crate::screen;
 use crate::table::age;
 
 /// What is on the screen.
-struct Picture {
-    pods: Vec<PodStatus>,
+struct View {
+    pods: Arc<Vec<PodStatus>>,
     /// When the pods were read.
-    read: Timestamp,
-    /// Why the last look failed.
+    read_at: Timestamp,
+    /// Why the latest request failed.
     failure: Option<String>,
-    /// First row shown.
-    first: usize,
+    first_row: usize,
 }
 
-/// Shows until `q`, Esc or Ctrl-C; leaves the terminal as it was found.
-pub(super) async fn run(source: &Source, args: &TopArgs, pods: Vec<PodStatus>) -> anyhow::Result<()> {
+/// Shows the table until `q`, Esc or Ctrl-C, and restores the terminal.
+pub(super) async fn run(source: &Source, args: &TopArgs, pods: Arc<Vec<PodStatus>>) -> anyhow::Result<()> {
     let mut terminal = ratatui::try_init()?;
-    let shown = show(&mut terminal, source, args, pods).await;
+    let result = show(&mut terminal, source, args, pods).await;
     ratatui::try_restore()?;
-    Ok(shown?)
+    Ok(result?)
 }
 
 async fn show(
     terminal: &mut DefaultTerminal,
     source: &Source,
     args: &TopArgs,
-    pods: Vec<PodStatus>,
+    pods: Arc<Vec<PodStatus>>,
 ) -> io::Result<()> {
-    let mut picture = Picture { pods, read: Timestamp::now(), failure: None, first: 0 };
+    let mut view = View { pods, read_at: Timestamp::now(), failure: None, first_row: 0 };
     let mut keys = keyboard();
-    let mut looks = tokio::time::interval(args.every.0);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut look = None;
+    let mut polls = tokio::time::interval(args.every.0);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut request = None;
     loop {
         let now = Timestamp::now();
-        let rows = rows(&picture.pods, args, now);
+        let rows = rows(&view.pods, args, now);
         let title = format!("Plimsoll: {} pods", rows.len());
-        terminal.draw(|frame| screen::draw(frame, &title, &rows, picture.first, &picture.status(now)))?;
-        // A look that hangs must not hold up the keys: it is one more thing to wait for, and there is one at a time.
+        terminal.draw(|frame| {
+            screen::draw_in(frame, frame.area(), &title, &rows, view.first_row, &view.status(now));
+        })?;
+        // A request that hangs must not delay the keys, so both are awaited together; one request runs at a time.
         tokio::select! {
-            _ = looks.tick(), if look.is_none() => look = Some(Box::pin(source.pods())),
-            answer = async { look.as_mut().expect("guarded: there is a look").await }, if look.is_some() => {
-                look = None;
-                picture.take(answer.map_err(|failure| failure.to_string()));
+            _ = polls.tick(), if request.is_none() => request = Some(Box::pin(source.pods())),
+            result = async { request.as_mut().expect("guarded: a request runs").await }, if request.is_some() => {
+                request = None;
+                match result {
+                    Ok(pods) => {
+                        view = View { pods, read_at: Timestamp::now(), failure: None, first_row: view.first_row };
+                    }
+                    Err(failure) => view.failure = Some(failure.to_string()),
+                }
             }
             key = keys.recv() => match key {
-                Some(Event::Key(key)) if ends(key) => return Ok(()),
-                Some(Event::Key(key)) => picture.scroll(key, rows.len()),
+                Some(Event::Key(key)) if quits(key) => return Ok(()),
+                Some(Event::Key(key)) => view.scroll(key, rows.len()),
                 Some(_) => {}
                 None => return Ok(()),
             }
@@ -68,42 +75,35 @@ async fn show(
     }
 }
 
-impl Picture {
-    fn take(&mut self, answer: Result<Vec<PodStatus>, String>) {
-        match answer {
-            Ok(pods) => *self = Picture { pods, read: Timestamp::now(), failure: None, first: self.first },
-            Err(failure) => self.failure = Some(failure),
-        }
-    }
-
+impl View {
     fn status(&self, now: Timestamp) -> String {
         match &self.failure {
-            Some(failure) => format!("{} old: {failure}", age(self.read, now)),
+            Some(failure) => format!("{} old: {failure}", age(self.read_at, now)),
             None => "q: quit".to_owned(),
         }
     }
 
     fn scroll(&mut self, key: KeyEvent, rows: usize) {
         let last = rows.saturating_sub(1);
-        self.first = match key.code {
-            KeyCode::Up => self.first.saturating_sub(1),
-            KeyCode::Down => self.first + 1,
-            KeyCode::PageUp => self.first.saturating_sub(10),
-            KeyCode::PageDown => self.first + 10,
+        self.first_row = match key.code {
+            KeyCode::Up => self.first_row.saturating_sub(1),
+            KeyCode::Down => self.first_row + 1,
+            KeyCode::PageUp => self.first_row.saturating_sub(10),
+            KeyCode::PageDown => self.first_row + 10,
             KeyCode::Home => 0,
             KeyCode::End => last,
-            _ => self.first,
+            _ => self.first_row,
         }
         .min(last);
     }
 }
 
-fn ends(key: KeyEvent) -> bool {
+fn quits(key: KeyEvent) -> bool {
     let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
     key.kind == KeyEventKind::Press && (interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
 }
 
-/// Reads the terminal in a thread of its own, which ends when nobody listens any more.
+/// Reads the terminal in a thread of its own, which ends when the receiver is dropped.
 fn keyboard() -> mpsc::Receiver<Event> {
     let (sender, receiver) = mpsc::channel(16);
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Order, filter, and the two ways to the aggregator, against a server of one answer.
+//! Order, filter, polling and failures, against a server with a fixed response.
 
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
@@ -36,7 +36,7 @@ fn rows_are_sorted_by_name_or_by_load_with_the_unknown_last() {
 }
 
 #[test]
-fn a_namespace_can_be_picked() {
+fn a_namespace_can_be_selected() {
     let only = TopArgs { namespace: Some("b".into()), ..TopArgs::default() };
     assert_eq!(order(&only), ["b/warm"]);
 }
@@ -63,7 +63,7 @@ async fn once_prints_plain_lines_through_the_service_proxy() {
 }
 
 #[tokio::test]
-async fn a_missing_aggregator_is_said_with_the_cure() {
+async fn a_missing_aggregator_is_reported_with_the_remedy() {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "not found", "code": 404});
     let source = Source::proxied(server(StatusCode::NOT_FOUND, status));
     let failure = run(&source, &TopArgs::default(), &mut Vec::new()).await.unwrap_err().to_string();
@@ -74,8 +74,34 @@ async fn a_missing_aggregator_is_said_with_the_cure() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_one_is_said_to_be_nonsense() {
+async fn a_response_of_another_shape_is_reported_as_invalid() {
     let source = Source::proxied(server(StatusCode::OK, json!({"pods": 3})));
     let failure = run(&source, &TopArgs::default(), &mut Vec::new()).await.unwrap_err().to_string();
-    assert!(failure.contains("nonsense"), "{failure}");
+    assert!(failure.contains("invalid response"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_poll_sends_the_last_etag_and_keeps_the_pods_when_nothing_changed() {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let known = request.headers().get(IF_NONE_MATCH).map(|etag| etag.to_str().unwrap().to_owned());
+        let mut seen = seen.lock().unwrap();
+        seen.push(known.clone());
+        // The third poll finds another state.
+        let etag = if seen.len() < 3 { "W/\"7-1\"" } else { "W/\"7-2\"" };
+        let (status, body) = match known {
+            Some(known) if known == etag => (StatusCode::NOT_MODIFIED, String::new()),
+            _ => (StatusCode::OK, json!([pod("a", etag, Some(2.0))]).to_string()),
+        };
+        async move { Response::builder().status(status).header(ETAG, etag).body(Body::from(body.into_bytes())) }
+    });
+    let source = Source::proxied(Client::new(service, "default"));
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        names.extend(source.pods().await.unwrap().iter().map(|pod| pod.name.clone()));
+    }
+    assert_eq!(names, ["W/\"7-1\"", "W/\"7-1\"", "W/\"7-2\""]);
+    let known = |etag: &str| Some(etag.to_owned());
+    assert_eq!(*requests.lock().unwrap(), [None, known("W/\"7-1\""), known("W/\"7-1\"")]);
 }

@@ -11,25 +11,35 @@
 //! | [`band`] | [`Band`], [`Basis`], [`Resource`], the thresholds |
 //! | [`units`] | [`Cores`], [`Bytes`], [`Limit`] |
 //! | [`quantity`] | Kubernetes' number notation, exact |
-//! | [`identity`] | [`PodUid`], [`ContainerId`], [`NodeName`], [`PodName`] |
-//! | [`report`] | what an agent says of its node |
+//! | [`names`] | [`PodUid`], [`ContainerId`], [`NodeName`], [`PodName`] |
+//! | [`load`] | [`ResourceLoad`](load::ResourceLoad): how loaded one resource of a pod is |
+//! | [`report`] | an agent's statement about its node |
+//! | [`rejection`] | what is rejected of a report, and why |
+//! | [`moment`] | [`Moment`]: points in time |
 //! | [`roster`] | what the aggregator tells an agent about its pods |
 //! | [`status`] | what the aggregator tells people: pods, nodes, decisions |
 //! | [`keys`] | labels and annotations on pods |
+//! | [`api_status`] | how the API server says that a pod is gone |
 //!
 //! Pure: serde and arithmetic; no runtime, no clock, no input or output.
 
+pub mod api_status;
 pub mod band;
-pub mod identity;
 pub mod keys;
+pub mod load;
+pub mod moment;
+pub mod names;
 pub mod quantity;
+pub mod rejection;
 pub mod report;
 pub mod roster;
 pub mod status;
 pub mod units;
 
 pub use band::{Band, Basis, Resource};
-pub use identity::{ContainerId, NodeName, PodName, PodUid};
+pub use load::Amount;
+pub use moment::Moment;
+pub use names::{ContainerId, NodeName, PodName, PodUid};
 pub use quantity::Quantity;
 pub use report::Report;
 pub use units::{Bytes, Cores, Limit};

@@ -1,4 +1,4 @@
-//! Who is who: names and identifiers that must not be confused with one another.
+//! Names and identifiers, one type each, so that they cannot be confused with one another.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 /// Why a text cannot be an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a {what}: {rule}")]
-pub struct BadIdentity {
+pub struct InvalidName {
     text: String,
     what: &'static str,
     rule: &'static str,
 }
 
-macro_rules! identity {
+macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,12 +27,12 @@ macro_rules! identity {
             ///
             /// # Errors
             /// When the text cannot be one; the error says the rule.
-            pub fn new(text: &str) -> Result<Self, BadIdentity> {
+            pub fn new(text: &str) -> Result<Self, InvalidName> {
                 let valid: fn(&str) -> bool = $valid;
                 if valid(text) {
                     Ok(Self(text.into()))
                 } else {
-                    Err(BadIdentity { text: text.chars().take(80).collect(), what: $what, rule: $rule })
+                    Err(InvalidName { text: text.chars().take(80).collect(), what: $what, rule: $rule })
                 }
             }
 
@@ -43,8 +43,8 @@ macro_rules! identity {
         }
 
         impl TryFrom<String> for $name {
-            type Error = BadIdentity;
-            fn try_from(text: String) -> Result<Self, BadIdentity> {
+            type Error = InvalidName;
+            fn try_from(text: String) -> Result<Self, InvalidName> {
                 Self::new(&text)
             }
         }
@@ -56,8 +56,8 @@ macro_rules! identity {
         }
 
         impl FromStr for $name {
-            type Err = BadIdentity;
-            fn from_str(text: &str) -> Result<Self, BadIdentity> {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
                 Self::new(text)
             }
         }
@@ -70,17 +70,27 @@ macro_rules! identity {
     };
 }
 
-identity!(
+name_type!(
     /// A pod's uid as its cgroup carries it: the API's uid, or for a static pod the kubelet's config hash.
     PodUid, "pod uid", "a uuid (8-4-4-4-12 hex digits) or, for a static pod, 32 hex digits", is_pod_uid
 );
-identity!(
+name_type!(
     /// A container's id without its runtime prefix: exactly 64 lower-case hex digits.
     ContainerId, "container id", "exactly 64 lower-case hex digits", |t| t.len() == 64 && is_hex(t)
 );
-identity!(
+name_type!(
     /// A node's name.
     NodeName, "node name", "1 to 253 of a-z, 0-9, '-' and '.'", is_dns_subdomain
+);
+
+name_type!(
+    /// A namespace, or another name without dots.
+    Namespace, "namespace", "1 to 63 of a-z, 0-9 and '-', such as plimsoll-system", is_dns_label
+);
+name_type!(
+    /// A DNS name, or the name of an object.
+    DnsName, "DNS name", "1 to 253 of a-z, 0-9, '-' and '.', such as plimsoll-aggregator.plimsoll-system.svc",
+    is_dns_subdomain
 );
 
 /// A pod's namespace and name; `shop/web-7d9c`.
@@ -120,11 +130,18 @@ fn is_pod_uid(text: &str) -> bool {
     }
 }
 
+fn is_dns_label(text: &str) -> bool {
+    text.len() <= 63 && is_dns_part(text)
+}
+
 fn is_dns_subdomain(text: &str) -> bool {
-    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-    let ends = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    text.len() <= 253 && bytes.iter().all(|b| allowed(*b)) && ends(bytes.first()) && ends(bytes.last())
+    text.len() <= 253 && text.split('.').all(is_dns_part)
+}
+
+/// a-z, 0-9 and '-', with a letter or digit at both ends.
+fn is_dns_part(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty() && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 #[cfg(test)]

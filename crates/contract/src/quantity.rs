@@ -18,7 +18,7 @@ use std::hash::{Hash, Hasher};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use format::Format;
-pub use parse::BadQuantity;
+pub use parse::InvalidQuantity;
 
 use crate::{Bytes, Cores};
 
@@ -37,7 +37,7 @@ const MILLI: i128 = 1_000_000;
 /// let limit: Quantity = "1.5Gi".parse()?;
 /// assert_eq!(limit.value(), 1_610_612_736);
 /// assert_eq!(limit.to_string(), "1536Mi");
-/// # Ok::<(), plimsoll_contract::quantity::BadQuantity>(())
+/// # Ok::<(), plimsoll_contract::quantity::InvalidQuantity>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Quantity {

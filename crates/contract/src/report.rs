@@ -1,13 +1,14 @@
-//! What an agent says of its node.
+//! An agent's statement about its node.
 //!
 //! Absent means unknown. Times are RFC 3339 (UTC), ages and durations seconds, CPU cores, memory bytes, pressure the
 //! kernel's PSI `some avg10` in percent. A *full* report names every pod of the node; a partial one only those that
 //! changed, and says nothing about the others.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Band, Basis, Bytes, ContainerId, Cores, Limit, NodeName, PodUid};
+use crate::load::{BoundBy, CpuLoad, MemoryLoad};
+use crate::rejection::{ReportRejection, oldest_version};
+use crate::{Bytes, ContainerId, Cores, Limit, NodeName, PodUid};
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ pub struct Report {
     pub boot: String,
     /// Rises with each report of one agent process, up to [`MAX_SEQ`]. It starts at the agent's start time in milliseconds
     /// since the epoch, so that a restarted agent goes on above; where it does not, because the clock was set back, the
-    /// refusal names the number to go on from ([`Complaint::newest`](crate::roster::Complaint::newest)).
+    /// refusal names the number to go on from ([`RejectionBody::newest`](crate::rejection::RejectionBody::newest)).
     pub seq: u64,
     /// Whether every pod of the node is named.
     pub full: bool,
@@ -70,120 +71,6 @@ pub struct PodReport {
     /// The containers that count (app and sidecar), or all while the roster is not known.
     #[serde(default)]
     pub containers: Vec<ContainerReport>,
-}
-
-/// A pod's CPU load: the hottest of its containers, and of the pod itself where it has a limit of its own.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct CpuLoad {
-    /// The band.
-    pub band: Band,
-    /// What the utilization is of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub basis: Option<Basis>,
-    /// Smoothed usage over basis; may exceed 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub utilization: Option<f64>,
-    /// Smoothed usage of the hottest candidate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cores: Option<Cores>,
-    /// The amount that the basis stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub of: Option<Cores>,
-    /// The hottest candidate; absent when it is the pod's own cgroup.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<ContainerId>,
-    /// Since when the band holds (while unknown: since when there is data).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// Why the band or the utilization is unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<UnknownReason>,
-}
-
-/// A pod's memory load; as [`CpuLoad`], in bytes of working set.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct MemoryLoad {
-    /// The band.
-    pub band: Band,
-    /// What the utilization is of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub basis: Option<Basis>,
-    /// Smoothed usage over basis; may exceed 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub utilization: Option<f64>,
-    /// Smoothed working set of the hottest candidate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<Bytes>,
-    /// The amount that the basis stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub of: Option<Bytes>,
-    /// The hottest candidate; absent when it is the pod's own cgroup.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<ContainerId>,
-    /// Since when the band holds (while unknown: since when there is data).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// Why the band or the utilization is unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<UnknownReason>,
-}
-
-/// Why something is not known. A closed list: it is also a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnknownReason {
-    /// Too little data yet.
-    WarmingUp,
-    /// No container that counts is known: the roster has not named one.
-    NotInRoster,
-    /// No quota, and the request is not known yet.
-    RequestUnknown,
-    /// The kernel does not account this resource here (no controller).
-    NoController,
-    /// The file is not there.
-    Absent,
-    /// Reading was refused.
-    Denied,
-    /// The file does not say what it should.
-    Malformed,
-    /// Reading failed otherwise.
-    Failed,
-    /// The counter moved backwards, or faster than the node can.
-    CounterReset,
-    /// Nothing was read for too long: the agent was starved, or the machine slept.
-    Gap,
-}
-
-impl UnknownReason {
-    /// Every reason.
-    pub const ALL: [UnknownReason; 10] = [
-        UnknownReason::WarmingUp,
-        UnknownReason::NotInRoster,
-        UnknownReason::RequestUnknown,
-        UnknownReason::NoController,
-        UnknownReason::Absent,
-        UnknownReason::Denied,
-        UnknownReason::Malformed,
-        UnknownReason::Failed,
-        UnknownReason::CounterReset,
-        UnknownReason::Gap,
-    ];
-
-    /// The word in JSON and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            UnknownReason::WarmingUp => "warming_up",
-            UnknownReason::NotInRoster => "not_in_roster",
-            UnknownReason::RequestUnknown => "request_unknown",
-            UnknownReason::NoController => "no_controller",
-            UnknownReason::Absent => "absent",
-            UnknownReason::Denied => "denied",
-            UnknownReason::Malformed => "malformed",
-            UnknownReason::Failed => "failed",
-            UnknownReason::CounterReset => "counter_reset",
-            UnknownReason::Gap => "gap",
-        }
-    }
 }
 
 /// One container's numbers.
@@ -269,68 +156,12 @@ pub struct MemoryEvents {
     pub oom_kill: u64,
 }
 
-/// What holds a container back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BoundBy {
-    /// Its own limit: it is throttled.
-    Limit,
-    /// The node: pressure without throttling.
-    Node,
-    /// Nothing.
-    None,
-}
-
-impl BoundBy {
-    /// The word in JSON and the evidence annotation.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            BoundBy::Limit => "limit",
-            BoundBy::Node => "node",
-            BoundBy::None => "none",
-        }
-    }
-}
-
-/// Why a report as a whole is refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum BadReport {
-    /// A schema this code does not read.
-    #[error("report version {0} is not supported: this aggregator reads versions {oldest} to {VERSION}", oldest = oldest_version())]
-    Version(u32),
-    /// Larger than any honest report.
-    #[error("the report names {0} {1}, more than the {2} allowed")]
-    TooMany(usize, &'static str, usize),
-    /// A number that cannot be.
-    #[error("{field} of pod {pod} is {value}: {rule}")]
-    Value {
-        /// The pod's uid, or `-` for the node's own fields.
-        pod: String,
-        /// The field, in JSON notation.
-        field: &'static str,
-        /// What it said.
-        value: f64,
-        /// What it should be.
-        rule: &'static str,
-    },
-    /// The boot id is too long to be one.
-    #[error("the boot id has {0} characters; a boot id has 36")]
-    Boot(usize),
-    /// No agent counts so far.
-    #[error("seq is {0}, more than the {MAX_SEQ} allowed")]
-    Seq(u64),
-}
-
-fn oldest_version() -> u32 {
-    VERSION.saturating_sub(1).max(1)
-}
-
 impl Report {
     /// Whether every number is finite, not negative and within what the node has.
     ///
     /// # Errors
     /// The first thing found wrong, naming the pod, the field and the rule.
-    pub fn check(&self) -> Result<(), BadReport> {
+    pub fn check(&self) -> Result<(), ReportRejection> {
         self.check_frame()?;
         self.pods.iter().try_for_each(|pod| pod.check(&self.capacity))
     }
@@ -339,18 +170,18 @@ impl Report {
     ///
     /// # Errors
     /// The first thing found wrong.
-    pub fn check_frame(&self) -> Result<(), BadReport> {
+    pub fn check_frame(&self) -> Result<(), ReportRejection> {
         if !(oldest_version()..=VERSION).contains(&self.version) {
-            return Err(BadReport::Version(self.version));
+            return Err(ReportRejection::Version(self.version));
         }
         if self.boot.len() > 64 {
-            return Err(BadReport::Boot(self.boot.len()));
+            return Err(ReportRejection::Boot(self.boot.len()));
         }
         if self.seq > MAX_SEQ {
-            return Err(BadReport::Seq(self.seq));
+            return Err(ReportRejection::Seq(self.seq));
         }
         if self.pods.len() > MAX_PODS {
-            return Err(BadReport::TooMany(self.pods.len(), "pods", MAX_PODS));
+            return Err(ReportRejection::TooMany(self.pods.len(), "pods", MAX_PODS));
         }
         amount("-", "capacity.cores", Some(self.capacity.cores.0), f64::INFINITY)
     }
@@ -361,17 +192,17 @@ impl PodReport {
     ///
     /// # Errors
     /// The first thing found wrong, naming the field and the rule.
-    pub fn check(&self, capacity: &Capacity) -> Result<(), BadReport> {
+    pub fn check(&self, capacity: &Capacity) -> Result<(), ReportRejection> {
         if self.containers.len() > MAX_CONTAINERS {
-            return Err(BadReport::TooMany(self.containers.len(), "containers", MAX_CONTAINERS));
+            return Err(ReportRejection::TooMany(self.containers.len(), "containers", MAX_CONTAINERS));
         }
         let pod = self.uid.as_str();
         let cores = capacity.cores.0 * CAPACITY_SLACK;
         let bytes = capacity.bytes.as_f64() * CAPACITY_SLACK;
-        amount(pod, "cpu.cores", self.cpu.cores.map(|c| c.0), cores)?;
+        amount(pod, "cpu.cores", self.cpu.usage.map(|c| c.0), cores)?;
         amount(pod, "cpu.of", self.cpu.of.map(|c| c.0), f64::INFINITY)?;
         amount(pod, "cpu.utilization", self.cpu.utilization, f64::INFINITY)?;
-        amount(pod, "memory.bytes", self.memory.bytes.map(Bytes::as_f64), bytes)?;
+        amount(pod, "memory.bytes", self.memory.usage.map(Bytes::as_f64), bytes)?;
         amount(pod, "memory.utilization", self.memory.utilization, f64::INFINITY)?;
         for container in &self.containers {
             let (cpu, memory) = (&container.cpu, &container.memory);
@@ -395,7 +226,7 @@ impl PodReport {
     }
 }
 
-fn amount(pod: &str, field: &'static str, value: Option<f64>, most: f64) -> Result<(), BadReport> {
+fn amount(pod: &str, field: &'static str, value: Option<f64>, most: f64) -> Result<(), ReportRejection> {
     let Some(value) = value else { return Ok(()) };
     let rule = match value {
         v if !v.is_finite() => "must be a finite number",
@@ -403,5 +234,5 @@ fn amount(pod: &str, field: &'static str, value: Option<f64>, most: f64) -> Resu
         v if v > most => "is more than there is",
         _ => return Ok(()),
     };
-    Err(BadReport::Value { pod: pod.into(), field, value, rule })
+    Err(ReportRejection::Value { pod: pod.into(), field, value, rule })
 }

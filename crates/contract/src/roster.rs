@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rejection::RejectedPod;
 use crate::{Band, Bytes, ContainerId, Cores, PodUid};
 
 /// The answer to a report: everything of the roster newer than the version the agent echoed.
@@ -13,22 +14,9 @@ pub struct Answer {
     /// Pods that are new or changed; each entry is complete.
     #[serde(default)]
     pub roster: Vec<RosterPod>,
-    /// Pods of the report that were not taken in.
-    #[serde(default)]
-    pub refused: Vec<Refused>,
-}
-
-/// The answer to a report that was not taken in at all; the HTTP status is 4xx or 5xx.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Complaint {
-    /// For people: what is wrong.
-    pub error: String,
-    /// One word for it, the same as in the aggregator's metrics.
-    pub reason: String,
-    /// Sequence number of the newest report of this node that was taken in, where this one was not newer: the next one
-    /// has to be above.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub newest: Option<u64>,
+    /// Pods of the report that were rejected.
+    #[serde(default, rename = "refused")]
+    pub rejected: Vec<RejectedPod>,
 }
 
 /// One pod, as the API server knows it.
@@ -104,38 +92,6 @@ impl ContainerKind {
     }
 }
 
-/// A pod of a report that was not taken in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// As the report named it.
-    pub uid: PodUid,
-    /// Why.
-    pub reason: RefusedReason,
-}
-
-/// Why a pod of a report was not taken in. A closed list: it is also a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusedReason {
-    /// The API server does not know it: just gone or just born, no blame.
-    UnknownPod,
-    /// It is bound to another node.
-    ForeignPod,
-    /// A number that cannot be.
-    BadValue,
-}
-
-impl RefusedReason {
-    /// The word in JSON and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RefusedReason::UnknownPod => "unknown_pod",
-            RefusedReason::ForeignPod => "foreign_pod",
-            RefusedReason::BadValue => "bad_value",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,12 +121,5 @@ mod tests {
     fn only_app_and_sidecar_feed_the_bands() {
         use ContainerKind::{App, Ephemeral, Init, Sidecar};
         assert_eq!([App, Sidecar, Init, Ephemeral].map(ContainerKind::counts), [true, true, false, false]);
-    }
-
-    #[test]
-    fn a_refusal_is_the_same_word_in_json_and_in_metrics() {
-        for reason in [RefusedReason::UnknownPod, RefusedReason::ForeignPod, RefusedReason::BadValue] {
-            assert_eq!(to_value(reason).unwrap(), reason.as_str());
-        }
     }
 }

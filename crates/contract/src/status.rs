@@ -6,14 +6,14 @@
 //! | `/v1/pods/{namespace}/{name}` | [`PodStatus`] |
 //! | `/v1/nodes` | list of [`NodeStatus`] |
 //! | `/v1/decisions` | list of [`Decision`], newest first |
-//! | `/v1/stream` | server-sent events: `pod` with a [`PodStatus`], `decision` with a [`Decision`] |
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{BoundBy, Capacity, UnknownReason};
+use crate::NodeName;
+use crate::load::ResourceLoad;
+use crate::report::Capacity;
 use crate::roster::Bands;
-use crate::{Band, Basis, NodeName};
 
 /// A pod as the aggregator sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,37 +48,8 @@ pub struct PodStatus {
     pub last: Option<Decision>,
 }
 
-/// One resource of a pod.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ResourceStatus {
-    /// The band.
-    pub band: Band,
-    /// What the utilization is of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub basis: Option<Basis>,
-    /// Smoothed usage over basis.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub utilization: Option<f64>,
-    /// Smoothed usage: cores or bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<f64>,
-    /// The amount of the basis: cores or bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub of: Option<f64>,
-    /// Name of the hottest container.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-    /// What holds that container back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bound_by: Option<BoundBy>,
-    /// Since when the band holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// Why it is unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<UnknownReason>,
-}
+/// One resource of a pod, for people: plain numbers of cores or bytes, the hottest container by name.
+pub type ResourceStatus = ResourceLoad<f64, String>;
 
 /// Why a pod gets no labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +75,7 @@ pub struct NodeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report_age: Option<f64>,
     /// How it stands with its agent.
-    pub state: NodeState,
+    pub state: AgentState,
     /// Sequence number of that report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
@@ -118,10 +89,10 @@ pub struct NodeStatus {
     pub pods: usize,
 }
 
-/// How it stands with a node's agent.
+/// Whether a node's agent reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum NodeState {
+pub enum AgentState {
     /// Reports come.
     Reporting,
     /// None for 30 s: nothing on it is resized.

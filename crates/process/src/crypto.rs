@@ -1,12 +1,12 @@
-//! Which TLS provider the process uses: ring, chosen once, by name.
+//! The TLS provider of the process: ring, installed once, by name.
 //!
-//! Without a chosen provider rustls panics at the first handshake if the build happens to contain none, or two. A
-//! workspace build can hide that (features of siblings are unified), so every `main` calls this first.
+//! Without an installed provider rustls panics at the first handshake if the build contains none, or two. A workspace
+//! build can hide that, because features of sibling crates are unified, so every `main` calls this first.
 
-/// Makes ring the TLS provider of the process. The first call wins, later ones change nothing.
+/// Makes ring the TLS provider of the process. The first call wins, later calls have no effect.
 pub fn install_crypto_provider() {
     // An error means that a provider is installed already, which is what was wanted.
-    let _already_there = rustls::crypto::ring::default_provider().install_default();
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
 }
 
 #[cfg(test)]

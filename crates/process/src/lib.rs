@@ -1,35 +1,41 @@
-//! How a process of ours behaves: what it logs, when it stops, whom it serves and how long it waits for them.
+//! Process behavior shared by the agent and the aggregator: logging, shutdown, owned tasks, HTTP serving with limits.
 //!
 //! ```text
-//!   main ── crypto ── telemetry ── shutdown ───────────── trigger ────────────┐
-//!                                     │                                       │
-//!                                   tasks   named, owned; one that ends       │
-//!                                     │     early ends the process            │
-//!              ┌──────────────────────┼──────────────────────┐                │
-//!          http::serve            your loop              your loop  <─────────┘
+//!   main ── crypto ── telemetry ── shutdown ───────────────── trigger ────────────┐
+//!                                     │                                           │
+//!                                   tasks   named and owned; one that ends        │
+//!                                     │     early ends the process                │
+//!              ┌──────────────────────┼──────────────────────┐                    │
+//!          http::serve            your loop              your loop  <─────────────┘
 //!              │                      │
-//!   accept ─ door ─ tls ─ handler     ├─ touches ── probe::Beat   (is it alive?)
-//!              │                      └─ sets ───── probe::Latch  (was it ever ready?)
+//!   accept ─ limiter ─ tls ─ handler  ├─ records ── probe::Heartbeat   (is it alive?)
+//!              │                      └─ sets ───── probe::Latch       (was it ever ready?)
 //!              └─ counts ── metrics ── render ── GET /metrics
 //! ```
 //!
-//! | module | answers |
+//! | module | provides |
 //! |---|---|
-//! | [`telemetry`] | where logs go and how they look |
-//! | [`crypto`] | which TLS provider is used |
-//! | [`shutdown`] | how a stop begins, and how everyone hears of it |
-//! | [`tasks`] | who owns a task, and what happens when it ends |
-//! | [`probe`] | the two facts behind a liveness and a readiness endpoint |
-//! | [`http`] | every limit a server needs, and plain answers |
-//! | [`metrics`] | a registry that already knows this process |
+//! | [`telemetry`] | log format, log filter, panics in the log |
+//! | [`crypto`] | the TLS provider of the process |
+//! | [`shutdown`] | one shutdown signal for all tasks |
+//! | [`tasks`] | ownership of long-lived tasks |
+//! | [`probe`] | the state behind liveness and readiness endpoints |
+//! | [`http`] | an HTTP server with limits, and standard responses |
+//! | [`metrics`] | a registry with the `process_*` metrics, HTTP metrics, the text format |
+//! | [`backoff`] | doubling delays between attempts |
+//! | [`rate_limit`] | a token bucket |
+//! | [`error`] | an error and its causes as one line |
 //!
-//! The crate knows no word of the product and imports nothing of ours: names of metrics and paths are arguments. It
-//! reads no environment except through the flags of [`telemetry::TelemetryArgs`].
+//! The crate contains no domain words and imports none of our crates: metric names and paths are arguments. It reads
+//! the environment only through the flags of [`telemetry::TelemetryArgs`].
 
+pub mod backoff;
 pub mod crypto;
+pub mod error;
 pub mod http;
 pub mod metrics;
 pub mod probe;
+pub mod rate_limit;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;

@@ -1,7 +1,7 @@
-//! A registry that already knows this process, and its text.
+//! Metrics of a process: a registry with the `process_*` metrics, HTTP server metrics, and the text format.
 //!
-//! Metrics are injected: whoever counts gets its counters from a [`Registry`] that `main` made, nothing is global.
-//! Label values come from closed enums, so that no peer can create series.
+//! Metrics are injected: code that counts gets its counters from a [`Registry`] that `main` created; nothing is global.
+//! Label values come from closed enums, so that no client can create series.
 
 mod http;
 mod process;
@@ -10,10 +10,10 @@ use std::collections::HashMap;
 
 use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 
-pub use self::http::{HttpMetrics, Refusal, StatusClass};
+pub use self::http::{HttpMetrics, Rejection};
 use self::process::ProcessCollector;
 
-/// The content type of what [`render`] returns.
+/// The content type of the text that [`render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A registry with the standard `process_*` metrics: CPU seconds, resident memory, descriptors, threads, start time.
@@ -23,15 +23,15 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// Everything in the registry in the Prometheus text format 0.0.4. A family that cannot be written is left out and
-/// logged: one broken collector must not hide the others.
+/// All metrics of the registry in the Prometheus text format 0.0.4. A family that cannot be encoded is left out and
+/// logged, so that one broken collector does not hide the others.
 pub fn render(registry: &Registry) -> String {
     let mut text = String::new();
     for family in registry.gather() {
         let before = text.len();
         if let Err(error) = TextEncoder::new().encode_utf8(std::slice::from_ref(&family), &mut text) {
             text.truncate(before);
-            tracing::error!(family = family.name(), %error, "a metric family cannot be written");
+            tracing::error!(family = family.name(), %error, "a metric family cannot be encoded");
         }
     }
     text
@@ -41,7 +41,7 @@ pub fn render(registry: &Registry) -> String {
 ///
 /// # Errors
 ///
-/// If `name` is not a metric name, or taken.
+/// If `name` is not a metric name, or is registered already.
 pub fn build_info(registry: &Registry, name: &str, version: &str) -> prometheus::Result<()> {
     let labels = [("version", version), ("arch", std::env::consts::ARCH)];
     let labels: HashMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();

@@ -1,16 +1,16 @@
-//! The two facts behind the probes of a process.
+//! The state behind the probes of a process.
 //!
-//! A [`Latch`] is readiness: the caches were filled once; a later hiccup must not take the process out of service, so
-//! it cannot be unset. A [`Beat`] is liveness: a loop says that it went round, and the probe asks how long ago that
-//! was. They are kept apart because the cures are: not ready means wait, not alive means restart.
+//! A [`Latch`] is readiness: the caches were filled once. It cannot be unset, because a later failure must not take the
+//! process out of service. A [`Heartbeat`] is liveness: a loop records each iteration, and the probe checks how old the
+//! latest one is. They are separate because the remedies are: not ready means wait, not alive means restart.
 //!
-//! Both are cheap clones of one shared value. No clock is read here; time is an argument.
+//! Both are cheap to clone and share one value. Time is an argument.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Something that happens once and stays so.
+/// A flag that is set once and stays set.
 #[derive(Debug, Clone, Default)]
 pub struct Latch(Arc<AtomicBool>);
 
@@ -20,7 +20,7 @@ impl Latch {
         Self::default()
     }
 
-    /// Sets it, for good. Returns whether this call was the one that did, so that the transition can be logged.
+    /// Sets it. Returns whether it was unset before, so that the caller can log the transition.
     pub fn set(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
@@ -31,33 +31,33 @@ impl Latch {
     }
 }
 
-/// When a loop last went round.
+/// The time of the latest iteration of a loop.
 #[derive(Debug, Clone)]
-pub struct Beat {
+pub struct Heartbeat {
     start: Instant,
-    /// Microseconds from `start` to the latest touch.
+    /// Microseconds from `start` to the latest heartbeat.
     latest: Arc<AtomicU64>,
 }
 
-impl Beat {
-    /// A beat whose first touch is `now`: the loop has its full allowance to get going.
+impl Heartbeat {
+    /// A heartbeat whose first record is `now`, so that the loop has its full allowance to start.
     pub fn new(now: Instant) -> Self {
         Self { start: now, latest: Arc::default() }
     }
 
-    /// Says that the loop went round at `now`. An older time than the latest changes nothing.
-    pub fn touch(&self, now: Instant) {
+    /// Records an iteration at `now`. A time older than the latest has no effect.
+    pub fn record(&self, now: Instant) {
         let since_start = now.saturating_duration_since(self.start).as_micros();
         self.latest.fetch_max(u64::try_from(since_start).unwrap_or(u64::MAX), Ordering::AcqRel);
     }
 
-    /// Time since the latest touch; zero if that lies after `now`.
+    /// Time since the latest record; zero if that is after `now`.
     pub fn age(&self, now: Instant) -> Duration {
         let latest = Duration::from_micros(self.latest.load(Ordering::Acquire));
         now.saturating_duration_since(self.start).saturating_sub(latest)
     }
 
-    /// Whether the latest touch is no older than `max_age`.
+    /// Whether the latest record is no older than `max_age`.
     pub fn is_alive(&self, now: Instant, max_age: Duration) -> bool {
         self.age(now) <= max_age
     }
@@ -65,7 +65,7 @@ impl Beat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Beat, Latch};
+    use super::{Heartbeat, Latch};
     use std::time::{Duration, Instant};
 
     const MAX_AGE: Duration = Duration::from_secs(3);
@@ -81,22 +81,22 @@ mod tests {
     }
 
     #[test]
-    fn a_beat_dies_after_its_allowance_and_a_touch_revives_it() {
+    fn a_heartbeat_expires_after_its_allowance_and_a_record_revives_it() {
         let start = Instant::now();
-        let beat = Beat::new(start);
-        assert!(beat.is_alive(start + MAX_AGE, MAX_AGE));
+        let heartbeat = Heartbeat::new(start);
+        assert!(heartbeat.is_alive(start + MAX_AGE, MAX_AGE));
         let late = start + MAX_AGE + Duration::from_millis(1);
-        assert!(!beat.is_alive(late, MAX_AGE));
-        beat.clone().touch(late);
-        assert!(beat.is_alive(late + MAX_AGE, MAX_AGE));
+        assert!(!heartbeat.is_alive(late, MAX_AGE));
+        heartbeat.clone().record(late);
+        assert!(heartbeat.is_alive(late + MAX_AGE, MAX_AGE));
     }
 
     #[test]
-    fn a_touch_from_the_past_does_not_age_a_beat() {
+    fn a_record_from_the_past_does_not_age_a_heartbeat() {
         let start = Instant::now();
-        let beat = Beat::new(start);
-        beat.touch(start + Duration::from_secs(10));
-        beat.touch(start + Duration::from_secs(5));
-        assert_eq!(beat.age(start + Duration::from_secs(11)), Duration::from_secs(1));
+        let heartbeat = Heartbeat::new(start);
+        heartbeat.record(start + Duration::from_secs(10));
+        heartbeat.record(start + Duration::from_secs(5));
+        assert_eq!(heartbeat.age(start + Duration::from_secs(11)), Duration::from_secs(1));
     }
 }

@@ -1,16 +1,16 @@
-//! How a stop begins, and how everyone hears of it.
+//! One shutdown signal for all tasks of a process.
 //!
-//! One [`Shutdown`] is made in `main` and cloned to whoever must stop. The first SIGINT or SIGTERM triggers it: the
-//! process drains. A second signal means that somebody has lost patience: the process exits at once, as a shell would
-//! report a death by that signal.
+//! `main` creates a [`Shutdown`] and clones it to every task that must stop. The first SIGINT or SIGTERM triggers it,
+//! and the process drains. A second signal ends the process at once, with the exit code that a shell reports for a
+//! process killed by that signal.
 
 use std::future::Future;
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The order to stop. Cheap to clone; once given it is never taken back.
+/// The shutdown signal. Cheap to clone; once triggered it stays triggered.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown(CancellationToken);
 
@@ -21,7 +21,7 @@ impl Shutdown {
     }
 
     /// A shutdown that SIGINT and SIGTERM start as well. A second signal ends the process with exit code 130 (SIGINT)
-    /// or 143 (SIGTERM).
+    /// or 143 (SIGTERM): 128 plus the number of the signal.
     ///
     /// Must be called inside a tokio runtime.
     ///
@@ -29,80 +29,46 @@ impl Shutdown {
     ///
     /// If a signal handler cannot be registered.
     pub fn on_signals() -> io::Result<Self> {
-        let mut signals = Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut next_signal = async move || {
+            tokio::select! {
+                _ = interrupt.recv() => ("SIGINT", 130),
+                _ = terminate.recv() => ("SIGTERM", 143),
+            }
         };
         let shutdown = Self::new();
         let first = shutdown.clone();
-        // The one task that nobody owns: it must outlive the drain, to hear the second signal.
+        // The only task without an owner: it must outlive the drain to receive the second signal.
         tokio::spawn(async move {
-            let name = signals.next().await.name();
-            tracing::info!(signal = name, "stopping, a second signal ends the process at once");
+            let (signal, _) = next_signal().await;
+            tracing::info!(signal, "shutting down; a second signal ends the process at once");
             first.trigger();
-            let impatient = signals.next().await;
-            tracing::warn!(signal = impatient.name(), "second signal, not waiting for the drain");
-            std::process::exit(impatient.exit_code());
+            let (signal, exit_code) = next_signal().await;
+            tracing::warn!(signal, "second signal, exiting without waiting for the drain");
+            std::process::exit(exit_code);
         });
         Ok(shutdown)
     }
 
-    /// Starts the stop. Again changes nothing.
+    /// Starts the shutdown. Further calls have no effect.
     pub fn trigger(&self) {
         self.0.cancel();
     }
 
-    /// Whether the stop has started.
+    /// Whether the shutdown has started.
     pub fn is_triggered(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Waits until the stop starts; returns at once if it has. Safe to drop and to call again.
+    /// Waits until the shutdown starts; returns at once if it has. Cancel safe.
     pub fn triggered(&self) -> impl Future<Output = ()> + Send + '_ {
         self.0.cancelled()
     }
 
-    /// A shutdown that follows this one, and can be triggered alone without triggering this one.
+    /// A shutdown that is triggered with this one, and can be triggered alone without triggering this one.
     pub fn child(&self) -> Self {
         Self(self.0.child_token())
-    }
-}
-
-/// The signals that ask a process to stop.
-#[derive(Debug, Clone, Copy)]
-enum Stop {
-    Interrupt,
-    Terminate,
-}
-
-impl Stop {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-        }
-    }
-
-    /// 128 plus the number of the signal.
-    fn exit_code(self) -> i32 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
-        }
-    }
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    async fn next(&mut self) -> Stop {
-        tokio::select! {
-            _ = self.interrupt.recv() => Stop::Interrupt,
-            _ = self.terminate.recv() => Stop::Terminate,
-        }
     }
 }
 

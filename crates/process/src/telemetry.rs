@@ -1,9 +1,9 @@
-//! Where logs go and how they look.
+//! Log format, log filter, and panics in the log.
 //!
-//! Logs always go to **stderr**: stdout belongs to what a program was asked to print (`--once`, `--json`), and a
-//! container runtime collects both. One line is one event, JSON by default. Text that came from outside cannot forge a
-//! line or drive a terminal: both formats escape control characters in values (proved below; JSON leaves U+007F to U+009F
-//! as they are, since JSON does). A panic becomes a log line too.
+//! Logs always go to **stderr**: stdout is for the output that was requested (`--once`, `--json`), and a container
+//! runtime collects both. One line is one event, JSON by default. Text from outside cannot forge a line or control a
+//! terminal: both formats escape control characters in values (see the tests; JSON permits U+007F to U+009F unescaped).
+//! A panic becomes a log line too.
 
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How one event is written.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogFormat {
     /// One JSON object a line, for machines.
@@ -38,7 +38,7 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// The flags of telemetry, to be flattened into a program's own.
+/// The telemetry flags, to be flattened into the flags of a program.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TelemetryArgs {
     /// How log lines on stderr are written
@@ -61,7 +61,7 @@ impl TelemetryArgs {
     ///
     /// # Errors
     ///
-    /// If the filter is not one (only possible when it did not come through clap), or if the process has a subscriber
+    /// If the filter is invalid (only possible when it was not parsed by clap), or if the process has a subscriber
     /// already.
     pub fn install(&self) -> anyhow::Result<()> {
         self.subscriber(stderr, stderr().is_terminal())?
@@ -90,19 +90,17 @@ impl TelemetryArgs {
     }
 }
 
-/// For clap, which puts the name of the flag in front of the message.
+/// For clap, which prefixes the message with the name of the flag.
 fn checked_filter(text: &str) -> Result<String, String> {
     parse_filter(text).map(|_| text.to_owned())
 }
 
-/// A filter, refusing what `EnvFilter` accepts but nobody means: nothing at all, and a bare word that is not a level. It
-/// would mean "everything of the target of that name, and nothing else", so that a mistyped `inof` would silence the
-/// process.
+/// Parses a filter. Rejects what `EnvFilter` accepts but nobody means: an empty part, and a bare word that is not a level.
+/// That would mean "only the target of that name", so a mistyped `inof` would silence the process.
 fn parse_filter(text: &str) -> Result<EnvFilter, String> {
     let is_word = |part: &str| part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == ':');
     let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
-    let stray = text.split(',').find(|part| is_word(part) && !is_level(part));
-    if let Some(word) = stray {
+    if let Some(word) = text.split(',').find(|part| is_word(part) && !is_level(part)) {
         return Err(format!(
             "`{word}` is not a level (off, error, warn, info, debug, trace); for one target write `target=level`"
         ));
@@ -111,8 +109,8 @@ fn parse_filter(text: &str) -> Result<EnvFilter, String> {
         .map_err(|error| format!("{error}; write a level, or `target=level`, separated by commas"))
 }
 
-/// One field as text. The formatter of tracing-subscriber escapes what is logged with `?`, but not what is logged with
-/// `%`, and that is how errors and names from outside are logged.
+/// Writes one field as text. The formatter of tracing-subscriber escapes values logged with `?`, but not those logged
+/// with `%`, and errors and names from outside are logged with `%`.
 fn write_escaped(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;

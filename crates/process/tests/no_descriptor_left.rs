@@ -1,5 +1,5 @@
-//! What the accept loop does when the process has no file descriptor left. Alone in its program, because the limit is
-//! the whole process's.
+//! The accept loop when the process has no file descriptor left. Alone in its test binary, because the limit applies to
+//! the whole process.
 
 use std::convert::Infallible;
 use std::os::fd::AsRawFd;
@@ -15,19 +15,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 fn cpu_milliseconds() -> i64 {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask about itself");
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may read its own usage");
     let (user, system) = (usage.user_time(), usage.system_time());
     (user.tv_sec() + system.tv_sec()) * 1000 + (user.tv_usec() + system.tv_usec()) / 1000
 }
 
 #[tokio::test]
-async fn a_server_without_descriptors_waits_without_spinning_and_serves_when_there_are_some() {
+async fn a_server_without_descriptors_waits_without_spinning_and_serves_again_later() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.unwrap();
 
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    // The lowest number that is free: with it as the limit there is none.
+    // The lowest free descriptor number: as the limit it leaves no descriptor free.
     let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
     setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(next).unwrap(), hard).unwrap();
 

@@ -6,14 +6,14 @@
 //!                                        Journal                    answer, stream (watches)
 //! ```
 //!
-//! It answers as a real server does where Plimsoll can tell the difference: field ownership and conflicts of server-side apply,
-//! uids as preconditions, the rules of `pods/resize`, resourceVersions and 410, bound tokens and their review. It has no
-//! controllers, no admission plugins, no RBAC, no protobuf (some `kubectl` verbs such as `create namespace` need it; `apply` does not), no schemas, and no validation beyond what is named in `shape`, `pod`,
-//! `resize`, `secret`, `lease` and `event`. What it misdoes on purpose is scripted
-//! through [`Faults`]; what it was asked is in the [`Journal`].
+//! Its answers are those of a real server as far as Plimsoll's requests can tell: field ownership and conflicts of server-side
+//! apply, uids as preconditions, the rules of `pods/resize`, resourceVersions and 410, bound tokens and their review. It has no
+//! controllers, admission plugins, RBAC, protobuf (which `kubectl create namespace` needs, and `kubectl apply` does not) or
+//! schemas, and no validation except that of `shape`, `pod`, `resize`, `secret`, `lease` and `events`. [`Faults`] are scripted;
+//! the [`Journal`] contains the requests.
 //!
-//! It binds a loopback port and touches nothing else: no file, no other address. Proof: `api/tests/`, and `tests/conformance`,
-//! which asks it and a real Kubernetes the same and lists where they differ.
+//! It binds a loopback port and has no other effect outside of the process. Tests: `api/tests/`, and `tests/conformance`, which
+//! sends the same requests to the sandbox and to a real Kubernetes and lists the differences.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,10 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 mod answer;
-mod call;
-mod collection;
 mod discovery;
-mod event;
 mod events;
 mod faults;
 mod http;
@@ -58,7 +55,6 @@ mod status;
 mod store;
 mod stream;
 mod table;
-mod terms;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -67,33 +63,30 @@ mod verbs;
 mod watch;
 mod write;
 
-pub use collection::EventKind;
 pub use faults::{Fault, FaultId, Faults, Matching};
-pub use journal::{Entry, Journal, NoSuchRequest};
-pub use kinds::{Column, Kind, Kinds, Resource};
-pub use page::{List, ListOptions};
+pub use journal::{Entry, Journal};
+pub use kinds::Resource;
 pub use patch::Patch;
-pub use route::{Target, Verb};
+pub use route::Verb;
 pub use selector::Selector;
 pub use status::ApiError;
 pub use store::Store;
-pub use terms::{Subresource, Write};
-pub use tokens::{API_AUDIENCE, BoundPod};
-pub use watch::{Event, Subscription};
-pub use write::Written;
+pub use tokens::BoundPod;
+pub(crate) use watch::Subscription;
+pub use write::{Subresource, Write, Written};
 
-use call::Shared;
+use http::Shared;
 
-/// How a server is started. The default suits tests.
+/// Options of a server. The defaults are for tests.
 #[derive(Debug, Clone)]
 pub struct ApiOptions {
-    /// The loopback port; 0 lets the system choose.
+    /// The loopback port; 0 is any free port.
     pub port: u16,
-    /// How often a watch that allows bookmarks gets one.
+    /// Interval between the bookmarks of a watch that allows them.
     pub bookmark_every: Duration,
-    /// How long a watch lasts that names no time of its own.
+    /// Duration of a watch without `timeoutSeconds`.
     pub watch_timeout: Duration,
-    /// Whether deleting a bound pod only marks it, so that a kubelet must finish it: see [`Store::new`].
+    /// Whether a kubelet must complete the deletion of a bound pod: see [`Store::new`].
     pub graceful_deletion: bool,
 }
 
@@ -108,7 +101,7 @@ impl Default for ApiOptions {
     }
 }
 
-/// A running server. A cheap handle; when the last one is dropped the server ends.
+/// A running server. Clones share it; it stops when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct ApiServer {
     shared: Arc<Shared>,
@@ -124,12 +117,12 @@ impl ApiServer {
     /// Binds the port and serves until stopped or dropped.
     ///
     /// # Errors
-    /// When the port cannot be bound or the certificate cannot be made.
+    /// When the port cannot be bound or the certificate cannot be generated.
     pub async fn start(options: ApiOptions) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.with_context(|| {
-            format!("binding port {} of loopback for the sandbox API server", options.port)
+            format!("cannot bind port {} of loopback for the sandbox API server", options.port)
         })?;
-        let address = listener.local_addr().context("asking for the sandbox API server's port")?;
+        let address = listener.local_addr().context("cannot determine the port of the sandbox API server")?;
         let identity = tls::identity()?;
         let shared = Arc::new(Shared {
             store: Store::new(options.graceful_deletion),
@@ -156,7 +149,7 @@ impl ApiServer {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -166,17 +159,17 @@ impl ApiServer {
         format!("https://{}", self.address)
     }
 
-    /// The certificate authority to trust, PEM.
+    /// The certificate of its CA, PEM.
     pub fn ca_pem(&self) -> String {
         self.ca_pem.to_string()
     }
 
-    /// The token of the kubeconfig: it may do everything and does not expire.
+    /// The token of the kubeconfig, which does not expire.
     pub fn admin_token(&self) -> String {
         self.admin_token.to_string()
     }
 
-    /// A kubeconfig for the admin, YAML.
+    /// A kubeconfig of the administrator, YAML.
     pub fn kubeconfig(&self) -> String {
         let (url, ca, token) = (self.url(), STANDARD.encode(self.ca_pem.as_bytes()), &self.admin_token);
         format!(
@@ -187,8 +180,8 @@ impl ApiServer {
         )
     }
 
-    /// A token of a service account, as a projected volume would hold it. No audience means the API server's own. A token that
-    /// is bound to a pod is good only while the store has that pod, with that uid.
+    /// A token of a service account, as in a projected volume. The default audience is the API server. A token that is bound to
+    /// a pod is valid only while the store contains that pod, with that uid.
     pub fn token_for(
         &self,
         namespace: &str,
@@ -202,22 +195,22 @@ impl ApiServer {
         self.shared.tokens.issue(&self.shared.store, claim)
     }
 
-    /// The objects, for use in this process.
+    /// The objects of the cluster.
     pub fn store(&self) -> &Store {
         &self.shared.store
     }
 
-    /// What was asked.
+    /// The requests.
     pub fn journal(&self) -> &Journal {
         &self.shared.journal
     }
 
-    /// What to do wrong.
+    /// The scripted faults.
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// Ends all connections and frees the port, whatever other handles there are.
+    /// Closes all connections and the port, even if there are other handles.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -244,7 +237,7 @@ async fn accept(
                 tasks.spawn(async move { stop.run_until_cancelled(serving).await });
             }
             Err(error) => {
-                tracing::warn!(%error, "accepting a connection to the sandbox API server failed");
+                tracing::warn!(%error, "the sandbox API server cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -252,9 +245,9 @@ async fn accept(
 }
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
-    // answers are small and waited for
+    // Answers are small, and clients wait for them.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "setting TCP_NODELAY failed");
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let stream = match acceptor.accept(stream).await {
         Ok(stream) => stream,
@@ -264,6 +257,6 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new());
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "a connection to the sandbox API server ended early");
+        tracing::debug!(%error, "a connection to the sandbox API server was interrupted");
     }
 }

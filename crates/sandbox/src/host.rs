@@ -1,114 +1,93 @@
-//! Hosts: where the containers of the sandbox live, and what makes their counters move.
+//! Hosts: where the containers of the sandbox run, and what advances their counters.
 //!
 //! | host | what it is |
 //! |---|---|
-//! | [`real::RealHost`] | processes of our own in real cgroups |
-//! | [`simulated::SimulatedHost`] | a directory tree whose counters advance by the load scripts |
+//! | [`real::RealHost`] | child processes in real cgroups |
+//! | [`simulated::SimulatedHost`] | a directory tree whose counters follow the load scripts |
 //!
-//! Both lay out pods as a kubelet does ([`layout`]) and tell on a channel when a workload changes what it does: the ground
-//! truth that measurements are held against. The kubelet of the sandbox drives either through [`Host`].
+//! Both lay out pods as a kubelet with the cgroupfs driver does (`layout`) and publish every change of a workload's demand:
+//! the ground truth of measurements. The sandbox's kubelet uses either through [`Host`].
 //!
-//! Proof: `simulated/tests.rs`, `real/tests.rs`.
+//! Tests: `simulated/tests.rs`, `real/tests.rs`.
 
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use plimsoll_contract::{Bytes, ContainerId, Cores, Limit, PodName, PodUid, Resource};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::load::Load;
 
-pub mod layout;
+mod layout;
 pub mod real;
 pub mod simulated;
 
-/// Length of a quota period: the kernel's default, which the kubelet keeps.
+/// Length of a CPU quota period: the kernel's default, which the kubelet uses too.
 pub const PERIOD: Duration = Duration::from_millis(100);
 
-/// Something with CPUs, memory and cgroups that containers can be put on.
+/// A machine with CPUs, memory and cgroups that containers run on.
 pub trait Host: Send + Sync {
-    /// What it has, and where a reader finds it.
-    fn facts(&self) -> HostFacts;
+    /// Its size, and where a reader finds its files.
+    fn info(&self) -> HostInfo;
 
-    /// Creates a pod's cgroup with its limits, and the cgroup of its sandbox (pause) container.
+    /// Creates the cgroup of a pod with its limits, and the cgroup of its pause container.
     ///
     /// # Errors
     /// When it exists already or cannot be created.
-    fn create_pod(&self, pod: &PodSlot, limits: &Limits) -> Result<(), HostError>;
+    fn create_pod(&self, pod: &PodCgroup, limits: &Limits) -> anyhow::Result<()>;
 
-    /// Ends all containers of a pod and removes its cgroups. A pod that is not there is no error.
+    /// Stops all containers of a pod and removes its cgroups. An unknown pod is not an error.
     ///
     /// # Errors
     /// When a cgroup cannot be removed.
-    fn remove_pod(&self, pod: &PodUid) -> Result<(), HostError>;
+    fn remove_pod(&self, pod: &PodUid) -> anyhow::Result<()>;
 
-    /// Creates a container's cgroup, limits it, and starts its load.
+    /// Creates the cgroup of a container, sets its limits, and starts its load.
     ///
     /// # Errors
-    /// When the pod is unknown, the id is taken, or something cannot be created.
-    fn start_container(&self, pod: &PodUid, container: &ContainerStart) -> Result<(), HostError>;
+    /// When the pod is unknown, the id exists already, or something cannot be created.
+    fn start_container(&self, pod: &PodUid, container: &ContainerStart) -> anyhow::Result<()>;
 
-    /// Ends a container and removes its cgroup. One that is not there is no error.
+    /// Stops a container and removes its cgroup. An unknown container is not an error.
     ///
     /// # Errors
     /// When the cgroup cannot be removed.
-    fn stop_container(&self, pod: &PodUid, id: &ContainerId) -> Result<(), HostError>;
+    fn stop_container(&self, pod: &PodUid, id: &ContainerId) -> anyhow::Result<()>;
 
-    /// Ends `old` and starts `new` in its place, with a cgroup of its own whose counters start at zero.
+    /// Changes the enforced limits.
     ///
     /// # Errors
-    /// As [`Host::stop_container`] and [`Host::start_container`].
-    fn restart_container(
-        &self,
-        pod: &PodUid,
-        old: &ContainerId,
-        new: &ContainerStart,
-    ) -> Result<(), HostError> {
-        self.stop_container(pod, old)?;
-        self.start_container(pod, new)
-    }
+    /// When there is no such cgroup, or the kernel rejects the limits.
+    fn set_limits(&self, cgroup: &CgroupId, limits: &Limits) -> anyhow::Result<()>;
 
-    /// Changes what is enforced.
-    ///
-    /// # Errors
-    /// When there is no such cgroup, or the kernel refuses.
-    fn set_limits(&self, place: &Place, limits: &Limits) -> Result<(), HostError>;
-
-    /// Reads back what is enforced.
+    /// Reads the enforced limits back.
     ///
     /// # Errors
     /// When there is no such cgroup, or it cannot be read.
-    fn limits(&self, place: &Place) -> Result<Limits, HostError>;
+    fn limits(&self, cgroup: &CgroupId) -> anyhow::Result<Limits>;
 
-    /// Containers that ended by themselves (killed by the kernel, say) since the last call.
+    /// Containers that have ended by themselves, killed by the kernel for instance, and were not stopped yet.
     fn ended(&self) -> Vec<(PodUid, ContainerId)>;
 
-    /// Changes of load from now on.
+    /// Subscribes to changes of load.
     fn changes(&self) -> broadcast::Receiver<LoadChange>;
 
-    /// Time since the host started: the clock of [`LoadChange::at`].
-    fn elapsed(&self) -> Duration;
-
-    /// Ends everything and removes every trace. Called again, it does nothing.
+    /// Stops everything and removes every file, process and cgroup. A second call does nothing.
     fn stop(&self);
 }
 
-/// What a host has, and where a reader finds it.
+/// The size of a host, and where a reader finds its files.
 #[derive(Debug, Clone, PartialEq)]
-pub struct HostFacts {
+pub struct HostInfo {
     /// CPUs and memory.
     pub size: NodeSize,
-    /// Its boot id.
+    /// The boot id.
     pub boot: String,
-    /// What to give the agent as `--host-root`.
+    /// Value of the agent's flag `--host-root`.
     pub root: PathBuf,
-    /// What to give the agent as `--kubepods`, where probing does not find it.
+    /// Value of the agent's flag `--kubepods`; absent where the agent finds the directory by itself.
     pub kubepods: Option<String>,
-    /// Whether the cgroups are real.
-    pub real: bool,
 }
 
 /// CPUs and memory of a node.
@@ -120,63 +99,63 @@ pub struct NodeSize {
     pub memory: Bytes,
 }
 
-/// A pod as its cgroup needs it.
+/// What determines the cgroup of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodSlot {
-    /// The uid that the cgroup carries.
+pub struct PodCgroup {
+    /// The uid in the name of the cgroup.
     pub uid: PodUid,
-    /// For the ground truth.
+    /// Named in the load changes.
     pub name: PodName,
-    /// Decides under which directory it lives.
+    /// Determines the parent directory.
     pub qos: Qos,
 }
 
 /// A container to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerStart {
-    /// Its id; a restart has a new one.
+    /// Its id; a restarted container has a new one.
     pub id: ContainerId,
     /// Its name in the pod.
     pub name: String,
-    /// What is enforced.
+    /// The limits to enforce.
     pub limits: Limits,
-    /// What it wants.
+    /// The resources that it tries to use.
     pub load: Load,
 }
 
-/// A cgroup with limits: a pod's, or a container's.
+/// A cgroup with limits: that of a pod, or of a container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct CgroupId {
     /// The pod.
     pub pod: PodUid,
-    /// The container; the pod itself, if absent.
+    /// The container; absent for the cgroup of the pod.
     pub container: Option<ContainerId>,
 }
 
-/// Kubernetes' quality-of-service classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Kubernetes quality-of-service classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Qos {
-    /// Every limit set and equal to its request.
+    /// Every limit is set and equals its request.
     Guaranteed,
-    /// Something set.
+    /// Some request or limit is set.
     Burstable,
-    /// Nothing set.
+    /// No request or limit is set.
     BestEffort,
 }
 
-/// What is enforced on a cgroup.
+/// The limits of a cgroup.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// CPU time per time.
+    /// CPU limit.
     pub cpu: Limit<Cores>,
-    /// Memory.
+    /// Memory limit.
     pub memory: Limit<Bytes>,
-    /// What the weight is made of; the least weight, if absent.
+    /// Determines the CPU weight; the smallest weight if absent.
     pub cpu_request: Option<Cores>,
 }
 
-/// A workload changed what it does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A change of the demand of a workload.
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoadChange {
     /// Namespace of the pod.
     pub namespace: String,
@@ -186,110 +165,35 @@ pub struct LoadChange {
     pub container: String,
     /// Which resource.
     pub resource: Resource,
-    /// What it wants from now on: cores or bytes. What it gets is less where a limit holds it back.
+    /// The new demand in cores or bytes. The usage is lower where a limit restricts it.
     pub value: f64,
-    /// When, since the start of the host.
+    /// Time since the start of the host.
     pub at: Duration,
 }
 
-/// What a host could not do.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    /// Nothing of that name.
-    #[error("there is no {what} {id} on this host")]
-    Absent {
-        /// `pod` or `container`.
-        what: &'static str,
-        /// Uid or id.
-        id: String,
-    },
-    /// It is there already.
-    #[error("the {what} {id} exists already on this host")]
-    Taken {
-        /// `pod` or `container`.
-        what: &'static str,
-        /// Uid or id.
-        id: String,
-    },
-    /// A file or directory.
-    #[error("cannot {attempt} {}: {source}", path.display())]
-    Io {
-        /// What was attempted.
-        attempt: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A cgroup.
-    #[error("cannot {attempt} cgroup {path}: {source}")]
-    Cgroup {
-        /// What was attempted.
-        attempt: &'static str,
-        /// Path below the hierarchy.
-        path: String,
-        /// Why not.
-        source: cgroups_rs::fs::error::Error,
-    },
-    /// A hierarchy without the controllers for CPU and memory.
-    #[error("cgroup {path} has no controllers for cpu and memory: enable them in the hierarchy")]
-    NoController {
-        /// Path below the hierarchy.
-        path: String,
-    },
-    /// A process.
-    #[error("cannot start the workload of container {container}: {source}")]
-    Workload {
-        /// Its name.
-        container: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The host has been stopped.
-    #[error("the host has been stopped: it takes no more pods")]
-    Stopped,
-}
-
-impl HostError {
-    fn io(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HostError {
-        let path = path.to_owned();
-        move |source| HostError::Io { attempt, path, source }
+impl CgroupId {
+    /// The cgroup of a pod.
+    pub fn pod(pod: &PodUid) -> CgroupId {
+        CgroupId { pod: pod.clone(), container: None }
     }
 
-    fn no_pod(pod: &PodUid) -> HostError {
-        HostError::Absent { what: "pod", id: pod.to_string() }
-    }
-
-    fn no_container(id: &ContainerId) -> HostError {
-        HostError::Absent { what: "container", id: id.to_string() }
-    }
-}
-
-impl Place {
-    /// The pod's own cgroup.
-    pub fn pod(pod: &PodUid) -> Place {
-        Place { pod: pod.clone(), container: None }
-    }
-
-    /// A container's cgroup.
-    pub fn container(pod: &PodUid, id: &ContainerId) -> Place {
-        Place { pod: pod.clone(), container: Some(id.clone()) }
+    /// The cgroup of a container.
+    pub fn container(pod: &PodUid, id: &ContainerId) -> CgroupId {
+        CgroupId { pod: pod.clone(), container: Some(id.clone()) }
     }
 }
 
 impl Limits {
-    /// Nothing enforced, the least weight.
+    /// No limits, and the smallest weight.
     pub const NONE: Limits = Limits { cpu: Limit::Unlimited, memory: Limit::Unlimited, cpu_request: None };
-    /// The kubelet's smallest quota in a period of 100 ms, in microseconds.
-    pub const LEAST_QUOTA: u64 = 1000;
 
-    /// The quota for one [`PERIOD`] in microseconds, as the kubelet rounds it.
+    /// The quota per [`PERIOD`] in microseconds, rounded as the kubelet does; at least its minimum, 1 ms.
     pub fn quota(&self) -> Limit<u64> {
         match self.cpu {
             Limit::Unlimited => Limit::Unlimited,
             Limit::Of(cores) => {
                 let micros = (cores.0 * 1000.0).round() * PERIOD.as_micros() as f64 / 1000.0;
-                Limit::Of((micros as u64).max(Self::LEAST_QUOTA))
+                Limit::Of((micros as u64).max(1000))
             }
         }
     }
@@ -300,23 +204,13 @@ impl Limits {
         ((milli * 1024.0 / 1000.0) as u64).clamp(2, 262_144)
     }
 
-    /// `cpu.weight` of cgroup v2, as runtimes of 2025 and before convert it from the shares.
+    /// `cpu.weight` of cgroup v2, converted from the shares as container runtimes did up to 2025.
     pub fn weight(&self) -> u64 {
         1 + (self.shares() - 2) * 9999 / 262_142
     }
 }
 
-impl fmt::Display for Qos {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Qos::Guaranteed => "Guaranteed",
-            Qos::Burstable => "Burstable",
-            Qos::BestEffort => "BestEffort",
-        })
-    }
-}
-
-/// A new container id, as a runtime draws it.
+/// A random container id, as a container runtime generates it.
 pub fn new_container_id() -> ContainerId {
     let hex = format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..));
     ContainerId::new(&hex).expect("twice thirty-two hex digits are sixty-four")

@@ -1,30 +1,35 @@
-//! A cluster that fits on a laptop: everything around the agent and the aggregator, made of sand. For the demo, the tests
-//! and the benches; never for production.
+//! A Kubernetes cluster in one process: what surrounds the agent and the aggregator in the demo, the tests and the benchmarks.
+//! Never for production.
 //!
 //! ```text
 //!   aggregator, kubectl, tests ── HTTPS on loopback ──> api      objects, field ownership, watches, tokens; in memory
 //!                                                        │ ^
 //!                                   pods bound to a node │ │ statuses
 //!                                                        v │
-//!                                                     kubelet    cgroups, containers; resizes late, partial or never
+//!                                                     kubelet    cgroups, containers; resizes immediately, late, partially
 //!                                                        │
 //!                                                        v
-//!   agent <────────── reads cgroup files ─────────────  host     real cgroups, or a directory tree that looks like them
+//!   agent <────────── reads cgroup files ─────────────  host     real cgroups, or a directory tree with the same files
 //!                                                        ^
-//!                                            load ───────┴────── workload: a process that does what its script says
+//!                                            load ───────┴────── workload: a process that follows a load script
 //! ```
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`api`] | an API server that behaves as a real one where Plimsoll can tell the difference, and misbehaves when told to |
+//! | [`api`] | an API server with the answers of a real one to Plimsoll's requests, and with scripted faults |
 //! | [`kubelet`] | runs the pods of one node on a host; projects tokens and ConfigMaps as files |
-//! | [`host`] | where containers live: real processes in real cgroups, or simulated counters |
-//! | [`load`] | what a container wants over time: constant, step, square wave, ramp, noise, trace |
+//! | [`host`] | where containers run: processes in real cgroups, or simulated counters |
+//! | [`load`] | the demand of a container over time: constant, square wave, trace, ramp |
 //! | [`workload`] | the process in a real container |
 //!
-//! It binds loopback only, and writes nothing but the directories it is given and cgroups below a directory of its own,
-//! which are removed at the end, after a kill by the next run. What it refuses, it refuses in a real server's words.
-//! Proof: `api/tests/`, `kubelet/tests/`, `host/*/tests.rs`, `load/tests.rs`.
+//! **This crate is frozen.** It has the rules that a request of ours depends on: of the aggregator, the command line, the demo,
+//! `kubectl get pods -A -L ... -w` as the demo advertises it, our tests, or the conformance script (`tests/conformance`), whose
+//! recorded answers of a real Kubernetes must stay the same. A new rule needs the product request that depends on it, named
+//! beside it in a comment, and a step of the conformance script; a rule without a request is deleted.
+//!
+//! It binds only to loopback, and writes only to the directories it is given and to cgroups below a directory of its own, which
+//! it removes when it stops, or, if it was killed, at the next start. Its error messages are those of a real server.
+//! Tests: `api/tests/`, `kubelet/tests/`, `host/*/tests.rs`, `load/tests.rs`, and `tests/conformance`.
 
 pub mod api;
 pub mod host;

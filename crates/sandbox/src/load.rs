@@ -1,66 +1,41 @@
-//! Load scripts: what a workload wants at each moment, as a pure function of the time since it started.
+//! Load scripts: the demand of a workload at each moment, as a pure function of the time since it started.
 //!
-//! A [`Script`] gives a value (`at`) and its exact integral (`integral`), so that counters advance by what the script says
-//! and not by how often somebody looked. Noise is a function of its seed and the time: two readers see the same noise.
+//! A `Script` has a value (`at`) and its exact integral (`integral`), so that counters do not depend on how often they
+//! are advanced.
 //!
-//! The notation is JSON, short enough for a pod's annotation [`ANNOTATION`]:
+//! The notation is JSON, short enough for the annotation [`ANNOTATION`] of a pod:
 //!
 //! | script | notation, value in cores or bytes |
 //! |---|---|
 //! | constant | `{"constant": 0.2}` |
-//! | step | `{"step": {"from": 0.02, "to": 0.5, "at": "20s", "back": "80s"}}` (`back` is optional) |
 //! | square wave | `{"square": {"low": 0.1, "high": 0.2, "period": "5s", "duty": 0.5}}`: low first, then high for `duty` of the period |
-//! | duty cycle | `{"duty": {"value": 1, "share": 0.5, "period": "1s"}}`: `value` for `share` of the period, then nothing |
-//! | noise | `{"noise": {"mean": 0.2, "sd": 0.05, "seed": 7, "hold": "1s"}}`: a normal draw each `hold`, never below 0 |
-//! | trace | `{"trace": {"points": [["0s", 0.1], ["5s", "300m"]], "repeat": "10s"}}`: each value holds until the next |
+//! | trace | `{"trace": {"points": [["0s", 0.1], ["5s", "300m"]], "repeat": "10s"}}`: each value lasts until the next |
 //! | ramp | `{"ramp": {"from": "16Mi", "to": "200Mi", "start": "0s", "over": "60s"}}` |
 //!
 //! A value is a number or a Kubernetes quantity; a time is a number of seconds or a text such as `500ms` or `1m 30s`.
 //!
-//! Touches nothing: no clock, no global randomness. Its proof is `load/tests.rs`.
+//! Pure: no clock, no randomness. Tests: `load/tests.rs`.
 
-mod change;
-mod notation;
 mod script;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-pub use change::Changes;
-pub use script::{Duty, Noise, Point, Ramp, Script, Square, Step, Trace};
+pub(crate) use script::{Amount, Script};
 
 /// Annotation of a pod with the [`Load`] of its first container, as JSON; `<this>.<container>` for any other container.
 pub const ANNOTATION: &str = "sandbox.plimsoll.dev/load";
 
-/// What a container wants: cores of CPU and bytes of memory that it does not give back under pressure.
+/// The demand of a container: cores of CPU, and bytes of memory that cannot be reclaimed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// In cores.
     #[serde(default = "no_cpu")]
-    pub cpu: Script,
+    pub(crate) cpu: Script,
     /// In bytes.
     #[serde(default = "little_memory")]
-    pub memory: Script,
-}
-
-/// A load that cannot be played.
-#[derive(Debug, thiserror::Error)]
-pub enum BadLoad {
-    /// It is not the notation of [`Load`].
-    #[error("the load is not in the notation of load scripts: {0}; see the module `load` of the sandbox")]
-    Notation(#[from] serde_json::Error),
-    /// A number makes no sense.
-    #[error("the {resource} load has {field} = {value}: {rule}")]
-    Value {
-        /// `cpu` or `memory`.
-        resource: &'static str,
-        /// The field of the script.
-        field: &'static str,
-        /// As given.
-        value: f64,
-        /// What it must be.
-        rule: &'static str,
-    },
+    pub(crate) memory: Script,
 }
 
 impl Default for Load {
@@ -71,30 +46,51 @@ impl Default for Load {
 }
 
 impl Load {
-    /// Reads the notation.
+    /// Parses the notation.
     ///
     /// # Errors
-    /// When it is not JSON of this shape, or a number makes no sense; the error names the field.
-    pub fn parse(text: &str) -> Result<Load, BadLoad> {
-        let load: Load = serde_json::from_str(text)?;
-        for (resource, script) in [("cpu", &load.cpu), ("memory", &load.memory)] {
-            script.check().map_err(|(field, value, rule)| BadLoad::Value { resource, field, value, rule })?;
-        }
+    /// When it is not JSON of this shape, or a number is out of range; the error names the field.
+    pub fn parse(text: &str) -> anyhow::Result<Load> {
+        let load: Load = serde_json::from_str(text)
+            .context("invalid notation of a load script; see the module `load` of the sandbox")?;
+        load.cpu.check().context("invalid cpu load")?;
+        load.memory.check().context("invalid memory load")?;
         Ok(load)
     }
 
-    /// The notation, as [`Load::parse`] reads it.
+    /// The notation, as [`Load::parse`] accepts it.
     pub fn to_notation(&self) -> String {
         serde_json::to_string(self).expect("numbers and texts always have a JSON form")
     }
 }
 
 fn no_cpu() -> Script {
-    Script::Constant(0.0)
+    Script::Constant(Amount(0.0))
 }
 
 fn little_memory() -> Script {
-    Script::Constant(f64::from(4 << 20))
+    Script::Constant(Amount(f64::from(4 << 20)))
+}
+
+/// Selects the values of a script that are published as changes: the first one, and each that differs by more than 5 % from
+/// the last published one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ChangeFilter {
+    last: Option<f64>,
+}
+
+impl ChangeFilter {
+    /// Smallest published change, as a share of the larger of the two values.
+    const SMALLEST: f64 = 0.05;
+
+    /// Whether `value` is to be published.
+    pub(crate) fn accepts(&mut self, value: f64) -> bool {
+        let accepts = self.last.is_none_or(|last| (value - last).abs() > Self::SMALLEST * value.max(last));
+        if accepts {
+            self.last = Some(value);
+        }
+        accepts
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The process inside a real container: this program, started again, that burns CPU and holds memory by a load script.
+//! The process in a real container: this program, started again, which uses CPU and memory as its load script says.
 //!
-//! A binary that uses [`crate::host::real::RealHost`] calls [`main_if_requested`] first thing in `main`. The child then
-//! waits for one line on its standard input, the [`Load`] as JSON, and plays it from that moment. It writes one JSON line
-//! ([`Told`]) to its standard output for each change of what it *wants*: under a quota it gets less, and wants the same.
-//! It ends when its standard input ends, and by a signal when its parent dies.
+//! A binary that uses [`crate::host::real::RealHost`] calls [`main_if_requested`] at the start of `main`. The child process
+//! reads one line from its standard input, the [`Load`] as JSON, and plays it from then on. For each change of its
+//! *demand* it writes one JSON line (`DemandChange`) to its standard output; under a quota the usage is lower than the
+//! demand. It ends when its standard input is closed, and is killed by the kernel when its parent ends.
 //!
-//! Touches its own CPU time and memory, nothing else. Proof: `host/real/tests.rs`.
+//! Uses its own CPU time and memory, nothing else. Tests: `host/real/tests.rs`.
 
 use std::ffi::OsStr;
 use std::hint::black_box;
@@ -19,42 +19,40 @@ use nix::time::{ClockId, clock_gettime};
 use plimsoll_contract::Resource;
 use serde::{Deserialize, Serialize};
 
-use crate::load::{Changes, Load, Script};
+use crate::load::{ChangeFilter, Load, Script};
 
-/// The first argument that makes a program of ours a workload.
+/// The first argument that turns a program into a workload.
 pub const ARGUMENT: &str = "plimsoll-workload";
 
-/// Length of one turn of burning and sleeping: several in a quota period of 100 ms.
+/// Length of one cycle of spinning and sleeping: several per quota period of 100 ms.
 const SLICE: Duration = Duration::from_millis(20);
-/// How long a thread without work sleeps: an idle container must look idle.
+/// How long a thread without work sleeps: an idle container must use next to no CPU.
 const REST: Duration = Duration::from_millis(50);
-/// How often the memory follows its script.
+/// How often the memory is adjusted.
 const MEMORY_SLICE: Duration = Duration::from_millis(50);
-/// Memory is taken and given back in pieces of this size: large enough for the allocator to hand them back.
+/// Size of the allocations: large enough for the allocator to return them to the kernel.
 const PIECE: usize = 256 << 10;
 
-/// One line of a workload's standard output: what it wants from now on.
+/// One line of a workload's standard output: its demand from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub(crate) struct DemandChange {
     /// Seconds since it started to play.
-    pub t: f64,
-    /// CPU, in cores.
+    pub(crate) t: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cores: Option<f64>,
-    /// Memory, in bytes.
+    cores: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<f64>,
+    bytes: Option<f64>,
 }
 
-impl Told {
-    /// The resource and its value; absent in a line that says nothing.
-    pub fn change(&self) -> Option<(Resource, f64)> {
+impl DemandChange {
+    /// The resource and its value; absent in a line that names none.
+    pub(crate) fn demand(&self) -> Option<(Resource, f64)> {
         let cores = self.cores.map(|cores| (Resource::Cpu, cores));
         cores.or(self.bytes.map(|bytes| (Resource::Memory, bytes)))
     }
 }
 
-/// Whether the arguments (the program's name first) ask for a workload; if so it has been played to its end.
+/// Plays a workload to its end if the arguments (the name of the program first) ask for one, and returns whether they did.
 ///
 /// # Errors
 /// When the script on standard input cannot be read.
@@ -66,12 +64,12 @@ pub fn main_if_requested<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>
     Ok(true)
 }
 
-/// Plays the script that comes on standard input until standard input ends.
+/// Plays the script on standard input until standard input is closed.
 ///
 /// # Errors
 /// When the script cannot be read, or the threads cannot be started.
 pub fn run() -> anyhow::Result<()> {
-    // Beside the end of standard input: a parent that is killed while a pipe is held elsewhere takes its children along.
+    // In addition to the end of standard input: another process may hold the pipe of a killed parent open.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
@@ -82,30 +80,30 @@ pub fn run() -> anyhow::Result<()> {
     let start = Instant::now();
     for core in 0..threads(&load.cpu) {
         let load = Arc::clone(&load);
-        thread::Builder::new().name(format!("burn-{core}")).spawn(move || burn(&load.cpu, core, start))?;
+        thread::Builder::new().name(format!("burn-{core}")).spawn(move || use_cpu(&load.cpu, core, start))?;
     }
-    thread::Builder::new().name("hold".into()).spawn(move || hold(&load.memory, start))?;
-    // The threads run until the process ends, which it does when this returns.
+    thread::Builder::new().name("hold".into()).spawn(move || use_memory(&load.memory, start))?;
+    // The threads end with the process, which ends when this function returns.
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     Ok(())
 }
 
 fn threads(cpu: &Script) -> u32 {
-    (cpu.bounds().1.ceil() as u32).max(1)
+    (cpu.max().ceil() as u32).max(1)
 }
 
-/// Uses the part of the script that is this thread's: what is above `core` cores, at most one.
-fn burn(cpu: &Script, core: u32, start: Instant) {
-    let mut changes = Changes::default();
+/// Uses this thread's part of the script: the demand above `core` cores, at most one core.
+fn use_cpu(cpu: &Script, core: u32, start: Instant) {
+    let mut changes = ChangeFilter::default();
     loop {
         let since = start.elapsed();
         let slice = since.as_nanos() / SLICE.as_nanos();
         let end = start + SLICE * u32::try_from(slice + 1).unwrap_or(u32::MAX);
-        let wanted = cpu.at(since);
-        if core == 0 && changes.tells(wanted) {
-            tell(Told { t: since.as_secs_f64(), cores: Some(wanted), bytes: None });
+        let demand = cpu.at(since);
+        if core == 0 && changes.accepts(demand) {
+            report(DemandChange { t: since.as_secs_f64(), cores: Some(demand), bytes: None });
         }
-        let share = (wanted - f64::from(core)).clamp(0.0, 1.0);
+        let share = (demand - f64::from(core)).clamp(0.0, 1.0);
         if share > 0.0 {
             spin(share, end);
             thread::sleep(end.saturating_duration_since(Instant::now()));
@@ -115,7 +113,7 @@ fn burn(cpu: &Script, core: u32, start: Instant) {
     }
 }
 
-/// Uses `share` of a slice of CPU time, but not beyond its end: what a quota took away is not made up for.
+/// Uses a share of a slice of CPU time, but not beyond its end: time lost to a quota is not made up for.
 fn spin(share: f64, end: Instant) {
     let target = own_cpu_time() + SLICE.mul_f64(share);
     while own_cpu_time() < target && Instant::now() < end {
@@ -124,33 +122,33 @@ fn spin(share: f64, end: Instant) {
 }
 
 fn own_cpu_time() -> Duration {
-    // The clock of the calling thread always exists; without it there would be nothing to burn by.
+    // The clock of the calling thread always exists; without it the thread would not spin.
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::MAX, Duration::from)
 }
 
-/// Holds as many touched pages as the script wants.
-fn hold(memory: &Script, start: Instant) {
-    let mut held: Vec<Vec<u8>> = Vec::new();
-    let mut changes = Changes::default();
+/// Keeps as many touched pages as the script says.
+fn use_memory(memory: &Script, start: Instant) {
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    let mut changes = ChangeFilter::default();
     loop {
         let since = start.elapsed();
-        let wanted = memory.at(since);
-        if changes.tells(wanted) {
-            tell(Told { t: since.as_secs_f64(), cores: None, bytes: Some(wanted) });
+        let demand = memory.at(since);
+        if changes.accepts(demand) {
+            report(DemandChange { t: since.as_secs_f64(), cores: None, bytes: Some(demand) });
         }
-        let pieces = (wanted as usize).div_ceil(PIECE);
-        held.truncate(pieces);
-        while held.len() < pieces {
-            // Ones, not zeros: zeroed memory would not be touched.
-            held.push(black_box(vec![1; PIECE]));
+        let count = (demand as usize).div_ceil(PIECE);
+        pieces.truncate(count);
+        while pieces.len() < count {
+            // Ones, not zeros: the kernel does not allocate pages for zeroed memory.
+            pieces.push(black_box(vec![1; PIECE]));
         }
         thread::sleep(MEMORY_SLICE);
     }
 }
 
-/// One line, at once. A parent that no longer reads is about to end this process.
-fn tell(told: Told) {
-    let Ok(mut line) = serde_json::to_vec(&told) else {
+/// Writes one line. A parent that no longer reads is about to end this process.
+fn report(change: DemandChange) {
+    let Ok(mut line) = serde_json::to_vec(&change) else {
         return;
     };
     line.push(b'\n');
@@ -161,27 +159,28 @@ fn tell(told: Told) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Amount;
 
     #[test]
-    fn only_the_hidden_argument_makes_a_workload() {
+    fn only_the_hidden_argument_starts_a_workload() {
         assert!(!main_if_requested(["plimsoll-demo"]).unwrap());
         assert!(!main_if_requested(["plimsoll-demo", "--seconds", ARGUMENT]).unwrap());
     }
 
     #[test]
     fn a_line_names_exactly_one_resource() {
-        let line = serde_json::to_string(&Told { t: 1.5, cores: Some(0.2), bytes: None }).unwrap();
+        let line = serde_json::to_string(&DemandChange { t: 1.5, cores: Some(0.2), bytes: None }).unwrap();
         assert_eq!(line, r#"{"t":1.5,"cores":0.2}"#);
-        assert_eq!(serde_json::from_str::<Told>(&line).unwrap().change(), Some((Resource::Cpu, 0.2)));
+        assert_eq!(serde_json::from_str::<DemandChange>(&line).unwrap().demand(), Some((Resource::Cpu, 0.2)));
         assert_eq!(
-            serde_json::from_str::<Told>(r#"{"t":0,"bytes":4096}"#).unwrap().change(),
+            serde_json::from_str::<DemandChange>(r#"{"t":0,"bytes":4096}"#).unwrap().demand(),
             Some((Resource::Memory, 4096.0))
         );
     }
 
     #[test]
-    fn as_many_threads_as_cores_are_wanted_at_most() {
-        assert_eq!(threads(&Script::Constant(0.2)), 1);
-        assert_eq!(threads(&Script::Constant(2.5)), 3);
+    fn there_is_one_thread_per_core_of_the_largest_demand() {
+        assert_eq!(threads(&Script::Constant(Amount(0.2))), 1);
+        assert_eq!(threads(&Script::Constant(Amount(2.5))), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! The live table: the pods as `plimsoll top` shows them, the last events below. Ends with `q`, Esc or Ctrl-C.
+//! The live table: the pods as in `plimsoll top`, and the latest events below. Ends with `q`, Esc or Ctrl-C.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -22,23 +22,23 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::timeline::Event;
 
-/// The table is read anew so often.
-const LOOK: Duration = Duration::from_millis(500);
-/// So many of the last events are kept.
-const KEPT: usize = 100;
+/// Polling interval of the table.
+const POLL: Duration = Duration::from_millis(500);
+/// Maximum number of events kept.
+const EVENTS: usize = 100;
 
-/// A terminal in our hands. Given back when it is closed, also by a panic (ratatui's hook).
+/// The terminal. It is restored when this is closed, and on a panic (by ratatui's hook).
 pub(super) struct Screen {
     terminal: DefaultTerminal,
     about: Vec<String>,
-    told: VecDeque<String>,
+    latest_events: VecDeque<String>,
     rows: Vec<Row>,
 }
 
 impl Screen {
     pub(super) fn open(about: Vec<String>) -> anyhow::Result<Screen> {
         let terminal = ratatui::try_init().context("cannot use the terminal; try --plain")?;
-        Ok(Screen { terminal, about, told: VecDeque::new(), rows: Vec::new() })
+        Ok(Screen { terminal, about, latest_events: VecDeque::new(), rows: Vec::new() })
     }
 
     pub(super) fn close(self) -> anyhow::Result<()> {
@@ -52,37 +52,37 @@ impl Screen {
         events: &mut mpsc::UnboundedReceiver<Event>,
     ) -> anyhow::Result<()> {
         let mut keys = keyboard()?;
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut polls = interval(POLL);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(event) = events.recv() => self.tell(&event),
-                _ = looks.tick() => {
-                    // Until the aggregator answers, the last picture stands; keys do not wait for it.
-                    if let Ok(Ok(pods)) = timeout(LOOK, source.pods()).await {
+                Some(event) = events.recv() => self.add(&event),
+                _ = polls.tick() => {
+                    // Without an answer the previous rows remain; keys do not wait for it.
+                    if let Ok(Ok(pods)) = timeout(POLL, source.pods()).await {
                         self.rows = rows(&pods, top, Timestamp::now());
                     }
                 }
                 key = keys.recv() => match key {
                     Some(key) if ends(key) => return Ok(()),
                     Some(_) => {}
-                    None => anyhow::bail!("the keyboard is gone"),
+                    None => anyhow::bail!("the keyboard cannot be read any more"),
                 },
             }
-            let (about, rows, told) = (&self.about, &self.rows, &self.told);
-            self.terminal.draw(|frame| draw(frame, about, rows, told)).context("cannot draw")?;
+            let (about, rows, latest_events) = (&self.about, &self.rows, &self.latest_events);
+            self.terminal.draw(|frame| draw(frame, about, rows, latest_events)).context("cannot draw")?;
         }
     }
 
-    fn tell(&mut self, event: &Event) {
-        self.told.push_back(event.sentence());
-        if self.told.len() > KEPT {
-            self.told.pop_front();
+    fn add(&mut self, event: &Event) {
+        self.latest_events.push_back(event.sentence());
+        if self.latest_events.len() > EVENTS {
+            self.latest_events.pop_front();
         }
     }
 }
 
-fn draw(frame: &mut Frame<'_>, about: &[String], rows: &[Row], told: &VecDeque<String>) {
+fn draw(frame: &mut Frame<'_>, about: &[String], rows: &[Row], latest_events: &VecDeque<String>) {
     let table = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(4);
     let about = wrapped(about, usize::from(frame.area().width));
     let head = u16::try_from(about.len()).unwrap_or(0);
@@ -93,11 +93,14 @@ fn draw(frame: &mut Frame<'_>, about: &[String], rows: &[Row], told: &VecDeque<S
     frame.render_widget(Paragraph::new(about), top);
     draw_in(frame, middle, "Plimsoll", rows, 0, "q: quit");
     let room = usize::from(bottom.height);
-    let latest = told.iter().skip(told.len().saturating_sub(room)).map(|line| Line::from(line.as_str()));
-    frame.render_widget(Paragraph::new(latest.collect::<Vec<_>>()), bottom);
+    let lines = latest_events
+        .iter()
+        .skip(latest_events.len().saturating_sub(room))
+        .map(|line| Line::from(line.as_str()));
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), bottom);
 }
 
-/// Cut into the width of the screen at any character: a command goes on in the next line as a terminal shows a long one.
+/// Wraps lines at any character, like a terminal, so that a command can be copied.
 fn wrapped(lines: &[String], width: usize) -> Vec<String> {
     let chars = lines.iter().map(|line| line.chars().collect::<Vec<_>>());
     chars.flat_map(|line| line.chunks(width.max(1)).map(String::from_iter).collect::<Vec<_>>()).collect()
@@ -108,7 +111,7 @@ fn ends(key: KeyEvent) -> bool {
     interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
 }
 
-/// Keys, read by a thread that ends with the process: reading a terminal blocks.
+/// Keys, read by a thread that ends with the process because reading a terminal blocks.
 fn keyboard() -> anyhow::Result<mpsc::Receiver<KeyEvent>> {
     let (sender, receiver) = mpsc::channel(16);
     let read = move || {
@@ -132,11 +135,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn on_a_narrow_terminal_a_command_goes_on_in_the_next_line_and_the_events_are_still_there() {
+    fn on_a_narrow_terminal_a_long_command_is_wrapped_and_the_events_are_visible() {
         let about = ["kubectl --kubeconfig=/tmp/plimsoll-demo-1-x/kubeconfig get pods".to_owned()];
         let mut terminal = Terminal::new(TestBackend::new(40, 12)).unwrap();
-        let told = VecDeque::from(["12.5s  web: busy".to_owned()]);
-        terminal.draw(|frame| draw(frame, &about, &[], &told)).unwrap();
+        let latest_events = VecDeque::from(["12.5s  web: busy".to_owned()]);
+        terminal.draw(|frame| draw(frame, &about, &[], &latest_events)).unwrap();
         let symbols: Vec<_> =
             terminal.backend().buffer().content.iter().map(ratatui::buffer::Cell::symbol).collect();
         let lines: Vec<_> = symbols.chunks(40).map(|line| line.concat().trim_end().to_owned()).collect();

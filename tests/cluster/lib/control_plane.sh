@@ -1,7 +1,7 @@
 # etcd, API server, controller manager, scheduler and CoreDNS: processes of this machine in the cluster's network.
 
 as_admin() { "${inside[@]}" env KUBECONFIG="$state/admin.kubeconfig" HOME="$state" "$cache/kube" kubectl "$@" 9>&-; }
-api_is_ready() { [ "$(as_admin get --raw /readyz)" = ok ]; } # exactly `ok`: that includes the RBAC bootstrap
+api_is_ready() { [ "$(as_admin get --raw /readyz)" = ok ]; } # exactly `ok`, which includes the RBAC bootstrap
 
 start_etcd() {
     start etcd "$cache/kube" etcd --data-dir="$state/etcd" --unsafe-no-fsync --log-level=warn \
@@ -11,7 +11,7 @@ start_etcd() {
 start_apiserver() {
     local pki=$state/pki more
     mapfile -t more <"$state/apiserver.flags"
-    # Aggregator routing: it reaches Services through pod addresses, since no kube-proxy runs beside it.
+    # Aggregator routing: it connects to Services through pod addresses, because no kube-proxy runs on this machine.
     start apiserver "$cache/kube" apiserver --etcd-servers=http://127.0.0.1:2379 --allow-privileged=true \
         --bind-address=0.0.0.0 --advertise-address="$api" --secure-port=6443 --service-cluster-ip-range=10.96.0.0/16 \
         --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
@@ -25,7 +25,7 @@ start_apiserver() {
         --requestheader-group-headers=X-Remote-Group --requestheader-extra-headers-prefix=X-Remote-Extra- \
         --proxy-client-cert-file="$pki/front-proxy.crt" --proxy-client-key-file="$pki/front-proxy.key" "${more[@]}"
 }
-start_controllers() { # a dead node shows as NotReady after 20 s instead of 50 s
+start_controllers() { # a dead node becomes NotReady after 20 s instead of 50 s
     start controller-manager "$cache/kube" controller-manager --leader-elect=false --bind-address=127.0.0.1 \
         --{,authentication-,authorization-}kubeconfig="$state/controller-manager.kubeconfig" \
         --service-account-private-key-file="$state/pki/sa.key" --root-ca-file="$state/pki/ca.crt" \
@@ -37,14 +37,14 @@ start_controllers() { # a dead node shows as NotReady after 20 s instead of 50 s
 start_control_plane() {
     start_etcd
     start_apiserver
-    within 120 api_is_ready # a controller manager that comes earlier is refused and ends
+    within 120 api_is_ready # a controller manager that starts earlier is rejected and exits
     start_controllers
 }
-start_dns() { # it outlives every node: a Service without selector leads to it
+start_dns() { # independent of the nodes: the endpoint of a Service without selector
     as_admin apply -f "$here/dns.yaml"
     start coredns env STATE="$state" "$cache/coredns" -conf "$here/Corefile"
 }
-set_apiserver_flags() { # one a line; a running API server with other flags ends here and is started anew by `up`
+set_apiserver_flags() { # one per line; a running API server with other flags is stopped here and restarted by `up`
     local flags=$state/apiserver.flags
     printf '%s\n' "$@" | sed '/^$/d' >"$flags.new"
     if cmp -s "$flags.new" "$flags"; then rm "$flags.new"; return; fi
@@ -53,9 +53,9 @@ set_apiserver_flags() { # one a line; a running API server with other flags ends
 }
 
 #: restart-apiserver [--after SECONDS]
-#: kill the API server and start it anew
+#: kill and restart the API server
 #:
-#: It ends by SIGKILL, as in a crash. --after is how long it stays away (0 unless told; 600 at most).
+#: It is killed with SIGKILL, as in a crash. --after is the delay before the restart (default 0, at most 600).
 cmd_restart_apiserver() {
     local pause=0
     case $#:${1:-} in 0:) ;; 2:--after) pause=$2 ;; *) misused "takes at most --after SECONDS" ;; esac
@@ -72,9 +72,9 @@ cmd_restart_apiserver() {
 #: pause-etcd
 #: freeze etcd
 #:
-#: The API server runs on, but nothing can be written, nor read other than from its caches.
+#: The API server continues to run, but writes fail, and reads succeed only from its caches.
 cmd_pause_etcd() { no_words "$@"; need_cluster; signal etcd STOP; }
 
 #: resume-etcd
-#: let etcd go on
+#: resume etcd
 cmd_resume_etcd() { no_words "$@"; need_cluster; signal etcd CONT; }

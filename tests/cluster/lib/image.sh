@@ -1,6 +1,6 @@
-# Images without Docker: made from a folder, loaded into nodes as docker-archive tars.
+# Images without Docker: created from a folder, loaded into nodes as docker-archive tars.
 
-make_image() { # make_image NAME FOLDER OUT [ENTRYPOINT...]: of one layer; the same input gives the same bytes
+make_image() { # make_image NAME FOLDER OUT [ENTRYPOINT...]: one layer, reproducible
     local tag=$1 folder=$2 out=$3 work layer config
     local steady=(--sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner)
     shift 3
@@ -19,7 +19,7 @@ make_image() { # make_image NAME FOLDER OUT [ENTRYPOINT...]: of one layer; the s
 }
 
 #: image NAME FOLDER OUT.tar [ENTRYPOINT...]
-#: make a docker-archive of one layer from a folder
+#: create a docker-archive of one layer from a folder
 #:
 #: NAME is a name with a tag, such as lookup:test. IMAGE_USER=65532 in the environment sets its user. Load it with `load`.
 cmd_image() {
@@ -31,8 +31,8 @@ cmd_image() {
 #: load IMAGE.tar...
 #: import docker-archives into every node
 #:
-#: Such as those of `make images`. Into each node that runs, and into each that starts later. Fails if one node fails, or is paused.
-#: In pods give such images `imagePullPolicy: Never` (or a tag other than latest: then IfNotPresent is the default).
+#: For instance those of `make images`, into each running node and each node that starts later. Fails if one node fails or is
+#: paused. Pods with such images need `imagePullPolicy: Never` (or a tag other than latest: then IfNotPresent is the default).
 cmd_load() {
     local tar tag file n jobs=() failed=() job
     [ $# -ge 1 ] || misused "takes at least one IMAGE.tar"
@@ -45,7 +45,7 @@ cmd_load() {
         [ -f "$tar" ] || die "cannot load $tar: no such file"
         tag=$(tar -xOf "$tar" manifest.json 2>/dev/null | jq -er '.[0].RepoTags[0]' 2>/dev/null) ||
             die "cannot load $tar: it is no docker-archive with a tag"
-        file=${tag//[^A-Za-z0-9._-]/_}.tar # one file for each tag: a node that starts later imports the newest
+        file=${tag//[^A-Za-z0-9._-]/_}.tar # one file per tag: a node that starts later imports the newest
         cp "$tar" "$state/images/.$file"
         mv "$state/images/.$file" "$state/images/$file"
         jobs=() failed=()

@@ -1,10 +1,10 @@
-# What the cluster is made of: Debian packages, programs built from their Go modules, two base images.
+# The parts of the cluster: Debian packages, programs built from their Go modules, two base images.
 
 packages=(containerd runc user-mode-linux busybox-static containernetworking-plugins
     iproute2 iptables kmod jq openssl gcc libc6-dev util-linux procps)
 programs=(kube coredns nodeexec)
 
-fitting_machine() { # one line that says why not, before anything is done
+fitting_machine() { # fails with one line before anything is changed
     [ "$(uname -sm)" = "Linux x86_64" ] || die "cannot run here: it needs Linux on x86_64, for user-mode-linux"
     command -v apt-get dpkg-query >/dev/null || die "cannot run here: it needs Debian (apt-get)"
     command -v go >/dev/null || die "cannot run here: it needs Go to build Kubernetes, and there is no \`go\` on the PATH"
@@ -19,21 +19,21 @@ install_packages() {
     apt-get update
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
-link_kernel_modules() { # modprobe of a node looks in /lib/modules, the package puts them elsewhere
+link_kernel_modules() { # modprobe of a node searches /lib/modules, the package installs them elsewhere
     local folder
     mkdir -p /lib/modules
     for folder in /usr/lib/uml/modules/*; do ln -sfn "$folder" "/lib/modules/${folder##*/}"; done
 }
 
-# What a thing in the cache was made from; `content_of TEXT FILE...` is the same as long as they are.
+# The hash of the inputs of a file in the cache: content_of TEXT FILE...
 content_of() { { printf '%s\n' "$1"; shift; cat "$@"; } | sha256sum | cut -c-64; }
 is_cached() { [ -e "$cache/$1" ] && [ "$(cat "$cache/$1.made-from" 2>/dev/null)" = "$2" ]; }
-keep() { # keep NAME CONTENT: put NAME.new in its place; running nodes keep the old file
-    rm -f "$cache/$1.made-from" # a crash between the two must not leave a wrong claim
+keep() { # keep NAME CONTENT: replaces NAME by NAME.new; running nodes still use the old file
+    rm -f "$cache/$1.made-from" # a crash between the two must not leave a wrong hash
     mv "$cache/$1.new" "$cache/$1"
     echo "$2" >"$cache/$1.made-from"
 }
-build_program() { # build_program NAME: a node would report v0.0.0-master without its version in the binary
+build_program() { # build_program NAME CONTENT: without a version in the binary a node would report v0.0.0-master
     local version
     version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$here/programs/$1/go.mod")
     (cd "$here/programs/$1" && CGO_ENABLED=0 nice go build -trimpath -buildvcs=false -o "$cache/$1.new" \
@@ -48,7 +48,7 @@ build_pause() { # the image of the program that holds a pod's namespaces open
     rm -r "$root"
     keep "$1" "$2"
 }
-build_xstate() { # preloaded into each node's kernel, which panics without it on CPUs with AMX: see the source
+build_xstate() { # preloaded into each node's kernel, which would panic on CPUs with AMX: see the source
     gcc -O2 -Wall -shared -fPIC -o "$cache/$1.new" "$here/programs/xstate.c"
     keep "$1" "$2"
 }
@@ -63,17 +63,17 @@ build_busybox() { # busybox:test, for pods that need a shell
     rm -r "$root"
     keep "$1" "$2"
 }
-built() { # built NAME TEXT CONTENT COMMAND: a step, unless the cache holds it
+built() { # built NAME TEXT CONTENT COMMAND: runs a step unless its result is in the cache
     if is_cached "$1" "$3"; then return; fi
     step "$2" "$4" "$1" "$3"
 }
 
 #: install
-#: install and build what it is made of; a second when nothing changed
+#: install and build all parts; takes a second if nothing changed
 #:
-#: Installs Debian packages that are missing, builds etcd, Kubernetes and CoreDNS from their Go modules (the first time
-#: about 8 minutes on 2 cores; 25 seconds when only our own sources changed), and makes the images busybox:test and pause.
-#: What is built is kept in CLUSTER_CACHE, by the content of its sources. It starts nothing.
+#: Installs missing Debian packages, builds etcd, Kubernetes and CoreDNS from their Go modules (about 8 minutes on 2 cores the
+#: first time; 25 seconds if only our own sources changed), and builds the images busybox:test and pause. Results are stored in
+#: CLUSTER_CACHE, by the hash of their sources. Starts nothing.
 cmd_install() {
     local begun=${EPOCHREALTIME/./} missing program go image=$here/lib/image.sh
     no_words "$@"

@@ -1,4 +1,4 @@
-# Keys, certificates and kubeconfigs: one authority for everything, each made once and kept for the cluster's life.
+# Keys, certificates and kubeconfigs: one CA for everything; each is created once and used as long as the cluster exists.
 
 certificate() { # certificate FILE SUBJECT EXTENSION...
     local file=$state/pki/$1 subject=$2
@@ -7,9 +7,9 @@ certificate() { # certificate FILE SUBJECT EXTENSION...
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$file.key" -subj "$subject" -out "$file.csr"
     openssl x509 -req -in "$file.csr" -CA "$state/pki/ca.crt" -CAkey "$state/pki/ca.key" -CAcreateserial -days 365 \
         -extfile <(printf '%s\n' "$@") -out "$file.new"
-    mv "$file.new" "$file.crt" # whole or not at all
+    mv "$file.new" "$file.crt" # complete or not at all
 }
-kubeconfig() { # kubeconfig FILE SUBJECT: a user and its kubeconfig, which holds all it needs
+kubeconfig() { # kubeconfig FILE SUBJECT: a user and its kubeconfig, with embedded keys
     local pki=$state/pki
     certificate "$1" "$2" extendedKeyUsage=clientAuth
     cat >"$state/$1.kubeconfig.new" <<END

@@ -1,21 +1,21 @@
-# Up, down, and looking at what runs. `up` makes it so whatever there was before; `down` leaves nothing, whatever there was.
+# up, down, status, exec and logs. `up` and `down` work from any state, also after a crash.
 
 make_folders() {
     mkdir -p "$state"/{pid,pki,log,etcd,images,uml,memory,bin}
     chmod 700 "$state" "$state/etcd"
     printf '#!/bin/sh\nexec %q kubectl "$@"\n' "$cache/kube" >"$state/bin/kubectl"
     chmod +x "$state/bin/kubectl"
-    # Memory of the nodes on a tmpfs of our own: /dev/shm is often tiny or noexec, and their kernels map code from it.
+    # The memory of the nodes is on a tmpfs of our own: /dev/shm is often small or noexec, and their kernels map code from it.
     mountpoint -q "$state/memory" || mount -t tmpfs -o size=95%,mode=700,exec tmpfs "$state/memory"
 }
-end_crashed() { # a kernel that died leaves its programs; what is frozen goes on
+end_crashed() { # kills the programs of crashed kernels, and resumes what is paused
     local process
     for process in $(all_processes); do
-        network_exists || stop "$process" # it runs in a network that nothing leads to
+        network_exists || stop "$process" # it runs in a network that no longer exists
         if is_paused "$process"; then signal "$process" CONT; fi
         is_running "$process" || stop "$process"
     done
-    # With nothing of ours left, what is in the network lost its pid file: it would hold our ports.
+    # If no process with a pid file is left, kill those without one: they would hold our ports.
     [ -n "$(all_processes)" ] || end_residents
 }
 how_to_use() {
@@ -25,16 +25,16 @@ how_to_use() {
   tests/cluster/cluster exec bash                # a shell in its network, with KUBECONFIG and kubectl
   kubeconfig: $state/admin.kubeconfig
               (its address exists only in the cluster's network: nsenter --net=$network)
-  tests/cluster/cluster down                     # ends all of it
+  tests/cluster/cluster down                     # stops everything
 END
 }
 
 #: up [--nodes N] [--audit]
-#: start what does not run yet
+#: start everything that does not run yet
 #:
-#: 3 nodes unless told, 9 at most; 0 is an API server with its controllers. About half a minute from nothing, a second when all runs. After a crash of anything it first ends what is left of it.
-#: What is paused goes on. Nodes beyond N that run already stay.
-#: --audit writes every write request to log/audit.log. If a running API server has other flags, it is started anew.
+#: 3 nodes by default, at most 9; 0 is an API server with its controllers. Takes about half a minute from nothing, a second if
+#: everything runs. Remains of a crash are killed first, paused processes are resumed, running nodes beyond N stay.
+#: --audit logs every write request to log/audit.log. A running API server with other flags is restarted.
 cmd_up() {
     local begun=${EPOCHREALTIME/./} count=3 flags=() nodes
     while [ $# != 0 ]; do
@@ -71,15 +71,15 @@ unmount() {
 }
 
 #: down
-#: end everything and forget everything, also what a crash left
+#: stop and remove everything, also the remains of a crash
 #:
-#: Everything: the processes with a pid file, whatever else still runs in the cluster's network (such as a program of
-#: `cluster exec`), the network, mounts, keys, data and logs. The cache stays.
+#: That is: the processes with a pid file, all other processes in the cluster's network (such as a program of `cluster exec`),
+#: the network, mounts, keys, data and logs. The cache stays.
 cmd_down() {
     local begun=${EPOCHREALTIME/./} process mounted
     no_words "$@"
     if network_exists && [ "$(readlink /proc/self/ns/net)" = "$("${inside[@]}" readlink /proc/self/ns/net)" ]; then
-        die "cannot end the cluster from inside its own network; leave \`cluster exec\` first"
+        die "cannot stop the cluster from inside its own network; exit \`cluster exec\` first"
     fi
     one_at_a_time
     if [ ! -e "$state" ]; then
@@ -90,7 +90,7 @@ cmd_down() {
     stop "${process[@]}"
     end_residents
     for mounted in "$network" "$state/memory"; do
-        within 10 unmount "$mounted" # the last threads of a killed process may still hold it
+        within 10 unmount "$mounted" # the last threads of a killed process may still use it
     done
     rm -rf --one-file-system "$state"
     rmdir --ignore-fail-on-non-empty "${state%/*}"
@@ -98,9 +98,9 @@ cmd_down() {
 }
 
 #: status
-#: what runs
+#: list the processes
 #:
-#: Exit code 0 if all that was started runs, 1 if something died or is paused, 3 if the cluster is not up.
+#: Exit code 0 if everything that was started runs, 1 if something died or is paused, 3 if the cluster is not up.
 cmd_status() {
     local process pid word all_run=0
     no_words "$@"
@@ -117,7 +117,7 @@ cmd_status() {
     exit $all_run
 }
 
-enter() { # become a command in the cluster's network, so that signals and the exit code are its own
+enter() { # replaces this process by a command in the cluster's network, so that signals and the exit code are those of the command
     need_cluster
     exec "${inside[@]}" env KUBECONFIG="$state/admin.kubeconfig" PATH="$state/bin:$PATH" "$@" 3>&-
 }
@@ -125,8 +125,8 @@ enter() { # become a command in the cluster's network, so that signals and the e
 #: exec COMMAND...
 #: run a command in the cluster's network
 #:
-#: KUBECONFIG is set, and kubectl is first on the PATH. Addresses of nodes, pods and Services can be reached from there,
-#: this machine's own network cannot. `cluster exec bash` is a shell.
+#: KUBECONFIG is set, and kubectl is first on the PATH. Nodes, pods and Services are reachable, this machine's own network is
+#: not. `cluster exec bash` starts a shell.
 cmd_exec() { [ $# -ge 1 ] || misused "takes a command"; enter "$@"; }
 
 #: kubectl ARGUMENT...
@@ -136,7 +136,7 @@ cmd_kubectl() { enter kubectl "$@"; }
 #: logs [NAME [-f]]
 #: the last 100 lines of a log, or the list of logs
 #:
-#: -f follows it. Without NAME: which there are.
+#: -f follows it. Without NAME it lists the logs.
 #: NAME is etcd, apiserver, controller-manager, scheduler, coredns, audit, up, node-N (its console),
 #: or node-N/kubelet, node-N/containerd, node-N/kube-proxy, node-N/nodeexec.
 cmd_logs() {

@@ -1,4 +1,4 @@
-# Nodes: each a user-mode-linux guest, a Linux kernel that runs as a process of this machine. node-init is its process 1.
+# Nodes: each is a user-mode-linux guest, a Linux kernel that runs as a process of this machine. node-init is its process 1.
 
 running_nodes() { # their numbers
     local n
@@ -13,20 +13,20 @@ start_node() {
     local n=$1 node=node-$1 address
     address=$(node_address "$n")
     ! is_running "$node" || return 0
-    stop "$node" # the programs of a killed kernel go on: end them before their files are taken over
+    stop "$node" # the programs of a killed kernel continue: kill them before their files are reused
     kubeconfig "$node" "/O=system:nodes/CN=system:node:$node"
     certificate "$node-server" "/CN=$node" "subjectAltName=IP:$address,DNS:$node" extendedKeyUsage=serverAuth
     make_tap "$n"
     mkdir -p "$state/log/$node"
-    rm -rf "$state/log/$node/boot_id" "$state/uml/$node" # of its last life, they would pass for those of this one
-    # TMPDIR holds the guest's memory. gro: without it the guest drops the large frames of programs on this machine.
-    # A fixed mac keeps the neighbours' ARP entries true. No IPv6: kube-proxy's two families would fight for one lock.
-    # xstate.so lets the kernel boot on CPUs with AMX (programs/xstate.c says why); on others it changes nothing.
+    rm -rf "$state/log/$node/boot_id" "$state/uml/$node" # those of the previous boot would be mistaken for those of this one
+    # TMPDIR contains the guest's memory. gro: without it the guest drops the large frames of programs on this machine.
+    # A fixed MAC address keeps the neighbors' ARP entries valid. No IPv6: kube-proxy's two families would compete for one lock.
+    # xstate.so lets the kernel boot on CPUs with AMX (see programs/xstate.c); on others it changes nothing.
     start "$node" env TMPDIR="$state/memory" LD_PRELOAD="$cache/xstate.so" linux mem="${CLUSTER_NODE_MEMORY:-2G}" umid="$node" uml_dir="$state/uml/" \
         root=/dev/root rootfstype=hostfs rootflags=/ ro init="$here/node-init" node="$n" state="$state" cache="$cache" \
         ipv6.disable=1 con=null con0=null,fd:1 quiet "vec0:transport=tap,ifname=tap$n,depth=128,gro=1,mac=02:00:0a:4d:00:0$n"
 }
-node_is_ready() { # since this boot: the API server shows the Ready of an older life for a while
+node_is_ready() { # since this boot: the API server shows the Ready condition of the previous boot for a while
     [ "$(as_admin get node "node-$1" \
         -o jsonpath='{.status.nodeInfo.bootID} {.status.conditions[?(@.type=="Ready")].status}')" \
         = "$(cat "$state/log/node-$1/boot_id") True" ]
@@ -42,7 +42,7 @@ wait_ready() { # wait_ready N...: a node whose kernel dies meanwhile is reported
         sleep 0.2
     done
 }
-kernel_died() { # its console's last lines, without the colors of its panic
+kernel_died() { # the last lines of its console, without colors
     echo "the kernel of node $1 died; the last lines of $state/log/node-$1.log:"
     tail -n 10 "$state/log/node-$1.log" | tr -d '\000\r' | sed 's/\x1b\[[0-9;]*m//g; s/^/    /'
 }
@@ -51,8 +51,8 @@ wait_dns() { local n; for n in "$@"; do within 60 node_resolves "$n"; done; }
 #: node-exec N COMMAND...
 #: run a command on node N
 #:
-#: Output and exit code are its own. COMMAND is not a shell line (`sh -c '...'` for one), gets no input, and is killed when the caller goes away.
-#: Exits with 255 when the node does not answer within 5 s.
+#: Output and exit code are those of COMMAND. COMMAND is not a shell line (use `sh -c '...'`), gets no input, and is killed when
+#: the caller exits. The exit code is 255 if the node does not answer within 5 s.
 cmd_node_exec() {
     node_number "${1:-}"
     [ $# -ge 2 ] || misused "takes a node and a command"
@@ -61,7 +61,7 @@ cmd_node_exec() {
 }
 
 #: kill-node N
-#: power node N off, at once
+#: power off node N at once
 cmd_kill_node() {
     node_number "${1:-}"
     no_words "${@:2}"
@@ -73,7 +73,7 @@ cmd_kill_node() {
 #: start-node N
 #: boot node N and wait until it is Ready
 #:
-#: Its disks are empty, but for the images of the cluster.
+#: Its disks are empty except for the images of the cluster.
 cmd_start_node() {
     node_number "${1:-}"
     no_words "${@:2}"
@@ -87,9 +87,9 @@ cmd_start_node() {
 #: pause-node N
 #: freeze node N
 #:
-#: Its kernel answers nothing, as a machine that hangs.
+#: Its kernel does not respond, like a machine that hangs.
 cmd_pause_node() { node_number "${1:-}"; no_words "${@:2}"; need_cluster; signal "node-$1" STOP; }
 
 #: resume-node N
-#: let node N go on
+#: resume node N
 cmd_resume_node() { node_number "${1:-}"; no_words "${@:2}"; need_cluster; signal "node-$1" CONT; }

@@ -1,4 +1,4 @@
-//! Bytes of any cgroup file to every parser: no panic, and no value from a file whose last line is cut short.
+//! Any bytes as any cgroup file: no panic, and no value from a file whose last line is truncated.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

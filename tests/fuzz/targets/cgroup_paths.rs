@@ -1,4 +1,4 @@
-//! Any directory name at any depth, under every naming scheme: what is accepted stands in the name, whole.
+//! Any directory name at any depth, under every naming scheme: an accepted id is part of the name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|input: (&str, &str)| {
         if let Some(id) = layout.container(name) {
             assert!(name.contains(id.as_str()) && !name.contains('/'));
         }
-        if let Some((pod, id)) = layout.stray(name) {
+        if let Some((pod, id)) = layout.orphan(name) {
             assert!(name.contains(id.as_str()));
             assert!(name.replace('_', "-").contains(pod.as_str()));
         }

@@ -1,4 +1,4 @@
-//! Any text as a quantity: what is read is written in a form that reads back as the same amount.
+//! Any text as a quantity: the canonical form of a parsed quantity parses to the same amount.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as a report: what passes the check holds only finite numbers, and its JSON reads back.
+//! Any bytes as a report: a report that passes the check has only finite numbers, and its JSON parses to the same report.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +13,7 @@ fuzz_target!(|json: &[u8]| {
         assert!(pod.cpu.utilization.is_none_or(f64::is_finite));
         assert!(pod.cpu.of.is_none_or(|of| of.0.is_finite()));
     }
-    let text = serde_json::to_vec(&report).expect("a report that was read has a JSON form");
-    let again: Report = serde_json::from_slice(&text).expect("its own JSON reads back");
+    let text = serde_json::to_vec(&report).expect("a parsed report has a JSON form");
+    let again: Report = serde_json::from_slice(&text).expect("its own JSON can be parsed");
     assert_eq!(again, report);
 });

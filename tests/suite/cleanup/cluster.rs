@@ -1,14 +1,15 @@
-//! An API server with pods that a user made and the aggregator labeled, and the command line beside it.
+//! An API server with pods of a user that the aggregator labeled, for tests of the command line.
 
 use clap::Parser;
 use plimsoll::args::Args;
 use plimsoll_contract::keys;
-use plimsoll_process::crypto::install_crypto_provider;
-use plimsoll_sandbox::api::{ApiOptions, ApiServer, Entry, Patch, Resource, Verb, Write};
+use plimsoll_sandbox::api::{ApiServer, Entry, Patch, Resource, Verb, Write};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What the user writes on a pod.
+use crate::harness::api_server;
+
+/// The labels of the user on a pod.
 pub(super) const USERS: [(&str, &str); 3] =
     [("app", "web"), (keys::SLA, "gold"), ("plimsoll.example/cpu-band", "x")];
 
@@ -18,13 +19,13 @@ pub(super) struct Cluster {
     pub(super) folder: TempDir,
 }
 
-/// What a command came to.
-pub(super) struct Said {
+/// The result of a command.
+pub(super) struct CommandResult {
     pub(super) text: String,
     pub(super) failure: Option<String>,
 }
 
-impl Said {
+impl CommandResult {
     pub(super) fn failure(&self) -> &str {
         self.failure.as_deref().unwrap_or("it did not fail")
     }
@@ -35,7 +36,7 @@ impl Said {
 }
 
 impl Cluster {
-    /// With what `kubectl apply -k` leaves, as far as it matters here.
+    /// A cluster with the objects of `kubectl apply -k` that matter here.
     pub(super) async fn installed() -> Cluster {
         let cluster = Cluster::bare().await;
         let store = cluster.api.store();
@@ -47,15 +48,12 @@ impl Cluster {
     }
 
     pub(super) async fn bare() -> Cluster {
-        install_crypto_provider();
-        let api = ApiServer::start(ApiOptions::default()).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).unwrap();
+        let (api, folder) = api_server().await;
         Cluster { api, folder }
     }
 
-    /// A pod of a user.
-    pub(super) fn run(&self, name: &str) {
+    /// Creates a pod of a user.
+    pub(super) fn create_pod(&self, name: &str) {
         let labels: serde_json::Map<_, _> =
             USERS.map(|(key, value)| (key.to_owned(), json!(value))).into_iter().collect();
         let pod = json!({
@@ -65,7 +63,7 @@ impl Cluster {
         self.api.store().create_as(&Resource::PODS, pod, &Write::by("kubectl-create")).unwrap();
     }
 
-    /// What the aggregator writes on a pod.
+    /// Labels a pod like the aggregator.
     pub(super) fn label(&self, name: &str) {
         let labels = json!({keys::CPU_BAND: "high", keys::CPU_BASIS: "limit"});
         self.apply(name, &labels, &json!({keys::EVIDENCE: "cpu high", keys::EPOCH: "7"}), "plimsoll");
@@ -78,10 +76,10 @@ impl Cluster {
         self.api.store().patch(&Resource::PODS, "default", name, &patch, &Write::by(manager)).unwrap();
     }
 
-    /// Pods of a user that carry our keys.
+    /// Creates pods of a user with our keys.
     pub(super) fn labeled(&self, names: &[&str]) {
         for name in names {
-            self.run(name);
+            self.create_pod(name);
             self.label(name);
         }
     }
@@ -99,18 +97,18 @@ impl Cluster {
         all.filter(|key| key.starts_with(keys::PREFIX)).collect()
     }
 
-    /// Whether a pod has what its user wrote, and of ours nothing.
+    /// Whether a pod has the keys of its user and none of ours.
     pub(super) fn is_clean(&self, name: &str) -> bool {
         let labels = &self.pod(name)["metadata"]["labels"];
         self.keys(name) == [keys::SLA, keys::BOUNDS]
             && USERS.iter().all(|(key, value)| labels[*key] == *value)
     }
 
-    pub(super) async fn plimsoll(&self, words: &[&str]) -> Said {
+    pub(super) async fn plimsoll(&self, words: &[&str]) -> CommandResult {
         plimsoll(&self.folder.path().join("kubeconfig").display().to_string(), words).await
     }
 
-    pub(super) async fn cleanup(&self) -> Said {
+    pub(super) async fn cleanup(&self) -> CommandResult {
         self.plimsoll(&["cleanup", "--yes"]).await
     }
 
@@ -125,10 +123,10 @@ impl Cluster {
     }
 }
 
-pub(super) async fn plimsoll(kubeconfig: &str, words: &[&str]) -> Said {
+pub(super) async fn plimsoll(kubeconfig: &str, words: &[&str]) -> CommandResult {
     let typed = ["plimsoll", "--kubeconfig", kubeconfig];
     let args = Args::try_parse_from(typed.iter().chain(words)).unwrap();
     let mut out = Vec::new();
     let failure = plimsoll::run(&args, &mut out).await.err().map(|error| format!("{error:#}"));
-    Said { text: String::from_utf8(out).unwrap(), failure }
+    CommandResult { text: String::from_utf8(out).unwrap(), failure }
 }

@@ -1,4 +1,4 @@
-//! What may stand where the aggregator should be: TLS ends with any certificate and any answers, and a port that speaks no TLS.
+//! Servers in place of the aggregator: with any certificate and any answers, or without TLS.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,12 +20,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-/// What it answers; the number counts from 0.
+/// The answers, by the number of the request.
 pub(super) type Answers = fn(usize) -> Response<Full<Bytes>>;
 
-/// A request that came through TLS.
+/// A received request.
 #[derive(Debug, Clone)]
-pub(super) struct Got {
+pub(super) struct Received {
     pub(super) at: Instant,
     pub(super) authorization: String,
     pub(super) report: Report,
@@ -33,30 +33,30 @@ pub(super) struct Got {
 
 #[derive(Debug, Default)]
 struct Seen {
-    requests: Vec<Got>,
+    requests: Vec<Received>,
     handshakes: usize,
     failed: usize,
     bytes: Vec<u8>,
 }
 
-/// A peer that runs until it is dropped.
+/// A server that runs until it is dropped.
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
-    /// What signed its certificate, PEM.
+    /// The CA of its certificate, PEM.
     pub(super) ca: String,
     seen: Arc<Mutex<Seen>>,
     _tasks: JoinSet<()>,
 }
 
 impl Peer {
-    /// With a certificate for `name`.
+    /// A server with a certificate for `name`.
     pub(super) async fn tls(name: &str, answers: Answers) -> Peer {
         let (ca, acceptor) = identity(name);
         Peer::run(ca, move |stream, seen| serve(acceptor.clone(), stream, seen, answers)).await
     }
 
-    /// It only listens.
-    pub(super) async fn deaf() -> Peer {
+    /// A server that reads and never answers.
+    pub(super) async fn silent() -> Peer {
         Peer::run(identity("localhost").0, listen).await
     }
 
@@ -79,7 +79,7 @@ impl Peer {
     }
 
     /// The requests so far.
-    pub(super) fn requests(&self) -> Vec<Got> {
+    pub(super) fn requests(&self) -> Vec<Received> {
         self.seen.lock().unwrap().requests.clone()
     }
 
@@ -89,7 +89,7 @@ impl Peer {
         (seen.handshakes, seen.failed)
     }
 
-    /// What a deaf peer got.
+    /// The bytes that a silent server received.
     pub(super) fn bytes(&self) -> Vec<u8> {
         self.seen.lock().unwrap().bytes.clone()
     }
@@ -118,7 +118,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, seen: Arc<Mutex<Seen>>,
     };
     seen.lock().unwrap().handshakes += 1;
     let service = service_fn(move |request| answer(request, seen.clone(), answers));
-    // How the connection ends is the agent's business.
+    // The agent decides how the connection ends.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -131,7 +131,7 @@ async fn answer(
     let body = request.into_body().collect().await?.to_bytes();
     let report = serde_json::from_slice(&body).unwrap();
     let mut seen = seen.lock().unwrap();
-    seen.requests.push(Got { at: Instant::now(), authorization, report });
+    seen.requests.push(Received { at: Instant::now(), authorization, report });
     Ok(answers(seen.requests.len() - 1))
 }
 

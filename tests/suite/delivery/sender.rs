@@ -1,4 +1,4 @@
-//! An agent on an empty simulated host that reports to whatever is put before it.
+//! An agent on an empty simulated host that reports to a given server.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,14 +9,13 @@ use plimsoll_agent::config::Config;
 use plimsoll_contract::Bytes;
 use plimsoll_process::shutdown::Shutdown;
 use plimsoll_sandbox::host::NodeSize;
-use plimsoll_sandbox::host::layout::Layout;
 use plimsoll_sandbox::host::simulated::SimulatedHost;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::peer::Peer;
-use crate::world::{counted, eventually, hurry};
+use crate::harness::{eventually, metric, shorten_times};
 
 /// A running agent.
 pub(super) struct Sender {
@@ -27,24 +26,23 @@ pub(super) struct Sender {
     _host: SimulatedHost,
 }
 
-/// The token it has.
-pub(super) const TOKEN: &str = "a-token-that-nobody-else-may-see";
+/// The token of the agent.
+pub(super) const TOKEN: &str = "a-secret-token";
 
 impl Sender {
-    /// Reports to `peer`, trusting `ca`.
+    /// An agent that reports to `peer` and trusts `ca`.
     pub(super) async fn start(peer: &Peer, ca: &str) -> Sender {
-        let sender = Sender::with_empty_hands(peer).await;
+        let sender = Sender::without_credentials(peer).await;
         sender.give_ca(ca);
         sender.give_token(TOKEN);
         sender
     }
 
-    /// Has neither CA nor token.
-    pub(super) async fn with_empty_hands(peer: &Peer) -> Sender {
+    /// An agent without CA and token.
+    pub(super) async fn without_credentials(peer: &Peer) -> Sender {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("host");
-        let host = SimulatedHost::new(&root, Layout::default(), NodeSize { cpus: 2, memory: Bytes(1 << 30) })
-            .unwrap();
+        let host = SimulatedHost::new(&root, NodeSize { cpus: 2, memory: Bytes(1 << 30) }).unwrap();
         std::fs::create_dir(dir.path().join("ca")).unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         let args = Args::try_parse_from([
@@ -56,7 +54,7 @@ impl Sender {
             &format!("--token-file={}", path("token")),
         ]);
         let mut config = Config::from_args(&args.unwrap()).unwrap();
-        hurry(&mut config);
+        shorten_times(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Shutdown::new();
@@ -76,19 +74,19 @@ impl Sender {
         self.dir.path().join(name)
     }
 
-    /// How many deliveries ended so.
+    /// Number of deliveries with this result.
     pub(super) async fn ended(&self, result: &str) -> f64 {
-        counted(self.address, &format!("plimsoll_agent_reports_total{{result=\"{result}\"}}")).await
+        metric(self.address, &format!("plimsoll_agent_reports_total{{result=\"{result}\"}}")).await
     }
 
-    /// Waits until so many deliveries ended so.
+    /// Waits for this number of deliveries with this result.
     pub(super) async fn wait_for(&self, result: &str, count: f64) {
         let came = eventually(async || self.ended(result).await >= count).await;
         assert!(came, "no {count} deliveries ended as {result}");
     }
 
-    /// Ends it; it must not have failed by itself.
-    pub(super) async fn end(self) {
+    /// Stops the agent, which must not have failed.
+    pub(super) async fn stop(self) {
         assert!(!self.running.is_finished(), "the agent ended by itself");
         self.stop.trigger();
         self.running.await.unwrap().unwrap();

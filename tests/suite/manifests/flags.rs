@@ -28,7 +28,7 @@ fn assert_variables_are_known(workload: &Value, command: &clap::Command) {
 }
 
 #[test]
-fn the_agent_understands_its_manifest() {
+fn the_agent_accepts_the_flags_of_its_manifest() {
     let base = objects("base");
     let agent = find(&base, "DaemonSet", "plimsoll-agent");
     let args = plimsoll_agent::args::Args::try_parse_from(arguments(agent)).unwrap();
@@ -47,7 +47,7 @@ fn the_agent_understands_its_manifest() {
 }
 
 #[test]
-fn the_aggregator_understands_its_manifest_and_the_labels_component() {
+fn the_aggregator_accepts_the_flags_of_its_manifest_and_of_the_labels_component() {
     let base = objects("base");
     let aggregator = find(&base, "Deployment", "plimsoll-aggregator");
     let args = plimsoll_aggregator::args::Args::try_parse_from(arguments(aggregator)).unwrap();

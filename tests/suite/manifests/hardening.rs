@@ -1,4 +1,4 @@
-//! What each pod gives up: rights, root, capabilities, the host.
+//! Hardening of each pod: no root, capabilities or host access.
 
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ fn the_agent_has_no_token_but_the_one_for_the_aggregator() {
 }
 
 #[test]
-fn the_agent_runs_on_every_node_and_a_bad_one_meets_few() {
+fn the_agent_runs_on_every_node_and_a_rollout_affects_few_at_a_time() {
     let base = objects("base");
     let agent = find(&base, "DaemonSet", "plimsoll-agent");
     assert_eq!(*at(agent, "/tolerations"), json!([{"operator": "Exists"}]));

@@ -1,4 +1,4 @@
-//! Strict reading: into the type of its kind and back, and everything must still be there.
+//! Strict parsing: into the type of the kind and back, without losing a field.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::files::text;
 
-/// Whether an object is what it says it is, with no field that its type does not have.
+/// Checks that an object has only fields of its type.
 pub(crate) fn check(object: &Value) -> Result<(), String> {
     match (text(object, "/apiVersion"), text(object, "/kind")) {
         ("v1", "ConfigMap") => strict::<ConfigMap>(object),
@@ -35,7 +35,7 @@ pub(crate) fn check(object: &Value) -> Result<(), String> {
     }
 }
 
-/// Whether a value has no field that `T` does not have, and no value that `T` reads differently.
+/// Checks that a value has only fields of `T`, and no value that `T` parses differently.
 pub(crate) fn strict<T: DeserializeOwned + Serialize>(source: &Value) -> Result<(), String> {
     let typed: T = serde_json::from_value(source.clone()).map_err(|error| error.to_string())?;
     let back = serde_json::to_value(typed).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! Names that must agree: with each other, and with the constants in the code.
+//! Names that must be the same in all manifests and in the code.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ fn the_names_are_those_the_code_uses() {
 }
 
 #[test]
-fn what_ships_empty_is_empty() {
+fn objects_that_the_aggregator_fills_are_empty() {
     let base = objects("base");
     for (kind, name) in
         [("Secret", keys::AGGREGATOR), ("ConfigMap", keys::CA_CONFIG_MAP), ("Lease", keys::AGGREGATOR)]
@@ -72,7 +72,7 @@ fn every_namespace_that_is_used_is_declared() {
 }
 
 #[test]
-fn services_and_selectors_find_the_pods_and_ports_they_mean() {
+fn services_and_selectors_match_their_pods_and_ports() {
     let base = objects("base");
     let aggregator = find(&base, "Deployment", keys::AGGREGATOR);
     let labels = &aggregator["spec"]["template"]["metadata"]["labels"];

@@ -1,4 +1,4 @@
-//! RBAC, against a table: whoever changes a right changes it here too, and says why in the manifest.
+//! RBAC, compared with a table: a change of a permission needs a change of the table and a reason in the manifest.
 
 use std::fs;
 

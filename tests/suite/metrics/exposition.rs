@@ -1,31 +1,31 @@
-//! The Prometheus text format 0.0.4, read strictly: what Prometheus itself would refuse, or silently merge, is an error here.
+//! A strict parser of the Prometheus text format 0.0.4: what Prometheus would reject or silently merge is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Label names and values.
 pub(super) type Labels = BTreeMap<String, String>;
 
-/// One family.
+/// A metric family.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Family {
     pub(super) kind: String,
     pub(super) help: String,
-    /// Name, labels and value of each sample; of a histogram also `_bucket`, `_sum` and `_count`.
+    /// Name, labels and value of each sample; for a histogram also `_bucket`, `_sum` and `_count`.
     pub(super) samples: Vec<(String, Labels, f64)>,
 }
 
 impl Family {
-    /// Every label name that occurs.
+    /// All label names.
     pub(super) fn labels(&self) -> BTreeSet<String> {
         let names = self.samples.iter().flat_map(|(_, labels, _)| labels.keys().cloned());
         names.filter(|name| !(self.kind == "histogram" && name == "le")).collect()
     }
 }
 
-/// Reads a whole text.
+/// Parses a text.
 ///
 /// # Errors
-/// The first line that breaks a rule, and the rule.
+/// The first invalid line, and the rule that it violates.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
     if !text.is_empty() && !text.ends_with('\n') {
         return Err("the last line does not end".into());
@@ -100,7 +100,7 @@ fn sample(line: &str) -> Result<(String, Labels, f64), String> {
     Ok((name.to_owned(), labels, value))
 }
 
-/// Reads labels up to the closing brace, and returns what follows.
+/// Parses labels up to the closing brace, and returns the rest.
 fn label_set<'a>(mut rest: &'a str, labels: &mut Labels) -> Result<&'a str, String> {
     loop {
         let (name, quoted) = rest.split_once("=\"").ok_or("a label without a value")?;
@@ -141,7 +141,7 @@ fn is_name(name: &str, colons: bool) -> bool {
 }
 
 #[test]
-fn the_reader_accepts_the_format_and_refuses_what_breaks_it() {
+fn the_parser_accepts_valid_and_rejects_invalid_texts() {
     let good = "# HELP a_total Counts.\n# TYPE a_total counter\na_total{x=\"1\\n\\\"\\\\\"} 3\na_total{x=\"2\"} +Inf\n";
     let families = parse(good).unwrap();
     assert_eq!(families["a_total"].samples[0].1["x"], "1\n\"\\");

@@ -1,4 +1,4 @@
-//! Every shape there is, what must not pass for one, and that nothing else does.
+//! Every valid format, names that resemble them, and that nothing else is accepted.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ const UID_: &str = "1f2e3d4c_5b6a_4798_8a9b_0c1d2e3f4a5b";
 const HASH: &str = "0123456789abcdef0123456789abcdef";
 const ID: &str = "aa11bb22cc33dd44ee55ff66aa11bb22cc33dd44ee55ff66aa11bb22cc33dd44";
 
-/// Reads a whole path below a hierarchy, at exactly the depth that the walk goes.
+/// Parses a whole path below a hierarchy, as deep as the walk descends.
 fn read(kubepods: &str, below: &str) -> Option<(PodUid, Option<ContainerId>)> {
     let layout = Layout::of(kubepods);
     let mut parts = below.split('/');
@@ -25,7 +25,7 @@ fn read(kubepods: &str, below: &str) -> Option<(PodUid, Option<ContainerId>)> {
 }
 
 #[test]
-fn every_shape_gives_its_pod_and_container() {
+fn every_format_gives_its_pod_and_container() {
     let table = [
         ("kubepods", format!("burstable/pod{UID}/{ID}"), UID),
         ("kubepods", format!("besteffort/pod{UID}/{ID}"), UID),
@@ -60,7 +60,7 @@ fn every_shape_gives_its_pod_and_container() {
         ),
     ];
     for (kubepods, below, uid) in table {
-        let (pod, container) = read(kubepods, &below).unwrap_or_else(|| panic!("{below} was refused"));
+        let (pod, container) = read(kubepods, &below).unwrap_or_else(|| panic!("{below} was rejected"));
         assert_eq!((pod.as_str(), container.unwrap().as_str()), (uid, ID), "{below}");
     }
 }
@@ -72,11 +72,11 @@ fn a_pod_without_its_container_is_the_pod() {
 }
 
 #[test]
-fn containers_of_a_runtime_with_the_other_driver_are_found_by_their_triple() {
+fn orphans_of_a_runtime_with_the_other_driver_are_parsed() {
     let layout = Layout::of("kubepods.slice");
     for (class, runtime) in [("-burstable", "cri-containerd"), ("-besteffort", "crio"), ("", "docker")] {
         let (pod, container) =
-            layout.stray(&format!("kubepods{class}-pod{UID_}.slice:{runtime}:{ID}")).unwrap();
+            layout.orphan(&format!("kubepods{class}-pod{UID_}.slice:{runtime}:{ID}")).unwrap();
         assert_eq!((pod.as_str(), container.as_str()), (UID, ID));
     }
     for bad in [
@@ -86,13 +86,13 @@ fn containers_of_a_runtime_with_the_other_driver_are_found_by_their_triple() {
         format!("other-burstable-pod{UID_}.slice:cri-containerd:{ID}"),
         format!("kubepods-burstable-pod{UID}.slice:cri-containerd:{ID}"),
     ] {
-        assert_eq!(layout.stray(&bad), None, "{bad}");
+        assert_eq!(layout.orphan(&bad), None, "{bad}");
     }
-    assert_eq!(Layout::of("kubepods").stray(&format!("kubepods-pod{UID_}.slice:crio:{ID}")), None);
+    assert_eq!(Layout::of("kubepods").orphan(&format!("kubepods-pod{UID_}.slice:crio:{ID}")), None);
 }
 
 #[test]
-fn what_only_resembles_a_pod_or_container_is_refused() {
+fn names_that_only_resemble_a_pod_or_container_are_rejected() {
     let cgroupfs = [
         format!("burstable/pod{UID_}/{ID}"),
         format!("guaranteed/pod{UID}/{ID}"),
@@ -127,7 +127,7 @@ fn what_only_resembles_a_pod_or_container_is_refused() {
     }
 }
 
-/// Every way to write this pod's or container's path, written independently of the code that reads it.
+/// Every valid path of this pod or container, generated independently of the parser.
 fn renderings(kubepods: &str, pod: &PodUid, container: Option<&ContainerId>) -> Vec<String> {
     let systemd = kubepods.ends_with(".slice");
     let stem = kubepods.rsplit('/').next().unwrap().trim_end_matches(".slice");
@@ -166,7 +166,7 @@ fn root() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// Paths from the words that real ones are made of, so that near misses are common.
+/// Paths made of the parts of valid ones, so that near misses are common.
 fn nearly_a_path() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         prop::sample::select(vec![
@@ -199,7 +199,7 @@ fn nearly_a_path() -> impl Strategy<Value = String> {
     prop::collection::vec(word, 0..12).prop_map(|words| words.concat())
 }
 
-/// A true path with one character changed, added or left out.
+/// A valid path with one character changed, added or removed.
 fn damaged_path() -> impl Strategy<Value = (&'static str, String)> {
     let pod = PodUid::new(UID).unwrap();
     let id = ContainerId::new(ID).unwrap();
@@ -221,14 +221,14 @@ fn damaged_path() -> impl Strategy<Value = (&'static str, String)> {
 
 proptest! {
     #[test]
-    fn whatever_parses_is_exactly_one_of_the_shapes(root in root(), path in nearly_a_path()) {
+    fn whatever_parses_is_exactly_one_of_the_formats(root in root(), path in nearly_a_path()) {
         if let Some((pod, container)) = read(root, &path) {
             prop_assert!(renderings(root, &pod, container.as_ref()).contains(&path), "{path}");
         }
     }
 
     #[test]
-    fn a_damaged_path_is_refused_or_another_true_one((root, path) in damaged_path()) {
+    fn a_damaged_path_is_rejected_or_another_valid_one((root, path) in damaged_path()) {
         if let Some((pod, container)) = read(root, &path) {
             prop_assert!(renderings(root, &pod, container.as_ref()).contains(&path), "{path}");
         }
@@ -237,6 +237,6 @@ proptest! {
     #[test]
     fn arbitrary_names_never_panic(root in root(), path in ".*", name in ".*") {
         let _ = read(root, &path);
-        let _ = Layout::of(&path).stray(&name);
+        let _ = Layout::of(&path).orphan(&name);
     }
 }

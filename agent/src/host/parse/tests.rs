@@ -1,4 +1,4 @@
-//! The formats as kernels write them, and that damage is never taken for a number.
+//! The formats as kernels write them, and that a damaged file is never parsed as a number.
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn cpu_stat_has_usage_always_and_throttling_where_the_controller_is_on() {
 }
 
 #[test]
-fn v1_files_mean_what_their_v2_twins_do() {
+fn v1_files_have_the_meaning_of_their_v2_equivalents() {
     assert_eq!(
         throttling(b"nr_periods 9\nnr_throttled 2\nthrottled_time 1\n"),
         Some(Throttling { periods: 9, throttled: 2 })
@@ -63,7 +63,7 @@ fn limits_have_a_word_for_unlimited() {
 }
 
 #[test]
-fn memory_detail_adds_up_what_cannot_be_reclaimed() {
+fn memory_detail_sums_what_cannot_be_reclaimed() {
     assert_eq!(
         memory_stat(MEMORY).unwrap(),
         MemoryDetail { inactive_file: Bytes(300), unreclaimable: Bytes(5020) }
@@ -94,7 +94,7 @@ fn pressure_is_read_with_and_without_a_full_line() {
 }
 
 #[test]
-fn numbers_beyond_64_bits_are_malformed_and_not_small() {
+fn numbers_beyond_64_bits_are_malformed() {
     assert_eq!(bytes(b"18446744073709551615\n"), Some(Bytes(u64::MAX)));
     assert_eq!(bytes(b"18446744073709551616\n"), None);
     assert_eq!(cpu_stat(b"usage_usec 99999999999999999999999\n"), None);
@@ -103,7 +103,7 @@ fn numbers_beyond_64_bits_are_malformed_and_not_small() {
 }
 
 #[test]
-fn a_file_cut_short_anywhere_never_gives_other_numbers() {
+fn a_file_truncated_anywhere_never_gives_other_numbers() {
     for end in 0..STAT.len() {
         if let Some(part) = cpu_stat(&STAT[..end]) {
             assert_eq!(part.usage, Duration::from_micros(388_856_618), "cut at {end}");
@@ -124,7 +124,7 @@ fn a_file_cut_short_anywhere_never_gives_other_numbers() {
     }
 }
 
-/// Whether any parser makes something of a text.
+/// Whether any parser accepts a text.
 fn anything(text: &[u8]) -> bool {
     cpu_stat(text).is_some()
         | throttling(text).is_some()
@@ -142,7 +142,7 @@ fn anything(text: &[u8]) -> bool {
 }
 
 #[test]
-fn empty_and_blank_files_say_nothing() {
+fn empty_and_blank_files_have_no_value() {
     for text in [&b""[..], b"\n", b" \n", b"\0\0\0", b"+1\n", b"-5\n", b" 1\n", b"1 \n", b"0x10\n", b"1\n\n"]
     {
         assert!(!anything(text), "{}", String::from_utf8_lossy(text));
@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_lines_of_known_keys_never_panic_nor_give_zero_for_nothing(
+    fn arbitrary_lines_of_known_keys_never_panic_nor_give_zero_for_a_missing_value(
         lines in prop::collection::vec(("(usage_usec|nr_periods|nr_throttled|anon|high|max|oom_kill|some avg10=)?", " ?", "[0-9.x-]{0,22}"), 0..9)
     ) {
         let text: String = lines.iter().map(|(key, gap, value)| format!("{key}{gap}{value}\n")).collect();

@@ -1,40 +1,40 @@
-//! Every file of a container, damaged in every way: its fields are unknown with the right reason, and nobody else's are.
+//! Every file of a container, damaged in every way: its values are unknown with the right reason, other values are not affected.
 
 use std::os::unix::fs::PermissionsExt;
 
-use plimsoll_contract::report::UnknownReason;
+use plimsoll_contract::load::UnknownReason;
 
 use super::*;
 use crate::sample::Read;
 
-/// A way to spoil a file, and what is then said of it.
+/// A way to damage a file, and the reason that results.
 struct Damage {
     name: &'static str,
-    spoil: fn(&Path),
+    apply: fn(&Path),
     reason: UnknownReason,
 }
 
 const DAMAGES: [Damage; 6] = [
-    Damage { name: "empty", spoil: |path| fs::write(path, "").unwrap(), reason: UnknownReason::Malformed },
+    Damage { name: "empty", apply: |path| fs::write(path, "").unwrap(), reason: UnknownReason::Malformed },
     Damage {
         name: "garbage",
-        spoil: |path| fs::write(path, b"\xff\0-1 max\n\n").unwrap(),
+        apply: |path| fs::write(path, b"\xff\0-1 max\n\n").unwrap(),
         reason: UnknownReason::Malformed,
     },
     Damage {
         name: "number too large",
-        spoil: |path| fs::write(path, "some 99999999999999999999999\n").unwrap(),
+        apply: |path| fs::write(path, "some 99999999999999999999999\n").unwrap(),
         reason: UnknownReason::Malformed,
     },
     Damage {
         name: "huge",
-        spoil: |path| fs::write(path, "1".repeat(1 << 20)).unwrap(),
+        apply: |path| fs::write(path, "1".repeat(1 << 20)).unwrap(),
         reason: UnknownReason::Malformed,
     },
-    Damage { name: "absent", spoil: |path| fs::remove_file(path).unwrap(), reason: UnknownReason::Absent },
+    Damage { name: "absent", apply: |path| fs::remove_file(path).unwrap(), reason: UnknownReason::Absent },
     Damage {
         name: "a directory",
-        spoil: |path| {
+        apply: |path| {
             fs::remove_file(path).unwrap();
             fs::create_dir(path).unwrap();
         },
@@ -42,8 +42,8 @@ const DAMAGES: [Damage; 6] = [
     },
 ];
 
-/// What the file tells, as said in a reading: the reason if it is unknown.
-fn told(reading: &Reading, file: &str, v1: bool) -> Option<UnknownReason> {
+/// Why the value of a file is unknown in a reading, if it is.
+fn reason_of(reading: &Reading, file: &str, v1: bool) -> Option<UnknownReason> {
     fn reason<T>(read: &Read<T>) -> Option<UnknownReason> {
         match read {
             Read::Unknown(reason) => Some(*reason),
@@ -52,7 +52,7 @@ fn told(reading: &Reading, file: &str, v1: bool) -> Option<UnknownReason> {
         }
     }
     match file {
-        // The usage is in another file there; without this one only the throttling is not known.
+        // the usage is in another file there; without this one only the throttling is not known
         "cpu.stat" if v1 => {
             assert_eq!(reading.cpu.value().unwrap().throttling, None);
             None
@@ -89,55 +89,54 @@ fn files_of_web(tree: &Tree) -> Vec<PathBuf> {
     files
 }
 
-/// Spoils one file before or after the first reading, looks at everybody, and mends it.
-fn check(tree: &Tree, host: &mut Host, path: &Path, damage: &Damage, held: bool) {
+/// Damages one file before or, with `kept_open`, after the first reading, compares all readings, and repairs it.
+fn check(tree: &Tree, host: &mut Host, path: &Path, damage: &Damage, kept_open: bool) {
     let case = tree.case.file_name().unwrap().to_str().unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
     let what = format!("{case}: {name} {}", damage.name);
     let text = fs::read(path).unwrap();
     reopen(host);
-    let whole = sweep(host);
-    let counted = File::ALL.into_iter().find(|file| file.as_str() == name).unwrap();
-    let before = host.read_errors().get(counted, damage.reason);
+    let undamaged = sweep(host);
+    let before = errors(host, name, damage.reason);
 
-    (damage.spoil)(path);
-    if held {
-        host.slots.iter_mut().for_each(Slot::refresh);
+    (damage.apply)(path);
+    if kept_open {
+        host.cgroups.iter_mut().for_each(Cgroup::refresh);
     } else {
         reopen(host);
     }
     let readings = sweep(host);
-    assert_eq!(readings.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>(), "{what}");
+    assert_eq!(readings.keys().collect::<Vec<_>>(), undamaged.keys().collect::<Vec<_>>(), "{what}");
     for (target, reading) in &readings {
         if target.container.as_ref().is_some_and(|id| id.as_str().starts_with("3eb")) {
             let v1 = case.starts_with("v1") || case == "hybrid";
             let expected = (!(v1 && name == "cpu.stat")).then_some(damage.reason);
-            assert_eq!(told(reading, name, v1), expected, "{what}");
+            assert_eq!(reason_of(reading, name, v1), expected, "{what}");
         } else {
-            assert_eq!(reading, &whole[target], "{what}: somebody else");
+            assert_eq!(reading, &undamaged[target], "{what}: another container");
         }
     }
-    // A kernel may have no pressure accounting: that is no error.
+    // a kernel may have no pressure accounting: that is no error
     let error = !(name.ends_with(".pressure") && damage.reason == UnknownReason::Absent);
-    assert_eq!(host.read_errors().get(counted, damage.reason), before + u64::from(error), "{what}");
+    assert_eq!(errors(host, name, damage.reason), before + u64::from(error), "{what}");
 
     if path.is_dir() {
         fs::remove_dir(path).unwrap();
     }
-    // Anew, as one without rights cannot be written over.
+    // removed first, since a file without permissions cannot be overwritten
     let _ = fs::remove_file(path);
     fs::write(path, text).unwrap();
 }
 
-/// Closes all descriptors and finds everything anew, so that everything is due.
+/// Closes all descriptors and discovers everything again, so that everything is due.
 fn reopen(host: &mut Host) {
-    host.drop_all(&mut Vec::new());
-    host.listed = None;
+    host.remove_all(&mut Vec::new());
+    host.last_reconcile = None;
     host.discover(at(0));
 }
 
 #[test]
-fn every_file_damaged_in_every_way_is_unknown_with_its_reason_and_concerns_nobody_else() {
+fn a_file_damaged_in_any_way_is_unknown_with_its_reason_and_affects_no_other_container() {
     for case in ["v2-cgroupfs-containerd", "v1-cgroupfs", "hybrid"] {
         let tree = Tree::of(case);
         let mut host = tree.host();
@@ -150,11 +149,11 @@ fn every_file_damaged_in_every_way_is_unknown_with_its_reason_and_concerns_nobod
 }
 
 #[test]
-fn a_file_damaged_while_its_descriptor_is_held_is_no_better() {
+fn a_file_damaged_while_it_is_kept_open_is_unknown_too() {
     let tree = Tree::of("v2-systemd-containerd");
     let mut host = tree.host();
     for file in files_of_web(&tree) {
-        // A plain file that was removed can still be read through its descriptor, a cgroup's cannot.
+        // unlike a cgroup's, a plain file that was removed can still be read through its descriptor
         DAMAGES.iter().take(4).for_each(|damage| check(&tree, &mut host, &file, damage, true));
     }
 }
@@ -169,7 +168,7 @@ fn a_file_that_must_not_be_read_is_denied() {
     }
     let denied = Damage {
         name: "denied",
-        spoil: |path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap(),
+        apply: |path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap(),
         reason: UnknownReason::Denied,
     };
     let tree = Tree::of("v2-cgroupfs-containerd");
@@ -184,7 +183,7 @@ fn a_simulated_container_that_is_being_removed_is_malformed_until_it_is_gone() {
     let tree = Tree::bare();
     let dir = tree.container(1, 1);
     let mut host = tree.host();
-    grow_up(&mut host);
+    sweep_until_not_new(&mut host);
     sweep(&mut host);
     for file in fs::read_dir(tree.path(&dir)).unwrap().map(|entry| entry.unwrap().path()) {
         fs::write(file, "").unwrap();
@@ -209,7 +208,7 @@ fn a_pipe_in_place_of_a_file_does_not_hang_the_sweep() {
 }
 
 #[test]
-fn the_damaged_case_says_what_is_wrong_and_reads_the_neighbors() {
+fn the_damaged_case_has_reasons_and_other_containers_are_read() {
     let tree = Tree::of("damaged-files");
     let readings = sweep(&mut tree.host());
     let web = of(&readings, "3eb");

@@ -1,6 +1,6 @@
-//! Pods and containers that come, go, come again, or are too many.
+//! Pods and containers that appear, are removed, are created again, or are too many.
 
-use plimsoll_contract::report::UnknownReason;
+use plimsoll_contract::load::UnknownReason;
 
 use super::watch::Watch;
 use super::*;
@@ -14,7 +14,7 @@ fn pod_dir(tree: &Tree, number: u8) -> PathBuf {
 }
 
 #[test]
-fn a_container_made_between_two_listings_is_discovered_at_once() {
+fn a_container_created_between_two_listings_is_discovered_at_once() {
     let tree = Tree::bare();
     tree.container(1, 1);
     let mut host = tree.host();
@@ -26,7 +26,7 @@ fn a_container_made_between_two_listings_is_discovered_at_once() {
 }
 
 #[test]
-fn a_pod_made_between_two_listings_is_discovered_at_once_and_watched_from_then_on() {
+fn a_pod_created_between_two_listings_is_discovered_at_once_and_watched_from_then_on() {
     let tree = Tree::bare();
     tree.container(1, 1);
     let mut host = tree.host();
@@ -37,7 +37,7 @@ fn a_pod_made_between_two_listings_is_discovered_at_once_and_watched_from_then_o
 }
 
 #[test]
-fn what_is_removed_between_two_listings_is_gone_at_once_and_leaves_no_watch() {
+fn a_pod_removed_between_two_listings_is_gone_at_once_and_no_longer_watched() {
     let tree = Tree::bare();
     tree.container(1, 1);
     tree.container(2, 2);
@@ -66,7 +66,7 @@ fn without_inotify_the_listing_every_ten_seconds_finds_everything() {
 }
 
 #[test]
-fn a_kubepods_directory_that_comes_late_is_found_as_soon_as_it_is_there() {
+fn a_kubepods_directory_created_later_is_found_at_once() {
     let tree = Tree::bare();
     let mut host = tree.host();
     assert_eq!((host.describe().kubepods, sweep(&mut host).len()), (None, 0));
@@ -75,7 +75,7 @@ fn a_kubepods_directory_that_comes_late_is_found_as_soon_as_it_is_there() {
 }
 
 #[test]
-fn when_the_kubepods_directory_goes_everything_is_gone() {
+fn when_the_kubepods_directory_is_removed_everything_is_gone() {
     let tree = Tree::bare();
     tree.container(1, 1);
     let mut host = tree.host();
@@ -87,24 +87,24 @@ fn when_the_kubepods_directory_goes_everything_is_gone() {
 }
 
 #[test]
-fn a_directory_made_again_under_its_name_is_another_one() {
+fn a_directory_created_again_under_its_name_is_another_one() {
     let tree = Tree::bare();
     let dir = tree.container(1, 1);
     let mut host = tree.host();
     let before = sweep(&mut host)[&container(1, 1)].inode;
-    // Kept, so that the file system cannot give its inode to the next one.
-    fs::rename(tree.path(&dir), tree.path("kept")).unwrap();
+    // moved, so that the file system cannot reuse its inode for the next one
+    fs::rename(tree.path(&dir), tree.path("moved")).unwrap();
     tree.container(1, 1);
     assert_eq!(host.discover(at(1)), [Change::Gone(container(1, 1)), Change::Appeared(container(1, 1))]);
     assert_ne!(sweep(&mut host)[&container(1, 1)].inode, before);
 }
 
 #[test]
-fn a_pod_made_again_under_its_name_is_watched_again() {
+fn a_pod_directory_created_again_is_watched_again() {
     let tree = Tree::bare();
     tree.container(1, 1);
     let mut host = tree.host();
-    fs::rename(pod_dir(&tree, 1), tree.path("kept")).unwrap();
+    fs::rename(pod_dir(&tree, 1), tree.path("moved")).unwrap();
     tree.container(1, 2);
     let changes = host.discover(at(1));
     assert!(
@@ -116,28 +116,28 @@ fn a_pod_made_again_under_its_name_is_watched_again() {
 }
 
 #[test]
-fn what_a_sweep_found_gone_is_told_by_the_next_discovery_once() {
+fn a_cgroup_found_gone_by_a_sweep_is_returned_by_the_next_discovery_once() {
     let tree = Tree::bare();
     let dir = tree.container(1, 1);
     tree.container(1, 2);
     let mut host = Host::open(&tree.config()).unwrap();
     host.watch = Watch::exhausted();
     host.discover(at(0));
-    // Between the listing and the first reading.
+    // between the listing and the first reading
     fs::remove_dir_all(tree.path(&dir)).unwrap();
     assert_eq!(sweep(&mut host).into_keys().collect::<Vec<_>>(), [container(1, 2)]);
-    assert_eq!(host.read_errors().get(File::CpuStat, UnknownReason::Absent), 0, "vanishing is no error");
+    assert_eq!(errors(&host, "cpu.stat", UnknownReason::Absent), 0, "a removed cgroup is no error");
     assert_eq!(host.discover(at(1)), [Change::Gone(container(1, 1))]);
     assert_eq!(host.discover(at(2)), []);
 }
 
 #[test]
-fn a_flood_of_directories_is_cut_off_counted_and_drops_nobody() {
+fn a_flood_of_directories_is_truncated_and_counted_and_no_pod_is_lost() {
     let tree = Tree::bare();
     tree.container(1, 1);
     tree.container(2, 2);
     let mut host = tree.host();
-    host.most_entries = 200;
+    host.max_entries = 200;
     for number in 0..300 {
         fs::create_dir(pod_dir(&tree, 1).join(format!("flood-{number}"))).unwrap();
     }
@@ -146,7 +146,7 @@ fn a_flood_of_directories_is_cut_off_counted_and_drops_nobody() {
     assert_eq!(changes, [Change::Appeared(pod(3)), Change::Appeared(container(3, 3))]);
     assert_eq!(host.truncated_listings(), 1);
     assert_eq!(sweep(&mut host).len(), 3);
-    // Where not everything was seen, what is really gone is still noticed.
+    // a removed cgroup is noticed although the listing is truncated
     fs::remove_dir_all(pod_dir(&tree, 1).join(id(1).as_str())).unwrap();
     assert_eq!(host.discover(at(40)), [Change::Gone(container(1, 1))]);
 }
@@ -164,24 +164,24 @@ fn files_links_and_depth_are_not_mistaken_for_containers() {
 }
 
 #[test]
-fn a_hierarchy_whose_directory_comes_late_is_joined() {
+fn a_directory_created_later_in_another_hierarchy_is_opened() {
     let tree = Tree::of("v1-cgroupfs");
     let late = tree.path("memory/kubepods");
-    fs::rename(&late, tree.path("kept")).unwrap();
+    fs::rename(&late, tree.path("moved")).unwrap();
     let mut host = tree.host();
     assert_eq!(of(&sweep(&mut host), "3eb").memory.value(), None);
-    fs::rename(tree.path("kept"), &late).unwrap();
+    fs::rename(tree.path("moved"), &late).unwrap();
     host.discover(at(10));
     assert!(of(&sweep(&mut host), "3eb").memory.value().is_some());
 }
 
 #[test]
-fn hierarchies_mounted_after_the_start_are_taken_up() {
+fn hierarchies_mounted_after_the_start_are_read() {
     let tree = Tree::of("v1-cgroupfs");
-    fs::rename(tree.path("memory"), tree.dir.path().join("kept")).unwrap();
+    fs::rename(tree.path("memory"), tree.dir.path().join("moved")).unwrap();
     let mut host = tree.host();
     assert_eq!(host.describe().memory, None);
-    fs::rename(tree.dir.path().join("kept"), tree.path("memory")).unwrap();
+    fs::rename(tree.dir.path().join("moved"), tree.path("memory")).unwrap();
     host.discover(at(10));
     assert_eq!(host.describe().memory, Some(Version::V1));
     assert!(of(&sweep(&mut host), "3eb").memory.value().is_some());

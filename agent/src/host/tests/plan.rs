@@ -1,4 +1,4 @@
-//! What is read when: the read plan, its even spread, and what it does where reads are slow or descriptors few.
+//! What is read when: the read plan, its even distribution, slow reads, and too few descriptors.
 
 use std::cell::Cell;
 
@@ -17,7 +17,7 @@ fn many(tree: &Tree, containers: u8) -> Host {
 }
 
 #[test]
-fn everything_is_read_at_first_sight() {
+fn everything_is_read_in_the_first_sweep() {
     let tree = Tree::bare();
     let mut host = many(&tree, 3);
     for reading in sweep(&mut host).values() {
@@ -33,10 +33,10 @@ fn everything_is_read_at_first_sight() {
 }
 
 #[test]
-fn counters_every_sweep_details_every_fifth_limits_every_tenth_and_evenly() {
+fn counters_are_read_every_sweep_details_every_fifth_and_limits_every_tenth_evenly_distributed() {
     let tree = Tree::bare();
     let mut host = many(&tree, 40);
-    grow_up(&mut host);
+    sweep_until_not_new(&mut host);
     for _ in 0..20 {
         let readings = sweep(&mut host);
         let count = |what: fn(&Reading) -> bool| readings.values().filter(|reading| what(reading)).count();
@@ -52,7 +52,8 @@ fn counters_every_sweep_details_every_fifth_limits_every_tenth_and_evenly() {
     }
 }
 
-/// On a real cluster pods with a limit got their first band of the request: the agent had looked before the runtime set it.
+/// On a real cluster the first band of pods with a limit was relative to the request: the agent had read it before the
+/// runtime set it.
 #[test]
 fn a_quota_set_a_moment_after_the_cgroup_was_made_is_seen_in_the_next_sweep() {
     let tree = Tree::bare();
@@ -68,7 +69,7 @@ fn a_quota_set_a_moment_after_the_cgroup_was_made_is_seen_in_the_next_sweep() {
 fn limits_of_managed_pods_are_read_in_every_sweep() {
     let tree = Tree::bare();
     let mut host = many(&tree, 4);
-    grow_up(&mut host);
+    sweep_until_not_new(&mut host);
     host.set_managed(BTreeSet::from([uid(1)]));
     tree.container(1, 9);
     host.discover(at(20));
@@ -79,12 +80,12 @@ fn limits_of_managed_pods_are_read_in_every_sweep() {
 }
 
 #[test]
-fn memory_stat_is_read_at_once_when_memory_moved_by_a_twentieth() {
+fn memory_stat_is_read_at_once_when_memory_changed_by_a_twentieth() {
     let tree = Tree::bare();
     let dir = tree.container(1, 1);
     let mut host = tree.host();
     sweep(&mut host);
-    // Until its turn has just come, so that the next four sweeps are not it.
+    // until it was just read, so that it is not due in the next four sweeps
     while !due(&sweep(&mut host)[&container(1, 1)].memory_detail) {}
     tree.write(&format!("{dir}/memory.current"), "106857600\n");
     assert!(!due(&sweep(&mut host)[&container(1, 1)].memory_detail), "by 2 %");
@@ -94,18 +95,18 @@ fn memory_stat_is_read_at_once_when_memory_moved_by_a_twentieth() {
 }
 
 #[test]
-fn a_slow_memory_stat_is_read_ever_more_seldom_and_counted() {
+fn a_slow_memory_stat_is_counted_and_read_less_often() {
     let tree = Tree::bare();
     tree.container(1, 1);
     let mut host = tree.host();
-    let details = |host: &mut Host, step: Duration, sweeps: usize| {
+    let details = |host: &mut Host, per_call: Duration, sweeps: usize| {
         let now = Cell::new(Duration::ZERO);
         let mut details = 0;
         for _ in 0..sweeps {
-            // Time passes only by being asked for.
+            // time passes only when the clock is read
             host.sweep(
                 || {
-                    now.set(now.get() + step);
+                    now.set(now.get() + per_call);
                     Moment(now.get())
                 },
                 |_, reading| details += usize::from(due(&reading.memory_detail)),
@@ -117,28 +118,28 @@ fn a_slow_memory_stat_is_read_ever_more_seldom_and_counted() {
     assert!((4..=7).contains(&slow), "{slow} reads instead of 20");
     assert_eq!(host.slow_reads(), slow as u64);
     let after = details(&mut host, Duration::from_millis(1), 1000);
-    assert!(after > 100, "{after}: it recovers when reads are fast again");
+    assert!(after > 100, "{after}: as often as before when reads are fast again");
     assert_eq!(host.slow_reads(), slow as u64);
 }
 
 #[test]
-fn with_few_descriptors_files_are_opened_on_demand_and_say_the_same() {
+fn with_few_descriptors_files_are_opened_on_demand_with_the_same_readings() {
     let tree = Tree::of("v1-systemd");
-    let (mut held, mut demand) = (tree.host(), Host::open(&tree.config()).unwrap());
-    demand.budget = 0;
-    demand.discover(at(0));
-    assert!(demand.held == 0 && held.held > 0);
+    let (mut kept_open, mut on_demand) = (tree.host(), Host::open(&tree.config()).unwrap());
+    on_demand.max_descriptors = 0;
+    on_demand.discover(at(0));
+    assert!(on_demand.descriptors == 0 && kept_open.descriptors > 0);
     for _ in 0..3 {
-        assert_eq!(sweep(&mut held), sweep(&mut demand));
+        assert_eq!(sweep(&mut kept_open), sweep(&mut on_demand));
         tree.later();
     }
     fs::remove_dir_all(tree.dir.path().join("sys/fs/cgroup")).unwrap();
-    assert!(sweep(&mut demand).is_empty());
-    assert_eq!(demand.discover(at(1)).len(), 9, "all gone");
+    assert!(sweep(&mut on_demand).is_empty());
+    assert_eq!(on_demand.discover(at(1)).len(), 9, "all gone");
 }
 
 #[test]
-fn a_changed_limit_is_seen_and_a_lost_one_reported_once_more() {
+fn a_changed_pod_limit_is_read_and_a_removed_one_once_more() {
     let tree = Tree::bare();
     let dir = tree.container(1, 1);
     let pod_dir = dir.rsplit_once('/').unwrap().0;

@@ -1,6 +1,7 @@
-//! The captured hosts of `tests/fixtures`: what is found where, and what it says.
+//! The captured hosts of `tests/fixtures`: which cgroups are found where, and their readings.
 
-use plimsoll_contract::report::{MemoryEvents, UnknownReason};
+use plimsoll_contract::load::UnknownReason;
+use plimsoll_contract::report::MemoryEvents;
 use plimsoll_contract::{Bytes, Cores, Limit};
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::sample::{Read, Throttling};
 
 const MI: u64 = 1 << 20;
 
-/// The cases with the pods web, api and batch, each with one container and its sandbox.
+/// The cases with the pods web, api and batch, each with one container and its pause container.
 const USUAL: [&str; 9] = [
     "v2-systemd-containerd",
     "v2-cgroupfs-containerd",
@@ -26,7 +27,7 @@ fn describe(case: &str) -> String {
 }
 
 #[test]
-fn each_case_is_recognized_for_what_it_is() {
+fn the_layout_of_each_case_is_detected() {
     let v2 = "cpu usage v2, cpu quota v2, memory v2";
     let v1 = "cpu usage v1, cpu quota v1, memory v1";
     let table = [
@@ -51,7 +52,7 @@ fn each_case_is_recognized_for_what_it_is() {
 }
 
 #[test]
-fn every_layout_gives_the_same_pods_and_nothing_that_looks_like_them() {
+fn every_layout_gives_the_same_pods_and_nothing_that_resembles_them() {
     for case in USUAL {
         let tree = Tree::of(case);
         let mut host = Host::open(&tree.config()).unwrap();
@@ -60,7 +61,7 @@ fn every_layout_gives_the_same_pods_and_nothing_that_looks_like_them() {
             .iter()
             .filter_map(|change| match change {
                 Change::Appeared(target) => target.container.as_ref().map(ContainerId::as_str),
-                Change::Gone(target) => panic!("{case}: {target:?} gone at first sight"),
+                Change::Gone(target) => panic!("{case}: {target:?} gone in the first discovery"),
             })
             .collect();
         assert_eq!(containers.len(), 6, "{case}: {containers:?}");
@@ -121,21 +122,21 @@ fn a_pod_is_read_only_while_it_has_a_limit_of_its_own() {
 }
 
 #[test]
-fn a_static_pod_goes_by_its_hash() {
+fn a_static_pod_is_identified_by_its_hash() {
     let targets = sweep(&mut Tree::of("static-pod").host());
     assert_eq!(targets.len(), 2);
     assert!(targets.keys().all(|target| target.pod.as_str() == "5eed0000c0f1900000000000000000aa"));
 }
 
 #[test]
-fn containers_outside_their_pod_are_found_where_a_mismatched_runtime_puts_them() {
+fn orphans_are_found_where_a_runtime_with_another_driver_puts_them() {
     let readings = sweep(&mut Tree::of("driver-mismatch").host());
     assert_eq!(of(&readings, "3135").cpu.value().unwrap().usage, Duration::from_secs(5));
     assert_eq!(readings.len(), 3, "two containers, and the pod, which has a limit");
 }
 
 #[test]
-fn without_the_memory_controller_memory_is_unknown_and_cpu_is_as_ever() {
+fn without_the_memory_controller_memory_is_unknown_and_cpu_is_not_affected() {
     let tree = Tree::of("no-memory-controller");
     let mut host = tree.host();
     let readings = sweep(&mut host);
@@ -149,34 +150,34 @@ fn without_the_memory_controller_memory_is_unknown_and_cpu_is_as_ever() {
 }
 
 #[test]
-fn the_node_s_facts_are_those_of_the_tree() {
-    let facts = Tree::of("kind").host().node().unwrap();
-    assert_eq!(facts.cpus, Cores(4.0));
-    assert_eq!(facts.memory, Bytes(8 << 30));
-    assert_eq!(facts.boot, "b0070000-0000-4000-8000-000000000006");
+fn capacity_and_boot_id_of_the_node_are_those_of_the_tree() {
+    let info = Tree::of("kind").host().node_info().unwrap();
+    assert_eq!(info.capacity.cores, Cores(4.0));
+    assert_eq!(info.capacity.bytes, Bytes(8 << 30));
+    assert_eq!(info.boot, "b0070000-0000-4000-8000-000000000006");
 }
 
 #[test]
-fn facts_that_make_no_sense_are_refused_by_file() {
+fn invalid_files_of_proc_are_rejected_by_name() {
     for (file, text) in
         [("stat", "cpu  1 2 3\n"), ("meminfo", "MemTotal: x kB\n"), ("sys/kernel/random/boot_id", "\n")]
     {
         let tree = Tree::of("kind");
         let host = tree.host();
         fs::write(tree.dir.path().join("proc").join(file), text).unwrap();
-        let error = host.node().unwrap_err().to_string();
+        let error = host.node_info().unwrap_err().to_string();
         assert!(error.contains(file), "{error}");
     }
 }
 
 #[test]
-fn a_tree_without_proc_is_asked_of_the_machine_itself() {
-    let facts = Tree::bare().host().node().unwrap();
-    assert!(facts.cpus.0 >= 1.0 && facts.memory.0 > 0 && facts.boot.len() == 36, "{facts:?}");
+fn a_tree_without_proc_has_the_capacity_of_the_machine_itself() {
+    let info = Tree::bare().host().node_info().unwrap();
+    assert!(info.capacity.cores.0 >= 1.0 && info.capacity.bytes.0 > 0 && info.boot.len() == 36, "{info:?}");
 }
 
 #[test]
-fn a_root_without_cgroups_is_refused_with_the_path_and_the_cure() {
+fn a_root_without_cgroups_is_rejected_with_its_path_and_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let config = HostConfig { root: dir.path().to_owned(), kubepods: None };
     let error = Host::open(&config).unwrap_err().to_string();
@@ -184,7 +185,7 @@ fn a_root_without_cgroups_is_refused_with_the_path_and_the_cure() {
 }
 
 #[test]
-fn a_kubepods_path_that_leads_elsewhere_is_refused() {
+fn a_kubepods_path_outside_the_hierarchy_is_rejected() {
     for given in ["../kubepods", "", "/", "a//b", "./kubepods"] {
         let config = HostConfig { kubepods: Some(given.into()), ..Tree::bare().config() };
         let error = Host::open(&config).unwrap_err().to_string();
@@ -193,7 +194,7 @@ fn a_kubepods_path_that_leads_elsewhere_is_refused() {
 }
 
 #[test]
-fn the_flag_overrides_where_pods_are_looked_for() {
+fn the_flag_overrides_the_detected_kubepods_directory() {
     let tree = Tree::bare();
     tree.container(1, 1);
     fs::create_dir_all(tree.path("plimsoll-demo-7")).unwrap();
@@ -207,7 +208,7 @@ fn the_flag_overrides_where_pods_are_looked_for() {
 }
 
 #[test]
-fn of_two_kubepods_directories_the_one_with_pods_counts() {
+fn of_two_kubepods_directories_the_one_with_pods_is_used() {
     let tree = Tree::bare();
     fs::create_dir_all(tree.path("kubepods.slice/kubepods-burstable.slice")).unwrap();
     tree.container(1, 1);

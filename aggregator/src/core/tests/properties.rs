@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use plimsoll_contract::{Resource, roster::RefusedReason};
+use plimsoll_contract::{Resource, rejection::PodRejection};
 use proptest::prelude::*;
 
 use super::*;
@@ -17,8 +17,8 @@ const PODS: usize = 7;
 /// The pod in `kube-system`.
 const SYSTEM: usize = 6;
 
-struct World {
-    rig: Rig,
+struct Model {
+    harness: Harness,
     /// What the watch showed last.
     shown: BTreeMap<PodName, PodFacts>,
     lag: bool,
@@ -50,7 +50,7 @@ fn said(id: usize, cpu_kind: u8, memory_kind: u8) -> PodReport {
     match cpu_kind {
         0 => pod.cpu = no_cpu(UnknownReason::WarmingUp),
         4 => pod.cpu = no_cpu(UnknownReason::NoController),
-        5 => pod.cpu.cores = Some(Cores(1e308)),
+        5 => pod.cpu.usage = Some(Cores(1e308)),
         6 => pod.cpu.basis = None,
         _ => {}
     }
@@ -64,13 +64,13 @@ fn said(id: usize, cpu_kind: u8, memory_kind: u8) -> PodReport {
     pod
 }
 
-impl World {
-    fn new() -> World {
+impl Model {
+    fn new() -> Model {
         let pods: Vec<PodFacts> = (0..PODS).map(|n| born(n, n)).collect();
-        let mut rig = Rig::unsynced(Settings::default(), pods.clone());
-        rig.tape = Some(Vec::new());
-        let mut world = World {
-            rig,
+        let mut harness = Harness::unsynced(Settings::default(), pods.clone());
+        harness.recorded = Some(Vec::new());
+        let mut model = Model {
+            harness,
             shown: pods.iter().map(|p| (p.pod.clone(), p.clone())).collect(),
             lag: false,
             behind: BTreeSet::new(),
@@ -82,17 +82,18 @@ impl World {
             unanswered: BTreeMap::new(),
             born: 100,
         };
-        world.feed(Input::PodsListed(pods));
-        world.feed(Input::NodesListed((0..NODES).map(node).collect()));
-        world.feed(Input::NamespacesListed(vec![namespace("shop")]));
-        world.feed(Input::Leading(Some(3)));
-        world
+        model.feed(Input::Pods(WatchEvent::Listed(pods)));
+        model.feed(nodes_listed((0..NODES).map(node)));
+        model.feed(Input::Namespaces(WatchEvent::Listed(vec![namespace("shop")])));
+        model.feed(Input::Paused(false));
+        model.feed(Input::Leading(Some(3)));
+        model
     }
 
     /// One input, twice: the second time it must do nothing.
     fn feed(&mut self, input: Input) {
-        let actions = self.rig.step(input.clone());
-        assert_eq!(self.rig.step(input), [], "a repetition has an effect");
+        let actions = self.harness.step(input.clone());
+        assert_eq!(self.harness.step(input), [], "a repetition has an effect");
         for write in writes(&actions) {
             self.check(&write);
         }
@@ -102,8 +103,8 @@ impl World {
     }
 
     /// A write only where it may be, and only what is known or already there.
-    fn check(&mut self, write: &LabelWrite) {
-        assert_eq!(self.rig.core.withheld(), None);
+    fn check(&mut self, write: &Write) {
+        assert_eq!(self.harness.core.withheld(), None);
         let shown = &self.shown[&write.pod];
         assert_eq!(shown.uid, write.uid);
         assert!(!shown.terminating, "{write:?}");
@@ -113,32 +114,32 @@ impl World {
         let truth = self.said.get(&write.uid).copied().unwrap_or_default();
         for (resource, truth) in Resource::ALL.into_iter().zip(truth) {
             let key = keys::band_label(resource);
-            let Some(band) = write.labels.get(key).map(|word| word.parse::<Band>().unwrap()) else {
+            let Some(band) = write.labels().get(key).map(|word| word.parse::<Band>().unwrap()) else {
                 continue;
             };
-            let there = [Some(shown), self.rig.pods.get(&write.pod)].into_iter().flatten();
+            let there = [Some(shown), self.harness.pods.get(&write.pod)].into_iter().flatten();
             let carried = there.filter_map(|p| p.labels.get(key)).any(|value| value == band.as_str());
-            let fresh =
-                truth.is_some_and(|(said, at)| said == band && self.rig.at - at <= Duration::from_secs(150));
+            let fresh = truth
+                .is_some_and(|(said, at)| said == band && self.harness.at - at <= Duration::from_secs(150));
             assert!(!band.is_known() || fresh || carried, "{write:?} but {truth:?}");
             assert!(
                 band.is_known()
                     || truth.is_none_or(
-                        |(said, at)| !said.is_known() || self.rig.at - at >= Duration::from_secs(119)
+                        |(said, at)| !said.is_known() || self.harness.at - at >= Duration::from_secs(119)
                     ),
                 "{write:?} but {truth:?}"
             );
         }
-        self.sent.push(self.rig.at);
-        self.unanswered.insert(write.action, self.rig.at);
-        let end = self.rig.at;
+        self.sent.push(self.harness.at);
+        self.unanswered.insert(write.id, self.harness.at);
+        let end = self.harness.at;
         self.unanswered.retain(|_, at| *at + Duration::from_secs(30) > end);
         assert!(self.unanswered.len() <= 4, "more than four in flight");
     }
 
-    fn answer(&mut self, write: &LabelWrite) {
-        let conflict = self.owned.contains(&write.pod) && write.labels.contains_key(keys::CPU_BAND);
-        let gone = self.rig.pods.get(&write.pod).is_none_or(|pod| pod.uid != write.uid);
+    fn answer(&mut self, write: &Write) {
+        let conflict = self.owned.contains(&write.pod) && write.labels().contains_key(keys::CPU_BAND);
+        let gone = self.harness.pods.get(&write.pod).is_none_or(|pod| pod.uid != write.uid);
         let done = matches!(self.fate, Fate::Done | Fate::DoneUnanswered) && !conflict && !gone;
         if done {
             self.apply(write);
@@ -154,23 +155,23 @@ impl World {
             Fate::Throttled => WriteResult::Throttled(Some(Duration::from_secs(3))),
             Fate::NeverAnswered => return,
         };
-        self.unanswered.remove(&write.action);
+        self.unanswered.remove(&write.id);
         let took = Duration::from_millis(5);
-        self.feed(Input::Outcome(Outcome { action: write.action, result, took }));
+        self.feed(Input::Outcome(Outcome { write: write.id, result, took }));
         if done {
             self.show(&write.pod);
         }
     }
 
-    fn apply(&mut self, write: &LabelWrite) {
+    fn apply(&mut self, write: &Write) {
         let others = self.owned.contains(&write.pod);
-        let pod = self.rig.pods.get_mut(&write.pod).unwrap();
+        let pod = self.harness.pods.get_mut(&write.pod).unwrap();
         pod.labels.retain(|key, _| match key.as_str() {
             keys::CPU_BAND => others,
             key => !keys::WRITTEN_LABELS.contains(&key),
         });
-        pod.labels.extend(write.labels.clone());
-        pod.annotations = write.annotations.clone();
+        pod.labels.extend(write.labels().clone());
+        pod.annotations = write.annotations().clone();
     }
 
     fn show(&mut self, pod: &PodName) {
@@ -178,14 +179,14 @@ impl World {
             self.behind.insert(pod.clone());
             return;
         }
-        match self.rig.pods.get(pod).cloned() {
+        match self.harness.pods.get(pod).cloned() {
             Some(facts) => {
                 self.shown.insert(pod.clone(), facts.clone());
-                self.feed(Input::PodChanged(Box::new(facts)));
+                self.feed(Input::Pods(WatchEvent::Changed(Box::new(facts))));
             }
             None => {
                 if let Some(old) = self.shown.remove(pod) {
-                    self.feed(Input::PodGone { pod: pod.clone(), uid: old.uid });
+                    self.feed(Input::Pods(WatchEvent::Deleted(PodKey { pod: pod.clone(), uid: old.uid })));
                 }
             }
         }
@@ -210,22 +211,25 @@ impl World {
             Event::Lead(lead) => self.feed(Input::Leading(lead.then_some(4))),
             Event::IgnoreNamespace(ignored) => {
                 self.ignored = ignored;
-                self.feed(Input::NamespaceChanged(NamespaceFacts { ignored, ..namespace("shop") }));
+                self.feed(Input::Namespaces(WatchEvent::Changed(Box::new(NamespaceFacts {
+                    ignored,
+                    ..namespace("shop")
+                }))));
             }
-            Event::Node(n, true) => self.feed(Input::NodeChanged(node(n))),
-            Event::Node(n, false) => self.feed(Input::NodeGone(node(n))),
+            Event::Node(n, true) => self.feed(node_changed(&node(n))),
+            Event::Node(n, false) => self.feed(Input::Nodes(WatchEvent::Deleted(node(n)))),
             Event::Fate(fate) => self.fate = fate,
         }
     }
 
     fn relist(&mut self) {
-        (self.shown, self.behind) = (self.rig.pods.clone(), BTreeSet::new());
-        self.feed(Input::PodsListed(self.rig.pods.values().cloned().collect()));
+        (self.shown, self.behind) = (self.harness.pods.clone(), BTreeSet::new());
+        self.feed(Input::Pods(WatchEvent::Listed(self.harness.pods.values().cloned().collect())));
     }
 
     fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds {
-            self.rig.at += Duration::from_secs(1);
+            self.harness.at += Duration::from_secs(1);
             self.feed(Input::Tick);
         }
     }
@@ -237,14 +241,14 @@ impl World {
         let mut named = BTreeSet::new();
         let pods =
             shown.iter().filter(|(f, ..)| named.insert(f.uid.clone())).map(|(f, c, m)| said(id(f), *c, *m));
-        let report = self.rig.next_report(on, full, pods.collect());
-        let admitted = self.rig.core.admit(&report).is_ok();
+        let report = self.harness.next_report(on, full, pods.collect());
+        let admitted = self.harness.admits(&report).is_ok();
         if admitted {
             self.learn(&report);
         }
         self.feed(Input::Reported(Box::new(report.clone())));
-        let refused = self.rig.core.answer(&node(on), 0).refused;
-        let foreign = refused.iter().filter(|r| r.reason == RefusedReason::ForeignPod).count();
+        let refused = self.harness.core.state.answer(&node(on), 0).rejected;
+        let foreign = refused.iter().filter(|r| r.reason == PodRejection::ForeignPod).count();
         let expected = shown
             .iter()
             .filter(|(f, ..)| f.node != Some(node(on)))
@@ -262,7 +266,7 @@ impl World {
             if known.is_none() && !report.full && pod.is_none() {
                 continue;
             }
-            let claim = |band: Band, basis: Option<Basis>| basis.map(|_| (band, self.rig.at));
+            let claim = |band: Band, basis: Option<Basis>| basis.map(|_| (band, self.harness.at));
             let truth = known.map(|p| [claim(p.cpu.band, p.cpu.basis), claim(p.memory.band, p.memory.basis)]);
             self.said.insert(facts.uid.clone(), truth.unwrap_or_default());
         }
@@ -270,11 +274,11 @@ impl World {
 
     fn edit(&mut self, n: usize, edit: Edit) {
         let pod = pod_name(n);
-        if matches!(edit, Edit::Create) && !self.rig.pods.contains_key(&pod) {
+        if matches!(edit, Edit::Create) && !self.harness.pods.contains_key(&pod) {
             self.born += 1;
-            self.rig.pods.insert(pod.clone(), born(n, self.born));
+            self.harness.pods.insert(pod.clone(), born(n, self.born));
         }
-        let Some(facts) = self.rig.pods.get_mut(&pod) else {
+        let Some(facts) = self.harness.pods.get_mut(&pod) else {
             return;
         };
         match edit {
@@ -291,7 +295,7 @@ impl World {
                 self.owned.insert(pod.clone());
             }
             Edit::Delete => {
-                self.rig.pods.remove(&pod);
+                self.harness.pods.remove(&pod);
                 self.owned.remove(&pod);
             }
             Edit::Create => {}
@@ -304,7 +308,7 @@ impl World {
         self.fate = Fate::Done;
         self.catch_up();
         self.relist();
-        self.feed(Input::NodesListed((0..NODES).map(node).collect()));
+        self.feed(nodes_listed((0..NODES).map(node)));
         self.feed(Input::Leading(Some(5)));
         self.feed(Input::Paused(false));
         for second in 0..1000 {
@@ -320,7 +324,7 @@ impl World {
     /// Every pod carries what it shall.
     fn check_end(&self) {
         for n in 0..PODS {
-            let Some(pod) = self.rig.pods.get(&pod_name(n)).filter(|pod| !pod.terminating) else {
+            let Some(pod) = self.harness.pods.get(&pod_name(n)).filter(|pod| !pod.terminating) else {
                 continue;
             };
             let alone = n == SYSTEM || self.ignored || pod.finished || pod.labels.contains_key(keys::IGNORE);
@@ -349,9 +353,9 @@ impl World {
 
     fn check_replay(&self) {
         let mut core = Core::new(Settings::default());
-        for (line, actions) in self.rig.tape.as_ref().unwrap() {
+        for (line, actions) in self.harness.recorded.as_ref().unwrap() {
             let (now, input): (Now, Input) = serde_json::from_str(line).unwrap();
-            assert_eq!(&serde_json::to_string(&core.step(now, input)).unwrap(), actions);
+            assert_eq!(&serde_json::to_string(&core.step(now, input).actions).unwrap(), actions);
         }
     }
 }
@@ -363,13 +367,13 @@ proptest! {
     fn whatever_happens_writes_are_lawful_and_everything_is_right_in_the_end(
         events in prop::collection::vec(event(), 1..60)
     ) {
-        let mut world = World::new();
+        let mut model = Model::new();
         for event in events {
-            world.happen(event);
+            model.happen(event);
         }
-        world.heal();
-        world.check_end();
-        world.check_budget();
-        world.check_replay();
+        model.heal();
+        model.check_end();
+        model.check_budget();
+        model.check_replay();
     }
 }

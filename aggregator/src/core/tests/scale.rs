@@ -16,40 +16,40 @@ fn resident() -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-fn node_report(rig: &mut Rig, on: usize, band: Band) -> Report {
+fn node_report(harness: &mut Harness, on: usize, band: Band) -> Report {
     let pods = (on * PER_NODE..(on + 1) * PER_NODE).map(|n| load(n, band, Band::Low)).collect();
-    rig.next_report(on, true, pods)
+    harness.next_report(on, true, pods)
 }
 
 #[test]
 #[ignore = "takes seconds; prints numbers"]
 fn scale_of_five_thousand_nodes() {
     let before = resident();
-    let mut rig = Rig::unsynced(Settings::default(), vec![]);
+    let mut harness = Harness::unsynced(Settings::default(), vec![]);
     let list = pods();
     let clock = Instant::now();
-    rig.step(Input::PodsListed(list));
+    harness.step(Input::Pods(WatchEvent::Listed(list)));
     println!("list of {} pods: {:?}", NODES * PER_NODE, clock.elapsed());
-    rig.step(Input::NodesListed((0..NODES).map(node).collect()));
-    rig.step(Input::NamespacesListed(vec![namespace("shop")]));
-    rig.step(Input::Leading(Some(1)));
+    harness.step(nodes_listed((0..NODES).map(node)));
+    harness.step(Input::Namespaces(WatchEvent::Listed(vec![namespace("shop")])));
+    harness.step(Input::Leading(Some(1)));
     for round in 0..3 {
         let mut spent = Duration::ZERO;
         for on in 0..NODES {
-            let input = Input::Reported(Box::new(node_report(&mut rig, on, Band::Low)));
+            let input = Input::Reported(Box::new(node_report(&mut harness, on, Band::Low)));
             let clock = Instant::now();
-            assert_eq!(rig.step(input), []);
+            assert_eq!(harness.step(input), []);
             spent += clock.elapsed();
         }
         println!("report {round}: {:?} each", spent / NODES as u32);
     }
     let clock = Instant::now();
-    assert_eq!(rig.wait(20), []);
+    assert_eq!(harness.wait(20), []);
     println!("tick: {:?}", clock.elapsed() / 20);
     let bytes = resident().saturating_sub(before);
     println!("memory: {} MiB, {} bytes a pod", bytes >> 20, bytes / (NODES * PER_NODE) as u64);
     assert!(bytes / ((NODES * PER_NODE) as u64) < 4096);
     let clock = Instant::now();
-    assert_eq!(rig.step(Input::PodsListed(pods())), []);
+    assert_eq!(harness.step(Input::Pods(WatchEvent::Listed(pods()))), []);
     println!("relist, with making the list: {:?}", clock.elapsed());
 }

@@ -9,70 +9,70 @@ fn conflict(keys: &[&str]) -> WriteResult {
 
 #[test]
 fn a_key_of_somebody_else_leaves_the_set_and_the_rest_is_applied_at_once() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
+    let mut harness = Harness::new(vec![facts(1, 0)]);
     let pod = vec![load(1, Band::High, Band::Low)];
-    let write = only(&rig.report(0, true, pod.clone()));
-    let actions = rig.outcome(&write, conflict(&[keys::CPU_BAND]));
-    let said = announcements(&actions);
+    let write = only(&harness.report(0, true, pod.clone()));
+    let actions = harness.outcome(&write, conflict(&[keys::CPU_BAND]));
+    let said = events(&actions);
     assert_eq!((said.len(), said[0].reason.as_str(), said[0].warning), (1, "LabelConflict", true));
     assert_eq!(said[0].about, Some((name(1), uid(1).as_str().into())));
     assert!(said[0].note.contains(keys::CPU_BAND), "{said:?}");
     let rest = writes(&actions);
     assert_eq!((rest.len(), rest[0].to.as_str()), (1, "cpu=- memory=low"));
-    assert_eq!(rest[0].labels.keys().collect::<Vec<_>>(), [keys::MEMORY_BAND, keys::MEMORY_BASIS]);
-    assert_eq!(rig.land(&rest[0]), []);
-    assert_eq!(rig.core.pod(&name(1)).unwrap().conflicts, [keys::CPU_BAND]);
-    assert_eq!(rig.core.decisions()[2].outcome, "conflict");
+    assert_eq!(rest[0].labels().keys().collect::<Vec<_>>(), [keys::MEMORY_BAND, keys::MEMORY_BASIS]);
+    assert_eq!(harness.land(&rest[0]), []);
+    assert_eq!(harness.core.pod(&name(1)).unwrap().conflicts, [keys::CPU_BAND]);
+    assert_eq!(harness.core.decisions()[2].outcome, "conflict");
 
-    assert_eq!(rig.report(0, true, vec![load(1, Band::Low, Band::Low)]), [], "not ours to change");
-    let write = only(&rig.report(0, true, vec![load(1, Band::Low, Band::High)]));
-    assert!(!write.labels.contains_key(keys::CPU_BAND));
+    assert_eq!(harness.report(0, true, vec![load(1, Band::Low, Band::Low)]), [], "not ours to change");
+    let write = only(&harness.report(0, true, vec![load(1, Band::Low, Band::High)]));
+    assert!(!write.labels().contains_key(keys::CPU_BAND));
 }
 
 #[test]
 fn a_conflict_ends_when_the_key_is_gone_from_the_pod() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
-    let rest = writes(&rig.outcome(&write, conflict(&[keys::CPU_BAND]))).remove(0);
-    rig.land(&rest);
-    assert_eq!(rig.edit(1, |pod| drop(pod.labels.insert(keys::CPU_BAND.into(), "mine".into()))), []);
-    let again = only(&rig.edit(1, |pod| drop(pod.labels.remove(keys::CPU_BAND))));
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    let rest = writes(&harness.outcome(&write, conflict(&[keys::CPU_BAND]))).remove(0);
+    harness.land(&rest);
+    assert_eq!(harness.edit(1, |pod| drop(pod.labels.insert(keys::CPU_BAND.into(), "mine".into()))), []);
+    let again = only(&harness.edit(1, |pod| drop(pod.labels.remove(keys::CPU_BAND))));
     assert_eq!(again.to, "cpu=high memory=low");
-    let actions = rig.outcome(&again, conflict(&[keys::CPU_BAND]));
-    assert_eq!(announcements(&actions), [], "told already");
+    let actions = harness.outcome(&again, conflict(&[keys::CPU_BAND]));
+    assert_eq!(events(&actions), [], "told already");
 }
 
 #[test]
 fn a_conflict_about_nothing_we_asked_for_is_a_failure_and_no_loop() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
-    assert_eq!(rig.outcome(&write, conflict(&[])), []);
-    assert_eq!(rig.wait(1).len(), 1);
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    assert_eq!(harness.outcome(&write, conflict(&[])), []);
+    assert_eq!(harness.wait(1).len(), 1);
 }
 
 #[test]
 fn failures_are_tried_again_ever_more_slowly_up_to_a_minute() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    rig.see(0, load(1, Band::High, Band::Low));
-    let mut write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    harness.see(0, load(1, Band::High, Band::Low));
+    let mut write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
-        assert_eq!(rig.outcome(&write, WriteResult::Failed(500, "no".into())), []);
-        assert_eq!(rig.report(0, true, vec![load(1, Band::High, Band::Low)]), []);
-        assert_eq!(rig.wait(wait - 1), [], "{wait}");
-        write = only(&rig.wait(1));
+        assert_eq!(harness.outcome(&write, WriteResult::Failed(500, "no".into())), []);
+        assert_eq!(harness.report(0, true, vec![load(1, Band::High, Band::Low)]), []);
+        assert_eq!(harness.wait(wait - 1), [], "{wait}");
+        write = only(&harness.wait(1));
     }
-    assert_eq!(rig.land(&write), []);
-    let write = only(&rig.report(0, true, vec![load(1, Band::Low, Band::Low)]));
-    rig.outcome(&write, WriteResult::Failed(500, "no".into()));
-    assert_eq!(rig.wait(1).len(), 1, "success began anew");
+    assert_eq!(harness.land(&write), []);
+    let write = only(&harness.report(0, true, vec![load(1, Band::Low, Band::Low)]));
+    harness.outcome(&write, WriteResult::Failed(500, "no".into()));
+    assert_eq!(harness.wait(1).len(), 1, "success began anew");
 }
 
 #[test]
 fn a_failed_write_says_why_in_its_one_line() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
-    rig.outcome(&write, WriteResult::Failed(422, "the label is not allowed".into()));
-    let notes = rig.core.take_notes();
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    harness.outcome(&write, WriteResult::Failed(422, "the label is not allowed".into()));
+    let notes = harness.core.take_notes();
     let told = notes.iter().find_map(|note| match note {
         Note::Decided { decision, problem } => Some((decision.outcome.as_str(), problem.as_deref())),
         _ => None,
@@ -82,68 +82,68 @@ fn a_failed_write_says_why_in_its_one_line() {
 
 #[test]
 fn an_answer_that_never_came_is_checked_against_the_watch() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
-    rig.apply(&write);
-    assert_eq!(rig.outcome(&write, WriteResult::NoAnswer), []);
-    assert_eq!(rig.show(&name(1)), []);
-    assert_eq!(rig.wait(90), [], "it was done after all");
-    assert_eq!(rig.core.decisions()[0].outcome, "timeout");
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    harness.apply(&write);
+    assert_eq!(harness.outcome(&write, WriteResult::NoAnswer), []);
+    assert_eq!(harness.show(&name(1)), []);
+    assert_eq!(harness.wait(90), [], "it was done after all");
+    assert_eq!(harness.core.decisions()[0].outcome, "timeout");
 }
 
 #[test]
 fn a_write_without_outcome_is_forgotten_after_half_a_minute() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
-    assert_eq!(rig.wait(29), []);
-    assert_eq!(rig.core.gauges(rig.now()).in_flight, 1);
-    assert_eq!(rig.wait(1), []);
-    assert_eq!(rig.core.gauges(rig.now()).in_flight, 0);
-    assert_eq!(rig.core.decisions()[0].outcome, "timeout");
-    let again = only(&rig.wait(1));
-    assert_eq!((again.action, again.reason), (2, Reason::First));
-    assert_eq!(rig.outcome(&write, WriteResult::Written), [], "too late to count");
-    assert_eq!(rig.core.gauges(rig.now()).in_flight, 1);
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    assert_eq!(harness.wait(29), []);
+    assert_eq!(harness.core.gauges(harness.now()).in_flight, 1);
+    assert_eq!(harness.wait(1), []);
+    assert_eq!(harness.core.gauges(harness.now()).in_flight, 0);
+    assert_eq!(harness.core.decisions()[0].outcome, "timeout");
+    let again = only(&harness.wait(1));
+    assert_eq!((again.id, again.reason), (2, Reason::First));
+    assert_eq!(harness.outcome(&write, WriteResult::Written), [], "too late to count");
+    assert_eq!(harness.core.gauges(harness.now()).in_flight, 1);
 }
 
 #[test]
 fn a_pod_the_server_does_not_have_is_not_asked_about_again_and_again() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
-    assert_eq!(rig.outcome(&write, WriteResult::Gone), []);
-    assert_eq!(rig.wait(59), []);
-    assert_eq!(rig.step(Input::PodGone { pod: name(1), uid: write.uid }), []);
-    assert_eq!(rig.wait(60), []);
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    assert_eq!(harness.outcome(&write, WriteResult::Gone), []);
+    assert_eq!(harness.wait(59), []);
+    assert_eq!(harness.step(Input::Pods(WatchEvent::Deleted(PodKey { pod: name(1), uid: write.uid }))), []);
+    assert_eq!(harness.wait(60), []);
 }
 
 #[test]
 fn an_outcome_for_the_pods_predecessor_does_not_touch_the_pod() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let old = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let old = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
     let mut again = facts(2, 0);
     again.pod = name(1);
-    rig.step(Input::PodChanged(Box::new(again)));
-    let new = only(&rig.report(0, true, vec![load(2, Band::High, Band::Low)]));
-    assert_eq!(rig.outcome(&old, WriteResult::Written), []);
+    harness.step(Input::Pods(WatchEvent::Changed(Box::new(again))));
+    let new = only(&harness.report(0, true, vec![load(2, Band::High, Band::Low)]));
+    assert_eq!(harness.outcome(&old, WriteResult::Written), []);
     assert_eq!(
-        rig.report(0, true, vec![load(2, Band::Low, Band::Low)]),
+        harness.report(0, true, vec![load(2, Band::Low, Band::Low)]),
         [],
         "the new one is still in flight"
     );
-    assert_eq!(rig.outcome(&new, WriteResult::Written).len(), 1);
+    assert_eq!(harness.outcome(&new, WriteResult::Written).len(), 1);
 }
 
 #[test]
 fn a_basis_of_ours_does_not_stay_under_somebody_elses_band() {
-    let mut rig = settled();
-    rig.wait(60);
+    let mut harness = labeled_low();
+    harness.wait(60);
     let mine = |pod: &mut PodFacts| drop(pod.labels.insert(keys::CPU_BAND.into(), "mine".into()));
-    let write = only(&rig.edit(1, mine));
+    let write = only(&harness.edit(1, mine));
     assert_eq!(write.reason, Reason::Transition);
-    let actions = rig.outcome(&write, conflict(&[keys::CPU_BAND]));
+    let actions = harness.outcome(&write, conflict(&[keys::CPU_BAND]));
     let rest = writes(&actions);
     assert_eq!(rest.len(), 1);
-    assert_eq!(rest[0].labels.keys().collect::<Vec<_>>(), [keys::MEMORY_BAND, keys::MEMORY_BASIS]);
-    assert_eq!(rig.outcome(&rest[0], WriteResult::Written), []);
-    assert_eq!(rig.wait(50), [], "once, whatever the watch shows");
+    assert_eq!(rest[0].labels().keys().collect::<Vec<_>>(), [keys::MEMORY_BAND, keys::MEMORY_BASIS]);
+    assert_eq!(harness.outcome(&rest[0], WriteResult::Written), []);
+    assert_eq!(harness.wait(50), [], "once, whatever the watch shows");
 }

@@ -8,8 +8,8 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[test]
 fn the_first_write_carries_the_complete_set_and_the_numbers() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
     let labels = [
         (keys::CPU_BAND, "high"),
         (keys::CPU_BASIS, "limit"),
@@ -19,180 +19,183 @@ fn the_first_write_carries_the_complete_set_and_the_numbers() {
     let evidence = "cpu high at 10:00:05Z: 412m of limit 500m (app), bound by limit; memory low: 120Mi of limit 512Mi (app)";
     assert_eq!(
         write,
-        LabelWrite {
-            action: 1,
+        Write {
+            id: 1,
             pod: name(1),
             uid: uid(1).as_str().into(),
             node: Some(node(0)),
-            labels: map(&labels),
-            annotations: map(&[(keys::EVIDENCE, evidence), (keys::EPOCH, "7")]),
+            epoch: 7,
+            change: Change::Labels {
+                labels: map(&labels),
+                annotations: map(&[(keys::EVIDENCE, evidence), (keys::EPOCH, "7")]),
+            },
             from: "cpu=- memory=-".into(),
             to: "cpu=high memory=low".into(),
             reason: Reason::First,
         }
     );
-    assert_eq!(rig.land(&write), []);
-    assert_eq!(rig.wait(20), []);
+    assert_eq!(harness.land(&write), []);
+    assert_eq!(harness.wait(20), []);
 }
 
 #[test]
 fn other_numbers_in_the_same_bands_write_nothing() {
-    let mut rig = settled();
+    let mut harness = labeled_low();
     let mut pod = load(1, Band::Low, Band::Low);
     pod.cpu.utilization = Some(0.1);
-    pod.cpu.cores = Some(Cores(0.05));
-    rig.see(0, pod);
-    assert_eq!(rig.live(600), []);
+    pod.cpu.usage = Some(Cores(0.05));
+    harness.see(0, pod);
+    assert_eq!(harness.live(600), []);
 }
 
 #[test]
 fn a_band_that_changes_is_written_at_once_and_once() {
-    let mut rig = settled();
-    let write = only(&rig.report(0, false, vec![load(1, Band::High, Band::Low)]));
+    let mut harness = labeled_low();
+    let write = only(&harness.report(0, false, vec![load(1, Band::High, Band::Low)]));
     assert_eq!(short(&write), "transition cpu=low memory=low -> cpu=high memory=low");
-    assert_eq!(rig.report(0, true, vec![load(1, Band::High, Band::Low)]), [], "in flight");
-    assert_eq!(rig.land(&write), []);
-    assert_eq!(rig.report(0, true, vec![load(1, Band::High, Band::Low)]), []);
+    assert_eq!(harness.report(0, true, vec![load(1, Band::High, Band::Low)]), [], "in flight");
+    assert_eq!(harness.land(&write), []);
+    assert_eq!(harness.report(0, true, vec![load(1, Band::High, Band::Low)]), []);
 }
 
 #[test]
 fn the_newest_band_wins_when_the_write_is_sent() {
-    let mut rig = settled();
-    rig.step(Input::Paused(true));
-    assert_eq!(rig.report(0, false, vec![load(1, Band::Moderate, Band::Low)]), []);
-    assert_eq!(rig.report(0, false, vec![load(1, Band::High, Band::Low)]), []);
-    let write = only(&rig.step(Input::Paused(false)));
+    let mut harness = labeled_low();
+    harness.step(Input::Paused(true));
+    assert_eq!(harness.report(0, false, vec![load(1, Band::Moderate, Band::Low)]), []);
+    assert_eq!(harness.report(0, false, vec![load(1, Band::High, Band::Low)]), []);
+    let write = only(&harness.step(Input::Paused(false)));
     assert_eq!(short(&write), "transition cpu=low memory=low -> cpu=high memory=low");
     let write = only(&{
-        rig.report(0, false, vec![load(1, Band::Moderate, Band::Low)]);
-        rig.land(&write)
+        harness.report(0, false, vec![load(1, Band::Moderate, Band::Low)]);
+        harness.land(&write)
     });
     assert_eq!(short(&write), "transition cpu=high memory=low -> cpu=moderate memory=low");
 }
 
 #[test]
 fn a_change_taken_back_while_withheld_writes_nothing() {
-    let mut rig = settled();
-    rig.step(Input::Paused(true));
-    rig.report(0, false, vec![load(1, Band::High, Band::Low)]);
-    rig.report(0, false, vec![load(1, Band::Low, Band::Low)]);
-    assert_eq!(rig.step(Input::Paused(false)), []);
-    assert_eq!(rig.wait(30), []);
+    let mut harness = labeled_low();
+    harness.step(Input::Paused(true));
+    harness.report(0, false, vec![load(1, Band::High, Band::Low)]);
+    harness.report(0, false, vec![load(1, Band::Low, Band::Low)]);
+    assert_eq!(harness.step(Input::Paused(false)), []);
+    assert_eq!(harness.wait(30), []);
 }
 
 #[test]
 fn the_first_write_waits_for_the_second_resource() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
+    let mut harness = Harness::new(vec![facts(1, 0)]);
     let mut pod = load(1, Band::Low, Band::Low);
     pod.memory = no_memory(UnknownReason::WarmingUp);
-    assert_eq!(rig.report(0, true, vec![pod]), []);
-    assert_eq!(rig.wait(9), []);
-    let write = only(&rig.report(0, true, vec![load(1, Band::Low, Band::Moderate)]));
+    assert_eq!(harness.report(0, true, vec![pod]), []);
+    assert_eq!(harness.wait(9), []);
+    let write = only(&harness.report(0, true, vec![load(1, Band::Low, Band::Moderate)]));
     assert_eq!(short(&write), "first cpu=- memory=- -> cpu=low memory=moderate");
 }
 
 #[test]
 fn a_resource_that_will_never_be_known_is_called_unknown_beside_a_known_one() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
+    let mut harness = Harness::new(vec![facts(1, 0)]);
     let mut pod = load(1, Band::Low, Band::Low);
     pod.memory = no_memory(UnknownReason::NoController);
-    rig.report(0, true, vec![pod.clone()]);
-    assert_eq!(rig.wait(14), []);
-    let write = only(&rig.wait(1));
+    harness.report(0, true, vec![pod.clone()]);
+    assert_eq!(harness.wait(14), []);
+    let write = only(&harness.wait(1));
     assert_eq!(short(&write), "first cpu=- memory=- -> cpu=low memory=unknown");
     let labels = [(keys::CPU_BAND, "low"), (keys::CPU_BASIS, "limit"), (keys::MEMORY_BAND, "unknown")];
-    assert_eq!(write.labels, map(&labels));
-    assert!(write.annotations[keys::EVIDENCE].ends_with("; memory unknown: no controller"), "{write:?}");
-    assert_eq!(rig.land(&write), []);
-    rig.see(0, pod);
-    assert_eq!(rig.live(300), []);
+    assert_eq!(*write.labels(), map(&labels));
+    assert!(write.annotations()[keys::EVIDENCE].ends_with("; memory unknown: no controller"), "{write:?}");
+    assert_eq!(harness.land(&write), []);
+    harness.see(0, pod);
+    assert_eq!(harness.live(300), []);
 }
 
 #[test]
 fn a_pod_of_which_nothing_was_ever_known_gets_no_label() {
-    let mut rig = Rig::new(vec![facts(1, 0), facts(2, 0)]);
+    let mut harness = Harness::new(vec![facts(1, 0), facts(2, 0)]);
     let mut pod = load(1, Band::Low, Band::Low);
     (pod.cpu, pod.memory) = (no_cpu(UnknownReason::NoController), no_memory(UnknownReason::Denied));
-    rig.see(0, pod);
-    assert_eq!(rig.live(400), []);
-    rig.loads.clear();
-    assert_eq!(rig.live(400), []);
+    harness.see(0, pod);
+    assert_eq!(harness.live(400), []);
+    harness.loads.clear();
+    assert_eq!(harness.live(400), []);
 }
 
 #[test]
 fn another_basis_under_the_same_band_is_written_once_it_lasted() {
-    let mut rig = settled();
+    let mut harness = labeled_low();
     let mut pod = load(1, Band::Low, Band::Low);
     pod.cpu.basis = Some(Basis::Request);
-    assert_eq!(rig.report(0, false, vec![pod.clone()]), []);
-    assert_eq!(rig.wait(9), []);
-    let write = only(&rig.wait(1));
+    assert_eq!(harness.report(0, false, vec![pod.clone()]), []);
+    assert_eq!(harness.wait(9), []);
+    let write = only(&harness.wait(1));
     assert_eq!(
         short(&write),
         "transition cpu=low/limit memory=low/limit -> cpu=low/request memory=low/limit"
     );
-    assert_eq!(rig.land(&write), []);
+    assert_eq!(harness.land(&write), []);
 
     pod.cpu.basis = Some(Basis::Limit);
-    rig.report(0, false, vec![pod.clone()]);
-    rig.wait(5);
+    harness.report(0, false, vec![pod.clone()]);
+    harness.wait(5);
     pod.cpu.basis = Some(Basis::Request);
-    rig.report(0, false, vec![pod]);
-    assert_eq!(rig.wait(30), [], "it did not last");
+    harness.report(0, false, vec![pod]);
+    assert_eq!(harness.wait(30), [], "it did not last");
 }
 
 #[test]
 fn a_band_without_its_basis_claims_nothing() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
+    let mut harness = Harness::new(vec![facts(1, 0)]);
     let mut pod = load(1, Band::Low, Band::Low);
     pod.cpu.basis = None;
-    rig.report(0, true, vec![pod]);
-    let write = only(&rig.wait(15));
+    harness.report(0, true, vec![pod]);
+    let write = only(&harness.wait(15));
     assert_eq!(short(&write), "first cpu=- memory=- -> cpu=unknown memory=low");
 }
 
 #[test]
 fn a_restart_and_a_relist_write_nothing_where_labels_agree() {
     let pods: Vec<PodFacts> = (1..200).map(|n| labeled(n, n % 2, "low", "moderate")).collect();
-    let mut rig = Rig::new(pods.clone());
+    let mut harness = Harness::new(pods.clone());
     for n in 1..200 {
-        rig.see(n % 2, load(n, Band::Low, Band::Moderate));
+        harness.see(n % 2, load(n, Band::Low, Band::Moderate));
     }
-    assert_eq!(rig.live(60), []);
-    assert_eq!(rig.step(Input::PodsListed(pods)), []);
-    assert_eq!(rig.step(Input::Leading(Some(8))), []);
-    assert_eq!(rig.live(300), []);
+    assert_eq!(harness.live(60), []);
+    assert_eq!(harness.step(Input::Pods(WatchEvent::Listed(pods))), []);
+    assert_eq!(harness.step(Input::Leading(Some(8))), []);
+    assert_eq!(harness.live(300), []);
 }
 
 #[test]
 fn a_label_taken_off_comes_back_at_most_once_a_minute() {
-    let mut rig = settled();
+    let mut harness = labeled_low();
     let remove = |facts: &mut PodFacts| drop(facts.labels.remove(keys::CPU_BAND));
-    assert_eq!(rig.edit(1, remove), []);
-    assert_eq!(rig.wait(59), []);
-    let write = only(&rig.wait(1));
+    assert_eq!(harness.edit(1, remove), []);
+    assert_eq!(harness.wait(59), []);
+    let write = only(&harness.wait(1));
     assert_eq!(short(&write), "transition cpu=- memory=low -> cpu=low memory=low");
-    assert_eq!(rig.land(&write), []);
-    assert_eq!(rig.report(0, true, vec![load(1, Band::Low, Band::Low)]), []);
-    assert_eq!(rig.edit(1, remove), []);
-    assert_eq!(rig.wait(59), []);
-    assert_eq!(rig.wait(1).len(), 1);
+    assert_eq!(harness.land(&write), []);
+    assert_eq!(harness.report(0, true, vec![load(1, Band::Low, Band::Low)]), []);
+    assert_eq!(harness.edit(1, remove), []);
+    assert_eq!(harness.wait(59), []);
+    assert_eq!(harness.wait(1).len(), 1);
 }
 
 #[test]
 fn a_watch_far_behind_causes_no_second_write() {
-    let mut rig = Rig::new(vec![facts(1, 0)]);
+    let mut harness = Harness::new(vec![facts(1, 0)]);
     let pod = load(1, Band::Low, Band::Low);
-    let write = only(&rig.report(0, true, vec![pod.clone()]));
-    assert_eq!(rig.outcome(&write, WriteResult::Written), []);
+    let write = only(&harness.report(0, true, vec![pod.clone()]));
+    assert_eq!(harness.outcome(&write, WriteResult::Written), []);
     for _ in 0..6 {
-        assert_eq!(rig.wait(10), []);
-        assert_eq!(rig.show(&name(1)), [], "the watch still shows the pod without labels");
-        assert_eq!(rig.report(0, true, vec![pod.clone()]), []);
+        assert_eq!(harness.wait(10), []);
+        assert_eq!(harness.show(&name(1)), [], "the watch still shows the pod without labels");
+        assert_eq!(harness.report(0, true, vec![pod.clone()]), []);
     }
-    rig.apply(&write);
-    assert_eq!(rig.show(&name(1)), []);
-    assert_eq!(rig.edit(1, |f| f.labels.clear()).len(), 1, "shown once, then taken off");
+    harness.apply(&write);
+    assert_eq!(harness.show(&name(1)), []);
+    assert_eq!(harness.edit(1, |f| f.labels.clear()).len(), 1, "shown once, then taken off");
 }
 
 #[test]
@@ -200,9 +203,9 @@ fn what_was_recorded_before_a_resize_is_kept_by_every_write() {
     let mut pod = facts(1, 0);
     pod.annotations =
         map(&[(keys::ORIGINAL_RESOURCES, "{}"), (keys::DECISION, "{\"a\":1}"), (keys::BOUNDS, "{}")]);
-    let mut rig = Rig::new(vec![pod]);
-    let write = only(&rig.report(0, true, vec![load(1, Band::Low, Band::Low)]));
-    let mut annotations = write.annotations.clone();
+    let mut harness = Harness::new(vec![pod]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::Low, Band::Low)]));
+    let mut annotations = write.annotations().clone();
     annotations.remove(keys::EVIDENCE);
     let kept = [(keys::EPOCH, "7"), (keys::ORIGINAL_RESOURCES, "{}"), (keys::DECISION, "{\"a\":1}")];
     assert_eq!(annotations, map(&kept), "the user's bounds are not ours to write");
@@ -211,14 +214,14 @@ fn what_was_recorded_before_a_resize_is_kept_by_every_write() {
 #[test]
 fn bands_may_go_into_annotations_instead() {
     let settings = Settings { output: Output::Annotations, ..Settings::default() };
-    let mut rig = Rig::with(settings, vec![facts(1, 0)], 1);
-    let write = only(&rig.report(0, true, vec![load(1, Band::High, Band::Low)]));
-    assert_eq!(write.labels, BTreeMap::new());
-    assert_eq!(write.annotations[keys::CPU_BAND], "high");
-    assert_eq!(write.annotations.len(), 6);
-    assert_eq!(rig.land(&write), []);
-    assert_eq!(rig.report(0, true, vec![load(1, Band::High, Band::Low)]), []);
-    assert_eq!(rig.core.pod(&name(1)).unwrap().labeled.cpu, Some(Band::High));
+    let mut harness = Harness::with(settings, vec![facts(1, 0)], 1);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    assert_eq!(*write.labels(), BTreeMap::new());
+    assert_eq!(write.annotations()[keys::CPU_BAND], "high");
+    assert_eq!(write.annotations().len(), 6);
+    assert_eq!(harness.land(&write), []);
+    assert_eq!(harness.report(0, true, vec![load(1, Band::High, Band::Low)]), []);
+    assert_eq!(harness.core.pod(&name(1)).unwrap().labeled.cpu, Some(Band::High));
 }
 
 #[test]
@@ -226,39 +229,39 @@ fn with_metrics_as_the_only_output_nothing_is_written() {
     let settings = Settings { output: Output::Metrics, ..Settings::default() };
     let mut gone = labeled(2, 0, "low", "low");
     gone.finished = true;
-    let mut rig = Rig::with(settings, vec![facts(1, 0), gone], 1);
-    rig.see(0, load(1, Band::High, Band::Low));
-    assert_eq!(rig.live(300), []);
+    let mut harness = Harness::with(settings, vec![facts(1, 0), gone], 1);
+    harness.see(0, load(1, Band::High, Band::Low));
+    assert_eq!(harness.live(300), []);
 }
 
 #[test]
 fn the_epoch_alone_writes_nothing_and_goes_with_the_next_write() {
-    let mut rig = settled();
-    assert_eq!(rig.step(Input::Leading(None)), []);
-    assert_eq!(rig.step(Input::Leading(Some(9))), []);
-    let write = only(&rig.report(0, false, vec![load(1, Band::High, Band::Low)]));
-    assert_eq!(write.annotations[keys::EPOCH], "9");
+    let mut harness = labeled_low();
+    assert_eq!(harness.step(Input::Leading(None)), []);
+    assert_eq!(harness.step(Input::Leading(Some(9))), []);
+    let write = only(&harness.report(0, false, vec![load(1, Band::High, Band::Low)]));
+    assert_eq!(write.annotations()[keys::EPOCH], "9");
 }
 
 #[test]
 fn a_decision_tells_its_outcome() {
-    let mut rig = settled();
-    let decisions = rig.core.decisions();
+    let mut harness = labeled_low();
+    let decisions = harness.core.decisions();
     let decision = &decisions[0];
     assert_eq!((decision.outcome.as_str(), decision.took_ms, decisions.len()), ("written", Some(12), 1));
     assert_eq!((decision.reason.as_str(), decision.to.as_str()), ("first", "cpu=low memory=low"));
-    assert_eq!(rig.core.pod(&name(1)).unwrap().last.as_ref(), Some(decision));
-    rig.report(0, false, vec![load(1, Band::High, Band::Low)]);
-    assert_eq!(rig.core.decisions()[0].outcome, "sent");
+    assert_eq!(harness.core.pod(&name(1)).unwrap().last.as_ref(), Some(decision));
+    harness.report(0, false, vec![load(1, Band::High, Band::Low)]);
+    assert_eq!(harness.core.decisions()[0].outcome, "sent");
 }
 
 #[test]
 fn the_evidence_names_what_binds_and_whose_numbers_they_are() {
     let evidence = |edit: fn(&mut PodReport)| {
-        let mut rig = Rig::new(vec![facts(1, 0)]);
+        let mut harness = Harness::new(vec![facts(1, 0)]);
         let mut pod = load(1, Band::High, Band::Low);
         edit(&mut pod);
-        only(&rig.report(0, true, vec![pod])).annotations[keys::EVIDENCE].clone()
+        only(&harness.report(0, true, vec![pod])).annotations()[keys::EVIDENCE].clone()
     };
     let memory = "; memory low: 120Mi of limit 512Mi (app)";
     let node = evidence(|pod| pod.containers[0].cpu.bound_by = Some(BoundBy::Node));

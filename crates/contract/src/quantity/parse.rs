@@ -14,7 +14,7 @@ const LARGEST_BINARY: i128 = i64::MAX as i128 * UNIT;
 
 /// Why a text is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadQuantity {
+pub enum InvalidQuantity {
     /// There is no number at its start.
     #[error("{0:?} is not a quantity: it has no digits; write for example 500m, 2 or 1.5Gi")]
     NoDigits(String),
@@ -40,9 +40,9 @@ enum Scale {
 }
 
 impl FromStr for Quantity {
-    type Err = BadQuantity;
+    type Err = InvalidQuantity;
 
-    fn from_str(text: &str) -> Result<Self, BadQuantity> {
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
         let (negative, unsigned) = match text.as_bytes().first() {
             Some(b'-') => (true, &text[1..]),
             Some(b'+') => (false, &text[1..]),
@@ -51,10 +51,10 @@ impl FromStr for Quantity {
         let (whole, rest) = digits(unsigned);
         let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), digits);
         if whole.is_empty() && fraction.is_empty() {
-            return Err(BadQuantity::NoDigits(shortened(text)));
+            return Err(InvalidQuantity::NoDigits(shortened(text)));
         }
         let (scale, format) = interpret(suffix)
-            .ok_or_else(|| BadQuantity::Suffix { text: shortened(text), suffix: shortened(suffix) })?;
+            .ok_or_else(|| InvalidQuantity::Suffix { text: shortened(text), suffix: shortened(suffix) })?;
         let amount = match scale {
             Scale::Ten(exponent) => decimal(whole, fraction, exponent),
             Scale::Two(exponent) => binary(whole, fraction, exponent),

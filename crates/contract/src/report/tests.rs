@@ -3,8 +3,13 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use jiff::Timestamp;
+
 use super::*;
-use crate::roster::{Answer, Bands, ContainerKind, Refused, RefusedReason, RosterContainer, RosterPod};
+use crate::load::UnknownReason;
+use crate::rejection::{PodRejection, RejectedPod};
+use crate::roster::{Answer, Bands, ContainerKind, RosterContainer, RosterPod};
+use crate::{Band, Basis};
 
 const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
 
@@ -43,7 +48,7 @@ fn fields_of_a_later_schema_are_ignored() {
 fn another_schema_version_is_refused_naming_both() {
     for version in [0, VERSION + 1, u32::MAX] {
         let refusal = Report { version, ..report(&smallest()) }.check().unwrap_err();
-        assert_eq!(refusal, BadReport::Version(version));
+        assert_eq!(refusal, ReportRejection::Version(version));
         let text = refusal.to_string();
         assert!(text.contains(&version.to_string()) && text.contains(&VERSION.to_string()), "{text}");
     }
@@ -56,7 +61,7 @@ type Spoil = fn(&mut Report, f64);
 fn numbers_that_cannot_be_are_refused_by_the_fields_name() {
     let fields: [(&str, Spoil); 12] = [
         ("capacity.cores", |r, v| r.capacity.cores = Cores(v)),
-        ("cpu.cores", |r, v| r.pods[0].cpu.cores = Some(Cores(v))),
+        ("cpu.cores", |r, v| r.pods[0].cpu.usage = Some(Cores(v))),
         ("cpu.of", |r, v| r.pods[0].cpu.of = Some(Cores(v))),
         ("cpu.utilization", |r, v| r.pods[0].cpu.utilization = Some(v)),
         ("memory.utilization", |r, v| {
@@ -92,7 +97,7 @@ fn numbers_that_cannot_be_are_refused_by_the_fields_name() {
             spoil(&mut spoiled, value);
             let refusal = spoiled.check().unwrap_err();
             assert!(
-                matches!(&refusal, BadReport::Value { field, .. } if *field == name),
+                matches!(&refusal, ReportRejection::Value { field, .. } if *field == name),
                 "{name} {value}: {refusal}"
             );
         }
@@ -105,14 +110,14 @@ fn numbers_that_cannot_be_are_refused_by_the_fields_name() {
 #[test]
 fn more_than_the_node_has_is_refused_but_measuring_noise_is_not() {
     let mut at_full_load = report(&smallest());
-    at_full_load.pods[0].cpu.cores = Some(Cores(4.0 * 1.1));
-    at_full_load.pods[0].memory.bytes = Some(Bytes(1100));
+    at_full_load.pods[0].cpu.usage = Some(Cores(4.0 * 1.1));
+    at_full_load.pods[0].memory.usage = Some(Bytes(1100));
     assert_eq!(at_full_load.check(), Ok(()));
     let mut lie = at_full_load.clone();
-    lie.pods[0].cpu.cores = Some(Cores(4.0 * 1.3));
+    lie.pods[0].cpu.usage = Some(Cores(4.0 * 1.3));
     let refusal = lie.check().unwrap_err().to_string();
     assert!(refusal.contains("cpu.cores") && refusal.contains(UID), "{refusal}");
-    at_full_load.pods[0].memory.bytes = Some(Bytes(1300));
+    at_full_load.pods[0].memory.usage = Some(Bytes(1300));
     assert!(at_full_load.check().unwrap_err().to_string().contains("memory.bytes"));
 }
 
@@ -120,14 +125,23 @@ fn more_than_the_node_has_is_refused_but_measuring_noise_is_not() {
 fn more_pods_containers_or_boot_id_than_there_can_be_is_refused() {
     let mut crowd = report(&smallest());
     crowd.pods = vec![crowd.pods[0].clone(); MAX_PODS + 1];
-    assert_eq!(crowd.check(), Err(BadReport::TooMany(MAX_PODS + 1, "pods", MAX_PODS)));
+    assert_eq!(crowd.check(), Err(ReportRejection::TooMany(MAX_PODS + 1, "pods", MAX_PODS)));
     let mut crowd = report(&smallest());
     crowd.pods[0].containers =
         vec![serde_json::from_value(json!({"id": "ab".repeat(32)})).unwrap(); MAX_CONTAINERS + 1];
-    assert_eq!(crowd.check(), Err(BadReport::TooMany(MAX_CONTAINERS + 1, "containers", MAX_CONTAINERS)));
-    assert_eq!(Report { boot: "b".repeat(65), ..report(&smallest()) }.check(), Err(BadReport::Boot(65)));
+    assert_eq!(
+        crowd.check(),
+        Err(ReportRejection::TooMany(MAX_CONTAINERS + 1, "containers", MAX_CONTAINERS))
+    );
+    assert_eq!(
+        Report { boot: "b".repeat(65), ..report(&smallest()) }.check(),
+        Err(ReportRejection::Boot(65))
+    );
     Report { seq: MAX_SEQ, ..report(&smallest()) }.check().unwrap();
-    assert_eq!(Report { seq: MAX_SEQ + 1, ..report(&smallest()) }.check(), Err(BadReport::Seq(MAX_SEQ + 1)));
+    assert_eq!(
+        Report { seq: MAX_SEQ + 1, ..report(&smallest()) }.check(),
+        Err(ReportRejection::Seq(MAX_SEQ + 1))
+    );
 }
 
 /// Numbers that survive decimal text: serde_json reads others to the nearest neighbor only.
@@ -145,7 +159,7 @@ prop_compose! {
         reason in proptest::option::of(proptest::sample::select(UnknownReason::ALL.to_vec())),
     ) -> CpuLoad {
         let since = since.map(|s| Timestamp::from_second(s).unwrap());
-        CpuLoad { band, basis, utilization, cores: cores.map(Cores), of: None, container: None, since, reason }
+        CpuLoad { band, basis, utilization, usage: cores.map(Cores), since, reason, ..CpuLoad::default() }
     }
 }
 
@@ -195,7 +209,7 @@ prop_compose! {
             ContainerKind::App, ContainerKind::Sidecar, ContainerKind::Init, ContainerKind::Ephemeral,
         ]),
         reason in proptest::sample::select(vec![
-            RefusedReason::UnknownPod, RefusedReason::ForeignPod, RefusedReason::BadValue,
+            PodRejection::UnknownPod, PodRejection::ForeignPod, PodRejection::BadValue,
         ]),
     ) -> Answer {
         let container = RosterContainer {
@@ -207,7 +221,7 @@ prop_compose! {
             uid: uid.clone(), namespace: "shop".into(), name: "web".into(), managed,
             bands: Bands { cpu, memory: None }, containers: vec![container],
         };
-        Answer { roster_version, roster: vec![pod], refused: vec![Refused { uid, reason }] }
+        Answer { roster_version, roster: vec![pod], rejected: vec![RejectedPod { uid, reason }] }
     }
 }
 

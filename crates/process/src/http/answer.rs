@@ -1,7 +1,7 @@
-//! Plain responses: text, JSON, the usual refusals, and `ETag`.
+//! Plain responses: text, JSON, 404 and 405, and `ETag`.
 //!
-//! Every one says what its content is and forbids to guess otherwise, so that nothing a pod is named can become a
-//! script in a browser.
+//! Every response declares its content type and forbids sniffing, so that the name of a pod cannot become a script in a
+//! browser.
 
 mod etag;
 
@@ -11,17 +11,17 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-pub use self::etag::with_etag;
+pub use self::etag::{matches, with_etag, with_weak_etag};
 
-/// As much of an unknown path as is repeated to whoever asked for it.
-const SHOWN_PATH_CHARS: usize = 200;
+/// Characters of an unknown path that a 404 repeats.
+const MAX_SHOWN_PATH: usize = 200;
 
 /// Text in UTF-8.
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     with_type(status, "text/plain; charset=utf-8", body)
 }
 
-/// A value as JSON. One that has no JSON form (a map whose keys are not strings) is logged and answered with 500.
+/// A value as JSON. A value without a JSON form (a map whose keys are not strings) is logged and becomes a 500.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
     match serde_json::to_vec(value) {
         Ok(body) => with_type(status, "application/json", body),
@@ -32,7 +32,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>>
     }
 }
 
-/// A body of any other type, for example [`crate::metrics::CONTENT_TYPE`].
+/// A body of any content type, for example [`crate::metrics::CONTENT_TYPE`].
 pub fn with_type(
     status: StatusCode,
     content_type: &'static str,
@@ -46,7 +46,7 @@ pub fn with_type(
     response
 }
 
-/// 405; `allow` lists the methods that would do, such as `"GET, HEAD"`.
+/// 405; `allow` lists the allowed methods, such as `"GET, HEAD"`.
 pub fn method_not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("use {allow}\n"));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
@@ -55,7 +55,7 @@ pub fn method_not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
 
 /// 404, naming the path.
 pub fn not_found(path: &str) -> Response<Full<Bytes>> {
-    let shown: String = path.chars().take(SHOWN_PATH_CHARS).collect();
+    let shown: String = path.chars().take(MAX_SHOWN_PATH).collect();
     text(StatusCode::NOT_FOUND, format!("nothing at {shown}\n"))
 }
 

@@ -5,35 +5,35 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use thiserror::Error;
 use tokio::time::timeout;
 
 use super::{BoxError, Limits};
 
-/// Why a body could not be read. What was read of it is gone.
+/// Why a body could not be read. The part that was read is discarded.
 #[derive(Debug, Error)]
 pub enum BodyError {
-    /// It is longer than allowed, or says that it will be.
+    /// It is longer than allowed, or its announced length is.
     #[error("the body is longer than {limit} bytes")]
     TooLarge {
-        /// What is allowed, in bytes.
+        /// The maximum, in bytes.
         limit: usize,
     },
     /// It did not end in time.
     #[error("the body did not arrive within {limit:?}")]
     TooSlow {
-        /// The time allowed for all of it.
+        /// The time allowed for the whole body.
         limit: Duration,
     },
-    /// The connection broke, or what came is not a body.
+    /// The connection broke, or the bytes are not a body.
     #[error("the body broke off: {0}")]
     Broken(#[source] BoxError),
 }
 
 impl BodyError {
-    /// What to answer.
+    /// The status to answer with.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -43,12 +43,12 @@ impl BodyError {
     }
 }
 
-/// The whole body, within `limits.max_body_bytes` and `limits.body_timeout`. Memory grows with what has arrived, not
-/// with what was announced.
+/// The whole body, within `limits.max_body_bytes` and `limits.body_timeout`. Memory grows with the bytes that arrived,
+/// not with the announced length.
 ///
 /// # Errors
 ///
-/// See [`BodyError`]. A body that announces too much is refused before a byte of it is read.
+/// See [`BodyError`]. A body that announces too much is rejected before a byte of it is read.
 pub async fn read_body<B>(body: B, limits: &Limits) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes>,
@@ -58,28 +58,23 @@ where
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(BodyError::TooLarge { limit });
     }
-    timeout(limits.body_timeout, collect(body, limit))
-        .await
-        .unwrap_or(Err(BodyError::TooSlow { limit: limits.body_timeout }))
-}
-
-async fn collect<B>(body: B, limit: usize) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    let mut body = pin!(body);
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| BodyError::Broken(error.into()))?;
-        // Trailers are nothing we asked for.
-        let Ok(data) = frame.into_data() else { continue };
-        if data.len() > limit - whole.len() {
-            return Err(BodyError::TooLarge { limit });
+    let read = async {
+        let mut body = pin!(Limited::new(body, limit));
+        // Copied frame by frame: `collect` keeps every frame, and a body in chunks of one byte would take 32 times its size.
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            // Trailers are ignored.
+            if let Ok(data) = frame?.into_data() {
+                whole.extend_from_slice(&data);
+            }
         }
-        whole.extend_from_slice(&data);
+        Ok::<_, BoxError>(whole.freeze())
+    };
+    match timeout(limits.body_timeout, read).await {
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { limit }),
+        Ok(read) => read.map_err(BodyError::Broken),
+        Err(_elapsed) => Err(BodyError::TooSlow { limit: limits.body_timeout }),
     }
-    Ok(whole.freeze())
 }
 
 #[cfg(test)]

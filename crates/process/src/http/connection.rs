@@ -19,8 +19,8 @@ use crate::shutdown::Shutdown;
 /// hyper panics below this.
 const MIN_BUFFER: usize = 8 * 1024;
 
-/// Serves requests until the peer leaves, breaks a limit, gets too old, or the shutdown is triggered; in the last two
-/// cases the response in flight is finished first.
+/// Serves requests until the peer closes, breaks a limit, the connection reaches its maximum age, or the shutdown is
+/// triggered; in the last two cases the response in flight is finished first.
 pub(super) async fn drive<IO, S, B>(
     io: IO,
     service: S,
@@ -34,41 +34,36 @@ pub(super) async fn drive<IO, S, B>(
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<BoxError>,
 {
-    let io = TokioIo::new(StallGuard::new(io, limits.stall_timeout));
-    let mut connection = pin!(builder(limits).serve_connection(io, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = until_last_request(peer, limits, shutdown) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        // Peers leave in many ways; none of them is our fault, and a scanner must not fill the log.
-        tracing::debug!(error = %anyhow::Error::new(error), "connection ended");
-    }
-}
-
-fn builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        // Without a timer hyper's timeouts do nothing, and it does not say so.
+        // Without a timer hyper's timeouts have no effect, and it does not say so.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_head_bytes.max(MIN_BUFFER));
-    builder
-}
-
-async fn until_last_request(peer: SocketAddr, limits: &Limits, shutdown: &Shutdown) {
-    tokio::select! {
-        () = shutdown.triggered() => {}
-        () = sleep(age_of(peer, limits.max_age)) => {}
+    let io = TokioIo::new(StallGuard::new(io, limits.stall_timeout));
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let last_request = async {
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            () = sleep(max_age_of(peer, limits.max_age)) => {}
+        }
+    };
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = last_request => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        // Peers disconnect in many ways; none of them is our fault, and a scanner must not fill the log.
+        tracing::debug!(error = %anyhow::Error::new(error), "connection ended");
     }
 }
 
-/// `max_age` and up to a quarter more. The port of the peer spreads them: no randomness, and the same for all replicas.
-fn age_of(peer: SocketAddr, max_age: Duration) -> Duration {
+/// `max_age` plus up to a quarter. The port of the peer decides how much: it spreads the peers without randomness.
+fn max_age_of(peer: SocketAddr, max_age: Duration) -> Duration {
     let spread = u32::from(peer.port() % 64);
     max_age.saturating_add(max_age / 256 * spread)
 }

@@ -1,4 +1,4 @@
-//! Around one call of the service: the peer's address goes in, a deadline and a net for panics around it, a count after.
+//! One call of the service: adds the peer's address, a deadline, panic handling and metrics.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -13,14 +13,14 @@ use hyper::service::Service;
 use tokio::time::timeout;
 
 use super::{BoxError, Limits, PeerAddr, answer};
-use crate::metrics::{HttpMetrics, StatusClass};
+use crate::metrics::HttpMetrics;
 use crate::tasks::panic_message;
 
-/// Seconds after which a peer that was told 503 should come back.
+/// Seconds after which a peer that was answered 503 should try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// The service's own body, or one of ours.
-pub(super) type Answer<B> = Response<Either<B, Full<Bytes>>>;
+/// A response with the service's own body, or with one of ours.
+pub(super) type EitherResponse<B> = Response<Either<B, Full<Bytes>>>;
 
 /// Answers one request, whatever the service does.
 pub(super) async fn handle<S, B>(
@@ -29,50 +29,48 @@ pub(super) async fn handle<S, B>(
     peer: SocketAddr,
     limits: &Limits,
     metrics: &HttpMetrics,
-) -> Answer<B>
+) -> EitherResponse<B>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<BoxError>,
 {
     request.extensions_mut().insert(PeerAddr(peer));
     let call = AssertUnwindSafe(async move {
-        // Two statements, so that no reference to the service lives across the wait and it need not be Sync.
+        // Two statements, so that no reference to the service is held across the await and it need not be Sync.
         let response = service.call(request);
         response.await
     });
     let response = match timeout(limits.request_timeout, call.catch_unwind()).await {
         Ok(Ok(Ok(response))) => response.map(Either::Left),
-        Ok(Ok(Err(error))) => failed(error.into().as_ref()),
+        Ok(Ok(Err(error))) => {
+            tracing::error!(error = %error.into(), "a service failed, closing its connection");
+            last_response(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+        }
         Ok(Err(panic)) => {
             metrics.panics().inc();
             tracing::error!(
                 panic = panic_message(panic.as_ref()),
-                "a handler panicked, its connection is closed"
+                "a handler panicked, closing its connection"
             );
-            last_answer(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+            last_response(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
         }
-        Err(_late) => {
-            tracing::warn!(limit = ?limits.request_timeout, "a request took too long, it was given up");
+        Err(_elapsed) => {
+            tracing::warn!(limit = ?limits.request_timeout, "a request took too long and was canceled");
             busy("took too long\n")
         }
     };
-    metrics.requests(StatusClass::of(response.status())).inc();
+    metrics.requests(response.status()).inc();
     response
 }
 
-/// 503 with `Retry-After`, and the end of the connection.
-pub(super) fn busy<B>(text: &'static str) -> Answer<B> {
-    let mut response = last_answer(StatusCode::SERVICE_UNAVAILABLE, text);
+/// 503 with `Retry-After`; closes the connection.
+pub(super) fn busy<B>(text: &'static str) -> EitherResponse<B> {
+    let mut response = last_response(StatusCode::SERVICE_UNAVAILABLE, text);
     response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     response
 }
 
-fn failed<B>(error: &(dyn std::error::Error + Send + Sync)) -> Answer<B> {
-    tracing::error!(%error, "a service failed, its connection is closed");
-    last_answer(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
-}
-
-fn last_answer<B>(status: StatusCode, text: &'static str) -> Answer<B> {
+fn last_response<B>(status: StatusCode, text: &'static str) -> EitherResponse<B> {
     let mut response = answer::text(status, text).map(Either::Right);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response

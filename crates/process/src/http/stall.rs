@@ -1,10 +1,9 @@
-//! A stream whose peer must take what it is sent.
+//! A stream that fails when its peer stops reading.
 //!
-//! hyper has no limit for writing: a peer that asks for a large answer and never reads it would keep its connection,
-//! and the answer, for ever. Here every write that has to wait starts a clock; a write that moves a byte stops it.
+//! hyper has no write timeout: a peer that requests a large response and never reads it would keep its connection and
+//! the response for ever. Here every write that has to wait starts a timer, and a write that makes progress stops it.
 
-use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,25 +16,21 @@ pub(super) struct StallGuard<IO> {
     io: IO,
     limit: Duration,
     /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<IO> StallGuard<IO> {
     pub(super) fn new(io: IO, limit: Duration) -> Self {
-        Self { io, limit, waiting: None }
+        Self { io, limit, timer: None }
     }
 
     fn guard<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if progress.is_ready() {
-            self.waiting = None;
+            self.timer = None;
             return progress;
         }
-        let limit = self.limit;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
-        waiting
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        timer.as_mut().poll(cx).map(|()| Err(io::Error::new(ErrorKind::TimedOut, "the peer does not read")))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a peer meets. The limits in time are shown on a paused clock over an in-memory stream, so that they are exact
-//! and cost nothing; what needs sockets is shown on loopback.
+//! The server as its peers see it. Time limits are tested on a paused clock over an in-memory stream, so that they are
+//! exact and take no time; what needs sockets is tested on loopback.
 
 mod loopback;
 mod timed;
@@ -24,14 +24,14 @@ use super::{Limits, PeerAddr, TlsSource, answer, read_body, serve};
 use crate::metrics::HttpMetrics;
 use crate::shutdown::Shutdown;
 
-/// Longer than any of these tests takes, also on a busy machine. Only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any of these tests takes, even on a busy machine. Only a failing test waits for it.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn metrics() -> HttpMetrics {
     HttpMetrics::register(&Registry::new(), "test").unwrap()
 }
 
-/// A service with one path for everything a handler may do to its server.
+/// A service with one path for each thing that a handler may do.
 fn routes(limits: Limits) -> impl Routes {
     service_fn(move |request: Request<Incoming>| {
         let limits = limits.clone();
@@ -95,9 +95,9 @@ impl Running {
         Self { address, shutdown, metrics, task }
     }
 
-    /// Waits for the end of a server that was told to stop.
+    /// Waits for a server that is shutting down.
     async fn stopped(self) {
-        tokio::time::timeout(PATIENCE, self.task).await.expect("it stops").unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, self.task).await.expect("it stops").unwrap().unwrap();
     }
 }
 
@@ -109,18 +109,18 @@ async fn get(stream: &mut (impl AsyncWrite + Unpin), path: &str) {
     send(stream, &format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
 }
 
-/// All that comes until the peer closes. A reset counts as closing.
+/// Reads until the peer closes the connection. A reset counts as closing.
 async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
-    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the peer closes");
+    let _ = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut bytes)).await.expect("the peer closes");
     String::from_utf8(bytes).unwrap()
 }
 
-/// All that comes up to and including `end`.
+/// Reads up to and including `end`.
 async fn until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end.as_bytes()) {
-        let read = tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("something comes");
+        let read = tokio::time::timeout(TIMEOUT, stream.read_u8()).await.expect("something comes");
         bytes.push(read.unwrap_or_else(|_| panic!("closed after {:?}", String::from_utf8_lossy(&bytes))));
     }
     String::from_utf8(bytes).unwrap()

@@ -1,7 +1,7 @@
 //! TLS with a certificate that may change while the port is open.
 //!
-//! Each connection asks for the configuration of the moment, so a rotation needs no restart and no lock: old
-//! connections keep what they have until their age ends them.
+//! Each connection uses the configuration that is current when it starts, so a rotation needs no restart and no lock:
+//! open connections keep their configuration until they reach their maximum age.
 
 use std::fmt;
 use std::io;
@@ -15,23 +15,19 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Limits;
-use crate::metrics::Refusal;
+use crate::metrics::Rejection;
 
-/// Where a connection gets its TLS configuration from. A cheap clone.
+/// Where connections get their TLS configuration. Cheap to clone.
 ///
 /// The configuration should offer ALPN `http/1.1` or nothing.
 #[derive(Clone)]
 pub struct TlsSource(Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>);
 
 impl TlsSource {
-    /// Asks `current` once per connection; it should only clone a pointer. `None` means that there is no certificate
+    /// Calls `current` once per connection; it should only clone a pointer. `None` means that there is no certificate
     /// yet: the connection is closed.
     pub fn new(current: impl Fn() -> Option<Arc<ServerConfig>> + Send + Sync + 'static) -> Self {
         Self(Arc::new(current))
-    }
-
-    fn acceptor(&self) -> Option<TlsAcceptor> {
-        (self.0)().map(TlsAcceptor::from)
     }
 }
 
@@ -41,27 +37,21 @@ impl fmt::Debug for TlsSource {
     }
 }
 
-/// Shakes hands within the limits.
+/// Performs the TLS handshake within the limits. `handshakes` bounds how many run at once.
 pub(super) async fn handshake(
     stream: TcpStream,
     source: &TlsSource,
-    turn: &Semaphore,
+    handshakes: &Semaphore,
     limits: &Limits,
-) -> Result<TlsStream<TcpStream>, (Refusal, io::Error)> {
-    let late = |error: tokio::time::error::Elapsed| failed(error.into());
-    // Two deadlines: who waited for a turn behind silent peers must still have the whole time to shake hands.
-    let _turn = timeout(limits.handshake_timeout, turn.acquire())
-        .await
-        .map_err(late)?
-        .map_err(|closed| failed(io::Error::other(closed)))?;
-    let acceptor = source.acceptor().ok_or_else(missing)?;
-    timeout(limits.handshake_timeout, acceptor.accept(stream)).await.map_err(late)?.map_err(failed)
-}
-
-fn missing() -> (Refusal, io::Error) {
-    (Refusal::NoCertificate, io::Error::other("no certificate yet"))
-}
-
-fn failed(error: io::Error) -> (Refusal, io::Error) {
-    (Refusal::Handshake, error)
+) -> Result<TlsStream<TcpStream>, (Rejection, io::Error)> {
+    let failed = |error: io::Error| (Rejection::Handshake, error);
+    let elapsed = |error: tokio::time::error::Elapsed| failed(error.into());
+    // Two deadlines: a peer that waited behind silent peers still has the full time for its handshake.
+    let waited = timeout(limits.handshake_timeout, handshakes.acquire()).await.map_err(elapsed)?;
+    let _permit = waited.map_err(|closed| failed(io::Error::other(closed)))?;
+    let Some(config) = (source.0)() else {
+        return Err((Rejection::NoCertificate, io::Error::other("no certificate yet")));
+    };
+    let accepted = timeout(limits.handshake_timeout, TlsAcceptor::from(config).accept(stream)).await;
+    accepted.map_err(elapsed)?.map_err(failed)
 }

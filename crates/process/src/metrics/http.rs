@@ -1,14 +1,14 @@
-//! What an HTTP server counts. Filled by [`crate::http::serve`], registered by `main`.
+//! Metrics of an HTTP server. Updated by [`crate::http::serve`], registered by `main`.
 
-use prometheus::core::Collector;
+use ::http::StatusCode;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Why a connection was not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// As many connections are open as may be.
+pub enum Rejection {
+    /// The maximum number of connections is open.
     Full,
-    /// As many connections of that address are open as may be.
+    /// The maximum number of connections from this address is open.
     Address,
     /// The TLS handshake failed or took too long.
     Handshake,
@@ -16,7 +16,7 @@ pub enum Refusal {
     NoCertificate,
 }
 
-impl Refusal {
+impl Rejection {
     const ALL: [Self; 4] = [Self::Full, Self::Address, Self::Handshake, Self::NoCertificate];
 
     /// The value of the label `reason`.
@@ -30,53 +30,14 @@ impl Refusal {
     }
 }
 
-/// The first digit of a status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusClass {
-    /// 1xx
-    Informational,
-    /// 2xx
-    Success,
-    /// 3xx
-    Redirection,
-    /// 4xx
-    ClientError,
-    /// 5xx, and whatever is no status of HTTP
-    ServerError,
-}
+/// Values of the label `status`: 1xx to 5xx. A status outside these counts as 5xx.
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-impl StatusClass {
-    const ALL: [Self; 5] =
-        [Self::Informational, Self::Success, Self::Redirection, Self::ClientError, Self::ServerError];
-
-    /// The class of a status.
-    pub fn of(status: http::StatusCode) -> Self {
-        match status.as_u16() / 100 {
-            1 => Self::Informational,
-            2 => Self::Success,
-            3 => Self::Redirection,
-            4 => Self::ClientError,
-            _ => Self::ServerError,
-        }
-    }
-
-    /// The value of the label `status`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Informational => "1xx",
-            Self::Success => "2xx",
-            Self::Redirection => "3xx",
-            Self::ClientError => "4xx",
-            Self::ServerError => "5xx",
-        }
-    }
-}
-
-/// The counters of one HTTP server. A cheap clone.
+/// The metrics of one HTTP server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics {
     open: IntGauge,
-    refused: IntCounterVec,
+    rejected: IntCounterVec,
     requests: IntCounterVec,
     panics: IntCounter,
 }
@@ -88,55 +49,44 @@ impl HttpMetrics {
     ///
     /// # Errors
     ///
-    /// If the prefix does not make a metric name, or is taken.
+    /// If the prefix does not form metric names, or is registered already.
     pub fn register(registry: &Registry, prefix: &str) -> prometheus::Result<Self> {
         let opts = |name: &str, help: &str| Opts::new(format!("{prefix}_http_{name}"), help);
+        let rejected = opts("refused_total", "Connections not served, by reason.");
+        let requests = opts("requests_total", "Requests answered, by class of status.");
         let metrics = Self {
             open: IntGauge::with_opts(opts("connections", "Open connections."))?,
-            refused: IntCounterVec::new(
-                opts("refused_total", "Connections not served, by reason."),
-                &["reason"],
-            )?,
-            requests: IntCounterVec::new(
-                opts("requests_total", "Requests answered, by class of status."),
-                &["status"],
-            )?,
+            rejected: IntCounterVec::new(rejected, &["reason"])?,
+            requests: IntCounterVec::new(requests, &["status"])?,
             panics: IntCounter::with_opts(opts("panics_total", "Handlers that panicked."))?,
         };
-        Refusal::ALL.iter().for_each(|reason| metrics.refused(*reason).inc_by(0));
-        StatusClass::ALL.iter().for_each(|class| metrics.requests(*class).inc_by(0));
-        for collector in metrics.collectors() {
-            registry.register(collector)?;
-        }
+        Rejection::ALL.iter().for_each(|reason| metrics.rejected(*reason).inc_by(0));
+        STATUS_CLASSES.iter().for_each(|class| metrics.requests.with_label_values(&[*class]).inc_by(0));
+        registry.register(Box::new(metrics.open.clone()))?;
+        registry.register(Box::new(metrics.rejected.clone()))?;
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.panics.clone()))?;
         Ok(metrics)
     }
 
-    /// Connections that are open now.
+    /// Open connections.
     pub fn open(&self) -> &IntGauge {
         &self.open
     }
 
     /// Connections that were not served for this reason.
-    pub fn refused(&self, reason: Refusal) -> IntCounter {
-        self.refused.with_label_values(&[reason.label()])
+    pub fn rejected(&self, reason: Rejection) -> IntCounter {
+        self.rejected.with_label_values(&[reason.label()])
     }
 
-    /// Requests that were answered with this class of status.
-    pub fn requests(&self, class: StatusClass) -> IntCounter {
-        self.requests.with_label_values(&[class.label()])
+    /// Requests that were answered with a status of the same class (first digit) as `status`.
+    pub fn requests(&self, status: StatusCode) -> IntCounter {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        self.requests.with_label_values(&[STATUS_CLASSES[class.min(4)]])
     }
 
     /// Handlers that panicked.
     pub fn panics(&self) -> &IntCounter {
         &self.panics
-    }
-
-    fn collectors(&self) -> [Box<dyn Collector>; 4] {
-        [
-            Box::new(self.open.clone()),
-            Box::new(self.refused.clone()),
-            Box::new(self.requests.clone()),
-            Box::new(self.panics.clone()),
-        ]
     }
 }

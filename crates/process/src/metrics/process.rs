@@ -1,7 +1,7 @@
-//! The `process_*` metrics that Prometheus expects of every process, read from procfs when somebody asks.
+//! The `process_*` metrics that Prometheus expects of every process, read from procfs at every scrape.
 //!
-//! The crate `prometheus` has such a collector on an older procfs; this is ours on the one we have. A value that
-//! cannot be read is absent, never zero.
+//! The crate `prometheus` has such a collector, but for an older procfs than the one in our tree. A value that cannot be
+//! read is absent, never zero.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,6 @@ const START: (&str, &str) =
     ("process_start_time_seconds", "When the process started, in seconds since the epoch.");
 const THREADS: (&str, &str) = ("process_threads", "Threads of the process.");
 
-/// Reads `/proc/self` at every scrape.
 pub(super) struct ProcessCollector {
     descriptions: Vec<Desc>,
 }

@@ -4,7 +4,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, Registry};
 
-use super::{HttpMetrics, Refusal, StatusClass, build_info, registry, render};
+use super::{HttpMetrics, Rejection, build_info, registry, render};
 
 /// The value of a series in a text of metrics.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -12,7 +12,7 @@ fn value(text: &str, series: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_new_registry_knows_its_process() {
+fn a_new_registry_has_the_process_metrics() {
     let text = render(&registry());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let of = |series| value(&text, series).unwrap_or_else(|| panic!("{series} is missing in:\n{text}"));
@@ -33,7 +33,7 @@ fn build_info_is_one_and_names_the_version() {
     let text = render(&registry);
     let line = text.lines().find(|line| line.starts_with("thing_build_info{")).unwrap();
     assert!(line.contains("version=\"1.2.3\"") && line.ends_with(" 1"), "{line}");
-    assert!(build_info(&registry, "thing_build_info", "1.2.3").is_err(), "a taken name is refused");
+    assert!(build_info(&registry, "thing_build_info", "1.2.3").is_err(), "a name in use is rejected");
     assert!(build_info(&registry, "not a name", "1.2.3").is_err());
 }
 
@@ -61,20 +61,20 @@ fn every_series_of_a_server_exists_before_its_first_connection() {
 }
 
 #[test]
-fn two_servers_count_apart() {
+fn two_servers_have_separate_counters() {
     let registry = Registry::new();
     let first = HttpMetrics::register(&registry, "first").unwrap();
     let second = HttpMetrics::register(&registry, "second").unwrap();
-    assert!(HttpMetrics::register(&registry, "second").is_err(), "a taken prefix is refused");
-    first.refused(Refusal::Full).inc();
-    second.requests(StatusClass::of(http::StatusCode::NOT_FOUND)).inc_by(2);
+    assert!(HttpMetrics::register(&registry, "second").is_err(), "a prefix in use is rejected");
+    first.rejected(Rejection::Full).inc();
+    second.requests(http::StatusCode::NOT_FOUND).inc_by(2);
     let text = render(&registry);
     assert_eq!(value(&text, "first_http_refused_total{reason=\"full\"}"), Some(1.0));
     assert_eq!(value(&text, "second_http_refused_total{reason=\"full\"}"), Some(0.0));
     assert_eq!(value(&text, "second_http_requests_total{status=\"4xx\"}"), Some(2.0));
 }
 
-/// A collector whose family has no series, which the text encoder refuses.
+/// A collector whose family has no series, which the text encoder rejects.
 struct Broken(IntCounter);
 
 impl Collector for Broken {

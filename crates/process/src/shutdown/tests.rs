@@ -20,14 +20,14 @@ async fn a_trigger_reaches_clones_and_children_and_stays() {
 }
 
 #[test]
-fn a_child_that_stops_does_not_stop_its_parent() {
+fn a_triggered_child_does_not_trigger_its_parent() {
     let shutdown = Shutdown::new();
     let child = shutdown.child();
     child.trigger();
     assert!(child.is_triggered() && !shutdown.is_triggered());
 }
 
-/// Not a test of its own: the process that the next one sends signals to. It ends by itself if nobody does.
+/// Not a test of its own: the process that the next test sends signals to. It ends by itself after 20 s.
 #[tokio::test]
 #[ignore = "run by the_first_signal_drains_and_the_second_ends_the_process"]
 async fn a_process_that_drains_for_ever() {

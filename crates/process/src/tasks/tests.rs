@@ -9,7 +9,7 @@ use crate::shutdown::Shutdown;
 
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Tasks with one that behaves: it runs until the shutdown and then ends.
+/// Tasks with one that runs until the shutdown and then ends.
 fn tasks() -> (Tasks, Shutdown) {
     let shutdown = Shutdown::new();
     let mut tasks = Tasks::new(shutdown.clone());
@@ -34,11 +34,11 @@ async fn tasks_that_end_after_the_shutdown_are_no_error() {
     });
     let start = Instant::now();
     tasks.join(GRACE).await.unwrap();
-    assert_eq!(start.elapsed().as_secs(), 60, "it waits for the shutdown and not for the grace");
+    assert_eq!(start.elapsed().as_secs(), 60, "it waits for the shutdown, not for the grace period");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_fails_early_is_named_and_stops_the_others() {
+async fn a_task_that_fails_early_is_named_and_triggers_the_shutdown() {
     let (mut tasks, shutdown) = tasks();
     tasks.spawn("reader", async { bail!("disk gone") });
     assert_eq!(join(tasks).await, "task reader failed: disk gone");
@@ -53,7 +53,7 @@ async fn a_task_that_ends_quietly_but_early_is_an_error_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_panics_is_named_with_what_it_said() {
+async fn a_task_that_panics_is_named_with_its_message() {
     let (mut tasks, _shutdown) = tasks();
     tasks.spawn("reader", async { panic!("index {}", 7) });
     assert_eq!(join(tasks).await, "task reader failed: panicked: index 7");
@@ -72,7 +72,7 @@ async fn a_task_that_fails_while_stopping_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stragglers_are_named_and_aborted_after_the_grace() {
+async fn tasks_that_outlive_the_grace_are_named_and_aborted() {
     let (mut tasks, shutdown) = tasks();
     let alive = std::sync::Arc::new(());
     for name in ["stuck", "lost"] {
@@ -87,11 +87,11 @@ async fn stragglers_are_named_and_aborted_after_the_grace() {
     let start = Instant::now();
     assert_eq!(join(tasks).await, "aborted what did not stop within 5s: lost, stuck");
     assert_eq!(start.elapsed(), GRACE);
-    assert_eq!(std::sync::Arc::strong_count(&alive), 1, "what they held is dropped");
+    assert_eq!(std::sync::Arc::strong_count(&alive), 1, "what they owned is dropped");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_early_end_and_a_straggler_are_both_told() {
+async fn an_early_end_and_an_aborted_task_are_both_reported() {
     let (mut tasks, _shutdown) = tasks();
     tasks.spawn("reader", async { bail!("disk gone") });
     tasks.spawn("stuck", pending());
@@ -102,6 +102,6 @@ async fn an_early_end_and_a_straggler_are_both_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_tasks_are_nothing_to_wait_for() {
+async fn join_returns_at_once_without_tasks() {
     Tasks::new(Shutdown::new()).join(GRACE).await.unwrap();
 }

@@ -48,7 +48,7 @@ fn the_defaults_are_json_and_info() {
 }
 
 #[test]
-fn both_formats_are_told_apart_by_their_flag() {
+fn both_formats_are_selected_by_the_flag() {
     assert_eq!(parse(&["--log-format", "text"]).unwrap().log_format, LogFormat::Text);
     assert_eq!(parse(&["--log-format", "json"]).unwrap().log_format, LogFormat::Json);
     let error = parse(&["--log-format", "xml"]).unwrap_err().to_string();
@@ -64,14 +64,14 @@ fn a_bad_filter_is_an_error_that_names_the_flag() {
 }
 
 #[test]
-fn levels_and_levels_by_target_are_good_filters() {
+fn levels_and_levels_by_target_are_valid_filters() {
     for good in ["info", "WARN", "off", "info,hyper=warn", "error,a::b=debug", "info,[task{name=x}]=trace"] {
         assert!(parse(&["--log-filter", good]).is_ok(), "{good}");
     }
 }
 
 #[test]
-fn a_filter_that_did_not_come_through_clap_names_the_flag_too() {
+fn a_filter_that_clap_did_not_parse_names_the_flag_too() {
     let args = TelemetryArgs { log_filter: "inof".to_owned(), ..TelemetryArgs::default() };
     assert!(args.install().unwrap_err().to_string().contains("--log-filter"));
 }
@@ -90,7 +90,7 @@ fn an_event_is_one_json_object_with_its_fields_and_its_span() {
 }
 
 #[test]
-fn outside_text_cannot_forge_a_line_or_drive_a_terminal() {
+fn outside_text_cannot_forge_a_line_or_control_a_terminal() {
     let hostile = "web\n{\"level\":\"ERROR\"}\r\x1b[2J\x07";
     for format in [LogFormat::Json, LogFormat::Text] {
         let text = logged(format, "info", || {
@@ -104,7 +104,7 @@ fn outside_text_cannot_forge_a_line_or_drive_a_terminal() {
 }
 
 #[test]
-fn a_text_line_reads_as_people_expect() {
+fn a_text_line_has_its_level_message_and_fields() {
     let line = logged(LogFormat::Text, "info", || {
         tracing::info!(pod = "web", took_ms = 3, error = %"no \u{9b}31m such pod", "band changed");
     });

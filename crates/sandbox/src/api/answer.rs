@@ -1,4 +1,4 @@
-//! What goes back to the client: one JSON document, a text, or a stream of watch events; and the shape of the objects in it.
+//! Answers: a JSON document, a text, or a stream of watch events; and the shape of the objects in them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::events;
-use super::kinds::Kind;
+use super::kinds::{Kind, Resource};
 use super::page::List;
 use super::status::ApiError;
 use super::table::{Shape, metadata_of, row, table};
@@ -20,7 +20,7 @@ use super::table::{Shape, metadata_of, row, table};
 /// The body of every answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// How a client wants the objects of one resource type.
+/// The form in which a client wants the objects of one resource type.
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) kind: Kind,
@@ -38,7 +38,7 @@ struct Items<'a> {
     items: Vec<Item<'a>>,
 }
 
-/// An item of a list; those of built-in types say their kind once, in the list.
+/// An item of a list; those of built-in types have no `kind`, as the list has one.
 struct Item<'a> {
     object: &'a Value,
     bare: bool,
@@ -54,23 +54,17 @@ impl Serialize for Item<'_> {
 }
 
 impl View {
-    /// The object in its own form, without a copy where it is stored like that.
-    fn own(&self, object: &Arc<Value>) -> Arc<Value> {
-        if events::is_newer_form(&self.kind.resource) {
-            return Arc::new(events::to_newer(object));
+    /// The object in the form of its resource type, without a copy if it is stored in that form.
+    fn in_own_form(&self, object: &Arc<Value>) -> Arc<Value> {
+        if self.kind.resource == Resource::NEW_EVENTS {
+            return Arc::new(events::to_new(object));
         }
-        let api_version = self.kind.resource.api_version();
-        if object["apiVersion"] == api_version.as_str() {
-            return object.clone();
-        }
-        let mut object = (**object).clone();
-        object["apiVersion"] = json!(api_version);
-        Arc::new(object)
+        object.clone()
     }
 
-    /// One object; `columns` for a table that says its columns.
+    /// One object; a table has its column definitions if `columns`.
     pub(super) fn one(&self, object: &Arc<Value>, columns: bool) -> Arc<Value> {
-        let object = self.own(object);
+        let object = self.in_own_form(object);
         match self.shape {
             Shape::Object => object,
             Shape::Metadata => Arc::new(metadata_of(&object)),
@@ -92,7 +86,7 @@ impl View {
         if let Some(remaining) = list.remaining {
             metadata["remainingItemCount"] = json!(remaining);
         }
-        let items: Vec<Arc<Value>> = list.items.iter().map(|object| self.own(object)).collect();
+        let items: Vec<Arc<Value>> = list.items.iter().map(|object| self.in_own_form(object)).collect();
         if self.shape == Shape::Table {
             let now = Timestamp::now();
             let mut table = table(&self.kind, &metadata, true);
@@ -128,24 +122,23 @@ impl View {
     }
 }
 
-/// Serializes; a value of ours always can be.
-pub(super) fn to_bytes(value: &impl Serialize) -> Result<Bytes, ApiError> {
+fn to_bytes(value: &impl Serialize) -> Result<Bytes, ApiError> {
     let bytes = serde_json::to_vec(value);
     bytes.map(Bytes::from).map_err(|error| ApiError::new(500, "InternalError", error.to_string()))
 }
 
 /// An answer before it is HTTP.
 pub(super) enum Answer {
-    /// A JSON document that is already written.
+    /// A serialized JSON document.
     Document(u16, Bytes),
-    /// Plain text, for probes.
+    /// Plain text.
     Text(&'static str),
     /// A watch.
     Stream(Body),
 }
 
 impl Answer {
-    /// One value as the document.
+    /// A value as a JSON document.
     pub(super) fn value(code: u16, value: &Value) -> Result<Self, ApiError> {
         to_bytes(value).map(|bytes| Self::Document(code, bytes))
     }
@@ -168,8 +161,8 @@ impl Answer {
     }
 }
 
-/// An error as HTTP.
-pub(super) fn refusal(error: &ApiError) -> Response<Body> {
+/// The response to an error.
+pub(super) fn error_response(error: &ApiError) -> Response<Body> {
     if error.is_plain() {
         let mut response = Answer::Text("404 page not found\n").into_response();
         *response.status_mut() = StatusCode::NOT_FOUND;

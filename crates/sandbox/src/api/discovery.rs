@@ -1,12 +1,12 @@
-//! What the server says of itself: groups, versions, resource types, its version. Made from the table of kinds.
+//! Discovery: groups, versions and resource types, from the table of kinds, without the reviews; and the version of the server.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::kinds::{Kind, Kinds, Resource};
+use super::kinds::{Kinds, Resource};
 
-/// The answer for a discovery path, or `None` when the path is none.
+/// The answer for a discovery path, or `None` for another path.
 pub(super) fn discovery(kinds: &Kinds, path: &str) -> Option<Value> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
@@ -33,16 +33,13 @@ pub(super) fn discovery(kinds: &Kinds, path: &str) -> Option<Value> {
     }
 }
 
-/// Named groups with their versions, those of the virtual types included.
+/// The named groups with their versions.
 fn versions(kinds: &Kinds) -> BTreeMap<String, Vec<String>> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let virtual_groups =
-        ["authentication.k8s.io", "authorization.k8s.io"].map(|group| (group.to_owned(), "v1".to_owned()));
-    let stored = kinds.all().map(|kind| (kind.resource.group.to_string(), kind.resource.version.to_string()));
-    for (group, version) in stored.chain(virtual_groups).filter(|(group, _)| !group.is_empty()) {
-        let known = groups.entry(group).or_default();
-        if !known.contains(&version) {
-            known.push(version);
+    for kind in kinds.all().filter(|kind| !kind.resource.group.is_empty()) {
+        let versions = groups.entry(kind.resource.group.to_string()).or_default();
+        if !versions.contains(&kind.resource.version.to_string()) {
+            versions.push(kind.resource.version.to_string());
         }
     }
     groups
@@ -62,39 +59,16 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
             "name": plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
             "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
             "shortNames": kind.short_names,
-            "categories": if matches!(&**plural, "pods" | "services" | "daemonsets" | "deployments" | "replicasets" | "statefulsets") { json!(["all"]) } else { json!([]) },
         }));
-        for subresource in subresources(kind) {
+        let subresources = [("status", kind.status), ("resize", kind.resource == Resource::PODS)];
+        for (subresource, _) in subresources.into_iter().filter(|(_, exists)| *exists) {
             rows.push(json!({
                 "name": format!("{plural}/{subresource}"), "singularName": "", "namespaced": kind.namespaced,
                 "kind": kind.kind, "verbs": ["get", "patch", "update"],
             }));
         }
     }
-    let create_only = |name: &str, kind: &str, namespaced: bool| json!({"name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["create"]});
-    match group {
-        "" => rows.push(create_only("serviceaccounts/token", "TokenRequest", true)),
-        "authentication.k8s.io" => {
-            rows.push(create_only("selfsubjectreviews", "SelfSubjectReview", false));
-            rows.push(create_only("tokenreviews", "TokenReview", false));
-        }
-        "authorization.k8s.io" => {
-            rows.push(create_only("selfsubjectaccessreviews", "SelfSubjectAccessReview", false));
-        }
-        _ => {}
-    }
-    let known = rows.len() > usize::from(group.is_empty());
     let at = Resource::new(group, version, "").api_version();
-    known.then(
-        || json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": at, "resources": rows}),
-    )
-}
-
-fn subresources(kind: &Kind) -> Vec<&'static str> {
-    let resize = kind.resource == Resource::PODS;
-    [("status", kind.status), ("resize", resize)]
-        .into_iter()
-        .filter(|(_, has)| *has)
-        .map(|(name, _)| name)
-        .collect()
+    let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": at, "resources": rows});
+    Some(list).filter(|_| !rows.is_empty())
 }

@@ -1,7 +1,7 @@
-//! Scripted misbehavior: what the server does wrong, to which requests, how often.
+//! Scripted faults: which requests fail, how, and how often.
 //!
-//! Rules are tried in the order they were made; the first that matches and has turns left decides. Rules for running watches
-//! take effect on those already open.
+//! Rules are tried in the order in which they were added; the first that matches and is not used up applies. Rules for open
+//! watches apply also to those that are open already.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,29 +10,27 @@ use tokio::sync::watch;
 
 use super::route::{Target, Verb};
 
-/// What the server does wrong.
+/// A fault of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Answers this status code without doing anything, with `Retry-After` in seconds when given.
+    /// Answers with this status code and does nothing else.
     Answer {
         /// The status code.
         code: u16,
-        /// Seconds for the `Retry-After` header.
+        /// The `Retry-After` header, in seconds.
         retry_after: Option<u64>,
     },
-    /// Waits, then does what was asked.
+    /// Waits, then performs the request.
     Delay(Duration),
-    /// Waits, then closes the connection; does nothing.
+    /// Waits, then closes the connection without performing the request.
     Hang(Duration),
-    /// Does what was asked, then closes the connection instead of answering.
+    /// Performs the request, then closes the connection without an answer.
     LoseAnswer,
-    /// Closes the connection; does nothing.
+    /// Closes the connection without performing the request.
     Drop,
-    /// Forgets the log first, so that a watch, a continue token or an exact version from before gets its 410.
-    Compact,
-    /// A watch, open or new, says nothing more, not even a bookmark, and stays open.
+    /// A watch, open or new, sends nothing more, not even bookmarks, and stays open.
     Silence,
-    /// An open watch gets a 410 as ERROR event, and ends.
+    /// An open watch ends with a 410 as ERROR event.
     Expire,
     /// An open watch ends.
     Close,
@@ -44,12 +42,11 @@ impl Fault {
     }
 }
 
-/// Which requests a fault is for. Everything not named matches.
+/// The requests that a fault applies to. By default all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matching {
     verb: Option<Verb>,
     resource: Option<String>,
-    subresource: Option<Option<String>>,
     name: Option<String>,
     user: Option<String>,
     only_writes: bool,
@@ -61,7 +58,7 @@ impl Matching {
         Self::default()
     }
 
-    /// Every request that changes something.
+    /// Every write.
     pub fn writes() -> Self {
         Self { only_writes: true, ..Self::default() }
     }
@@ -72,25 +69,13 @@ impl Matching {
         self
     }
 
-    /// Only this resource type, by its plural; with or without subresource.
+    /// Only this resource type, by its plural; subresources included.
     pub fn resource(mut self, plural: &str) -> Self {
         self.resource = Some(plural.to_owned());
         self
     }
 
-    /// Only this subresource.
-    pub fn subresource(mut self, subresource: &str) -> Self {
-        self.subresource = Some(Some(subresource.to_owned()));
-        self
-    }
-
-    /// Only the object itself, none of its subresources.
-    pub fn no_subresource(mut self) -> Self {
-        self.subresource = Some(None);
-        self
-    }
-
-    /// Only the object of this name.
+    /// Only the object with this name.
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self
@@ -109,7 +94,6 @@ impl Matching {
         self.verb.is_none_or(|wanted| wanted == verb)
             && (!self.only_writes || verb.writes())
             && is(&self.resource, Some(&target.resource.plural))
-            && self.subresource.as_ref().is_none_or(|wanted| *wanted == target.subresource)
             && is(&self.name, target.name.as_deref())
             && is(&self.user, Some(user))
     }
@@ -130,11 +114,11 @@ struct Script {
     next_id: usize,
 }
 
-/// A rule's number, to ask how often it fired or to end it.
+/// Identifies a rule, to query how often it was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultId(usize);
 
-/// The faults of one server. A cheap handle.
+/// The faults of one server. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Faults {
     script: Arc<Mutex<Script>>,
@@ -152,12 +136,12 @@ impl Faults {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next `times` matching requests go wrong.
+    /// The next `times` matching requests fail.
     pub fn next(&self, times: usize, matching: Matching, fault: Fault) -> FaultId {
         self.add(Some(times), matching, fault)
     }
 
-    /// Every matching request goes wrong until the rule is cleared.
+    /// Every matching request fails until the rules are cleared.
     pub fn always(&self, matching: Matching, fault: Fault) -> FaultId {
         self.add(None, matching, fault)
     }
@@ -172,42 +156,43 @@ impl Faults {
         FaultId(id)
     }
 
-    /// Ends one rule.
-    pub fn remove(&self, id: FaultId) {
-        self.lock().rules.retain(|rule| rule.id != id.0);
-    }
-
-    /// Ends all rules.
+    /// Removes all rules.
     pub fn clear(&self) {
         self.lock().rules.clear();
     }
 
-    /// How often a rule fired; 0 once it was removed.
+    /// How often a rule was applied; 0 after it was removed.
     pub fn fired(&self, id: FaultId) -> usize {
         self.lock().rules.iter().find(|rule| rule.id == id.0).map_or(0, |rule| rule.fired)
     }
 
-    /// What to do wrong with a request.
+    /// The fault of a request, if any.
     pub(super) fn for_request(&self, verb: Verb, target: &Target, user: &str) -> Option<Fault> {
-        self.take(verb, target, user, |fault| !fault.is_for_open_watches())
+        self.apply(verb, target, user, |fault| !fault.is_for_open_watches())
     }
 
-    /// What to do wrong with an open watch.
+    /// The fault of an open watch, if any.
     pub(super) fn for_open_watch(&self, target: &Target, user: &str) -> Option<Fault> {
-        self.take(Verb::Watch, target, user, Fault::is_for_open_watches)
+        self.apply(Verb::Watch, target, user, Fault::is_for_open_watches)
     }
 
-    fn take(&self, verb: Verb, target: &Target, user: &str, kind: impl Fn(&Fault) -> bool) -> Option<Fault> {
+    fn apply(
+        &self,
+        verb: Verb,
+        target: &Target,
+        user: &str,
+        is_kind: impl Fn(&Fault) -> bool,
+    ) -> Option<Fault> {
         let mut script = self.lock();
         let rule = script.rules.iter_mut().find(|rule| {
-            kind(&rule.fault) && rule.left != Some(0) && rule.matching.matches(verb, target, user)
+            is_kind(&rule.fault) && rule.left != Some(0) && rule.matching.matches(verb, target, user)
         })?;
         rule.fired += 1;
         rule.left = rule.left.map(|left| left - 1);
         Some(rule.fault.clone())
     }
 
-    /// Wakes when a rule was added.
+    /// Notifies when a rule is added.
     pub(super) fn changes(&self) -> watch::Receiver<usize> {
         self.changed.subscribe()
     }

@@ -1,9 +1,9 @@
-//! One HTTP request from its head to its answer: who asks, what for, which fault, what came of it, and the journal entry.
+//! One HTTP request from its head to its answer: user, target, fault, result, and the journal entry.
 //!
-//! Any known token may do anything; what it did is in the journal. The verbs themselves are in `verbs`.
+//! Any valid token may do anything; the journal records the requests. The verbs are in `verbs`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
@@ -11,30 +11,60 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::answer::{Answer, Body, refusal};
-use super::call::{Call, Shared};
+use super::answer::{Answer, Body, error_response};
 use super::discovery::discovery;
-use super::faults::Fault;
-use super::journal::Entry;
+use super::faults::{Fault, Faults};
+use super::journal::{Entry, Journal};
 use super::kinds::Kinds;
 use super::route::{Query, Target, Verb, verb};
 use super::status::ApiError;
-use super::tokens::User;
+use super::store::Store;
+use super::tokens::{Tokens, User};
 use super::verbs;
 
 /// The largest body, as in the real server.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
-/// The connection is to be closed without an answer.
+/// The state that all connections share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) tokens: Tokens,
+    pub(super) journal: Journal,
+    pub(super) faults: Faults,
+    pub(super) bookmark_every: Duration,
+    pub(super) watch_timeout: Duration,
+}
+
+/// A parsed request for a resource.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) verb: Verb,
+    pub(super) target: Target,
+    pub(super) query: Query,
+    pub(super) accept: String,
+    pub(super) content_type: String,
+    pub(super) manager: String,
+    pub(super) user: String,
+    pub(super) body: Arc<Value>,
+}
+
+impl Call {
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.query.get("dryRun") == Some("All") || self.body["dryRun"][0] == "All"
+    }
+}
+
+/// The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("scripted: the connection closes without an answer")]
-pub(super) struct HangUp;
+#[error("scripted: the connection is closed without an answer")]
+pub(super) struct ConnectionClosed;
 
 /// Answers one request.
 pub(super) async fn handle(
     shared: Arc<Shared>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, HangUp> {
+) -> Result<Response<Body>, ConnectionClosed> {
     let at = Instant::now();
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
@@ -43,17 +73,14 @@ pub(super) async fn handle(
     }
     let Some(user) = authenticate(&shared, &head.headers) else {
         let error = ApiError::unauthorized();
-        shared.journal.record(plain_entry(at, "", &path, error.code));
-        return Ok(refusal(&error));
+        shared.journal.record(Entry { code: Some(error.code), ..plain_entry(at, "", &path) });
+        return Ok(error_response(&error));
     };
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => {
-            return Ok(refusal(&ApiError::new(
-                413,
-                "RequestEntityTooLarge",
-                "Request entity too large: limit is 3145728",
-            )));
+            let message = "Request entity too large: limit is 3145728";
+            return Ok(error_response(&ApiError::new(413, "RequestEntityTooLarge", message)));
         }
     };
     let query = Query::parse(head.uri.query().unwrap_or_default());
@@ -63,30 +90,34 @@ pub(super) async fn handle(
     let named = target.as_ref().is_some_and(|target| target.name.is_some());
     let verb = verb(head.method.as_str(), named, &query, &content_type);
     let (Some(target), Some(verb)) = (target, verb) else {
-        let other = verb.is_none().then(ApiError::method_not_allowed);
-        return Ok(answer_plain(&shared, at, &user.name, &path, other));
+        let error = verb.is_none().then(ApiError::method_not_allowed);
+        let kinds = shared.store.kinds();
+        let found =
+            error.map_or_else(|| discovery(&kinds, &path).ok_or_else(|| not_found(&kinds, &path)), Err);
+        let answer = found.and_then(|value| Answer::value(200, &value));
+        let code = Some(answer.as_ref().map_or_else(|error| error.code, Answer::code));
+        shared.journal.record(Entry { code, ..plain_entry(at, &user.name, &path) });
+        return Ok(answer.map_or_else(|error| error_response(&error), Answer::into_response));
     };
     let agent = text(header::USER_AGENT);
     let from_agent = agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown");
-    // an apply must name its manager itself
+    // An apply must name its manager in the query.
     let default = if verb == Verb::Apply { "" } else { from_agent };
     let manager = query.get("fieldManager").unwrap_or(default).to_owned();
     let accept = text(header::ACCEPT);
     let parsed = parse_body(&body, &content_type);
     let body = Arc::new(parsed.as_ref().cloned().unwrap_or_default());
     let call = Call { verb, target, query, accept, content_type, manager, user: user.name, body };
-    perform(&shared, at, path, call, parsed.err()).await
+    perform(&shared, entry(at, &path, &call), &call, parsed.err()).await
 }
 
-/// Does what was asked, or what the script has for it.
+/// Performs the request, or the scripted fault.
 async fn perform(
     shared: &Arc<Shared>,
-    at: Instant,
-    path: String,
-    call: Call,
+    mut entry: Entry,
+    call: &Call,
     malformed: Option<ApiError>,
-) -> Result<Response<Body>, HangUp> {
-    let mut entry = entry(at, path, &call);
+) -> Result<Response<Body>, ConnectionClosed> {
     let fault = shared.faults.for_request(call.verb, &call.target, &call.user);
     match &fault {
         Some(Fault::Answer { code, retry_after }) => {
@@ -94,56 +125,34 @@ async fn perform(
             error.retry_after = *retry_after;
             entry.code = Some(error.code);
             shared.journal.record(entry);
-            return Ok(refusal(&error));
+            return Ok(error_response(&error));
         }
         Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
-        Some(Fault::Hang(time)) => {
+        Some(fault @ (Fault::Hang(_) | Fault::Drop)) => {
             entry.answered = false;
             shared.journal.record(entry);
-            tokio::time::sleep(*time).await;
-            return Err(HangUp);
+            if let Fault::Hang(time) = fault {
+                tokio::time::sleep(*time).await;
+            }
+            return Err(ConnectionClosed);
         }
-        Some(Fault::Drop) => {
-            entry.answered = false;
-            shared.journal.record(entry);
-            return Err(HangUp);
-        }
-        Some(Fault::Compact) => shared.store.compact(),
         _ => {}
     }
     let result = match malformed {
         Some(error) => Err(error),
-        None => verbs::run(shared, &call),
+        None => verbs::run(shared, call),
     };
-    let loses = fault == Some(Fault::LoseAnswer);
-    entry.answered = !loses;
+    entry.answered = fault != Some(Fault::LoseAnswer);
     entry.code = Some(result.as_ref().map_or_else(|error| error.code, Answer::code));
     shared.journal.record(entry);
-    if loses {
-        return Err(HangUp);
+    if fault == Some(Fault::LoseAnswer) {
+        return Err(ConnectionClosed);
     }
-    Ok(result.map_or_else(|error| refusal(&error), Answer::into_response))
+    Ok(result.map_or_else(|error| error_response(&error), Answer::into_response))
 }
 
-/// A path that is no resource, or a method that no resource knows.
-fn answer_plain(
-    shared: &Shared,
-    at: Instant,
-    user: &str,
-    path: &str,
-    refused: Option<ApiError>,
-) -> Response<Body> {
-    let kinds = shared.store.kinds();
-    let unknown = || no_such_path(&kinds, path);
-    let found = refused.map_or_else(|| discovery(&kinds, path).ok_or_else(unknown), Err);
-    let answer = found.and_then(|value| Answer::value(200, &value));
-    let code = answer.as_ref().map_or_else(|error| error.code, Answer::code);
-    shared.journal.record(plain_entry(at, user, path, code));
-    answer.map_or_else(|error| refusal(&error), Answer::into_response)
-}
-
-/// Below a group and version that are served a path is unknown to the API, elsewhere to the router.
-fn no_such_path(kinds: &Kinds, path: &str) -> ApiError {
+/// Below a group and version that are served, the API answers that a path is unknown, elsewhere the router.
+fn not_found(kinds: &Kinds, path: &str) -> ApiError {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let is_served = match (parts.next(), parts.next()) {
         (Some("api"), Some(version)) => kinds.serves("", version),
@@ -172,7 +181,7 @@ fn parse_body(body: &Bytes, content_type: &str) -> Result<Value, ApiError> {
     }
     let parsed = serde_json::from_slice(body);
     parsed.map_err(|error| {
-        ApiError::bad_request(format!("the body of the request is no JSON document: {error}"))
+        ApiError::bad_request(format!("the body of the request is not a JSON document: {error}"))
     })
 }
 
@@ -190,16 +199,12 @@ fn scripted(code: u16) -> ApiError {
     ApiError::new(code, reason, "scripted by a fault of the sandbox")
 }
 
-fn entry(at: Instant, path: String, call: &Call) -> Entry {
+/// The entry of a request for a resource, before it is decided.
+fn entry(at: Instant, path: &str, call: &Call) -> Entry {
     let target = &call.target;
     let created = || call.body["metadata"]["name"].as_str().map(str::to_owned);
     Entry {
-        index: 0,
-        at,
-        user: call.user.clone(),
         verb: call.verb,
-        path,
-        group: target.resource.group.to_string(),
         resource: target.resource.plural.to_string(),
         subresource: target.subresource.clone(),
         namespace: target.namespace.clone(),
@@ -208,19 +213,18 @@ fn entry(at: Instant, path: String, call: &Call) -> Entry {
         manager: Some(call.manager.clone()).filter(|_| call.verb.writes()),
         dry_run: call.is_dry_run(),
         body: call.body.clone(),
-        code: None,
-        answered: true,
+        ..plain_entry(at, &call.user, path)
     }
 }
 
-fn plain_entry(at: Instant, user: &str, path: &str, code: u16) -> Entry {
+/// The entry of a request for a path that is not a resource.
+fn plain_entry(at: Instant, user: &str, path: &str) -> Entry {
     Entry {
         index: 0,
         at,
         user: user.to_owned(),
         verb: Verb::Get,
         path: path.to_owned(),
-        group: String::new(),
         resource: String::new(),
         subresource: None,
         namespace: None,
@@ -229,7 +233,7 @@ fn plain_entry(at: Instant, user: &str, path: &str, code: u16) -> Entry {
         manager: None,
         dry_run: false,
         body: Arc::default(),
-        code: Some(code),
+        code: None,
         answered: true,
     }
 }

@@ -1,14 +1,13 @@
-//! Every request the server got, in order of arrival at a decision: what tests assert on.
+//! The requests that the server received, in the order in which they were decided: what tests assert on.
 //!
-//! Holds the newest entries only (see [`Journal::KEPT`]); indices count from the start of the server and never move. Watches
-//! are entered when they start, everything else when its answer is decided.
+//! Keeps the newest [`Journal::CAPACITY`] entries; indices count from the start of the server and never change. Watches are
+//! recorded when they start, everything else when its answer is decided.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::route::Verb;
 
@@ -19,58 +18,46 @@ pub struct Entry {
     pub index: usize,
     /// When it arrived.
     pub at: Instant,
-    /// The user its token belongs to; empty for a request without a known one.
+    /// The user of its token; empty for a request without a valid one.
     pub user: String,
-    /// What it does.
+    /// The verb.
     pub verb: Verb,
     /// The path, without the query.
     pub path: String,
-    /// API group, empty for core and for paths that are no resource.
-    pub group: String,
-    /// Plural of the resource type; empty for paths that are no resource.
+    /// Plural of the resource type; empty for paths that are not of a resource.
     pub resource: String,
     /// `status`, `resize`, `token`.
     pub subresource: Option<String>,
     /// Namespace in the path.
     pub namespace: Option<String>,
-    /// The object's name: in the path, or of what was created.
+    /// Name of the object: in the path, or of the created object.
     pub name: Option<String>,
     /// Content type of the body.
     pub content_type: Option<String>,
-    /// Field manager, for writes.
+    /// Field manager of a write.
     pub manager: Option<String>,
-    /// Whether it asked for `dryRun=All`.
+    /// Whether it has `dryRun=All`.
     pub dry_run: bool,
-    /// The body; null when there was none.
+    /// The body; null if there is none.
     pub body: Arc<Value>,
-    /// The status code the request came to; `None` when a fault kept it from being decided.
+    /// The status code of the answer; `None` when a fault prevented a decision.
     pub code: Option<u16>,
-    /// Whether the client was sent the answer.
+    /// Whether the answer was sent to the client.
     pub answered: bool,
 }
 
 impl Entry {
-    /// Whether the request was to change something: no reads, no reviews and no tokens.
+    /// Whether the request is a write: not a read, a review, or a request for a token.
     pub fn is_write(&self) -> bool {
         let reviews = ["tokenreviews", "selfsubjectaccessreviews", "selfsubjectreviews"];
         let review = reviews.contains(&self.resource.as_str());
         self.verb.writes() && !review && self.subresource.as_deref() != Some("token")
     }
 
-    /// Whether it was decided with a 2xx.
+    /// Whether the status code is a 2xx.
     pub fn succeeded(&self) -> bool {
         self.code.is_some_and(|code| (200..300).contains(&code))
     }
-}
-
-/// Nothing that was waited for came in time.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("no such request among {seen} until the deadline; the last were: {last}")]
-pub struct NoSuchRequest {
-    /// How many requests there were.
-    pub seen: usize,
-    /// The last few, one per line.
-    pub last: String,
 }
 
 #[derive(Debug, Default)]
@@ -79,22 +66,15 @@ struct Log {
     dropped: usize,
 }
 
-/// The requests of one server. A cheap handle.
-#[derive(Debug, Clone)]
+/// The requests of one server. Clones share it.
+#[derive(Debug, Clone, Default)]
 pub struct Journal {
     log: Arc<Mutex<Log>>,
-    length: Arc<watch::Sender<usize>>,
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        Self { log: Arc::default(), length: Arc::new(watch::Sender::new(0)) }
-    }
 }
 
 impl Journal {
-    /// How many entries are kept.
-    pub const KEPT: usize = 50_000;
+    /// Maximum number of entries.
+    pub const CAPACITY: usize = 50_000;
 
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,39 +83,32 @@ impl Journal {
     pub(super) fn record(&self, mut entry: Entry) {
         let mut log = self.lock();
         entry.index = log.dropped + log.entries.len();
-        let length = entry.index + 1;
         log.entries.push_back(entry);
-        if log.entries.len() > Self::KEPT {
+        if log.entries.len() > Self::CAPACITY {
             log.entries.pop_front();
             log.dropped += 1;
         }
-        drop(log);
-        self.length.send_replace(length);
     }
 
-    /// How many requests there were, those no longer kept included.
+    /// Number of requests, including those that are no longer kept.
+    #[allow(clippy::len_without_is_empty, reason = "a position in the log for `since`, not a collection")]
     pub fn len(&self) -> usize {
         let log = self.lock();
         log.dropped + log.entries.len()
     }
 
-    /// Whether there was none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// All that are kept.
+    /// All entries.
     pub fn entries(&self) -> Vec<Entry> {
         self.since(0)
     }
 
-    /// Those from an index on: `since(journal.len())` later gives what came in between.
+    /// The entries from an index on: those that followed an earlier `journal.len()`.
     pub fn since(&self, index: usize) -> Vec<Entry> {
         let log = self.lock();
         log.entries.iter().skip(index.saturating_sub(log.dropped)).cloned().collect()
     }
 
-    /// Those that were to change something, dry runs and refused ones included.
+    /// The writes, including dry runs and rejected ones.
     pub fn writes(&self) -> Vec<Entry> {
         self.find(Entry::is_write)
     }
@@ -145,48 +118,8 @@ impl Journal {
         self.find(|entry| entry.is_write() && entry.user == user)
     }
 
-    /// The writes of one resource type, by its plural, subresources included.
-    pub fn writes_of(&self, resource: &str) -> Vec<Entry> {
-        self.find(|entry| entry.is_write() && entry.resource == resource)
-    }
-
-    /// Those that the predicate picks.
-    pub fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        self.lock().entries.iter().filter(|entry| wanted(entry)).cloned().collect()
-    }
-
-    /// The first request, past or to come, that the predicate picks.
-    ///
-    /// # Errors
-    /// When the deadline passes without one; says what came instead.
-    pub async fn wait_for(
-        &self,
-        wanted: impl Fn(&Entry) -> bool,
-        deadline: tokio::time::Instant,
-    ) -> Result<Entry, NoSuchRequest> {
-        let mut length = self.length.subscribe();
-        let mut from = 0;
-        let search = async {
-            loop {
-                length.mark_unchanged();
-                let fresh = self.since(from);
-                from = fresh.last().map_or(from, |entry| entry.index + 1);
-                if let Some(found) = fresh.into_iter().find(|entry| wanted(entry)) {
-                    return found;
-                }
-                if length.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        tokio::time::timeout_at(deadline, search).await.map_err(|_| self.nothing_found())
-    }
-
-    fn nothing_found(&self) -> NoSuchRequest {
-        let log = self.lock();
-        let line =
-            |entry: &Entry| format!("{} {} {:?} by {}", entry.verb, entry.path, entry.code, entry.user);
-        let last: Vec<String> = log.entries.iter().rev().take(10).rev().map(line).collect();
-        NoSuchRequest { seen: log.dropped + log.entries.len(), last: last.join("\n") }
+    /// The entries that match a predicate.
+    pub fn find(&self, matches: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        self.lock().entries.iter().filter(|entry| matches(entry)).cloned().collect()
     }
 }

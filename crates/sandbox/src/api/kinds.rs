@@ -1,6 +1,4 @@
-//! The table of resource types the server knows: the built-in ones, and those that a CustomResourceDefinition adds.
-//!
-//! Touches nothing; a change of the table is a method call by the store when a definition is created.
+//! The resource types of the server: the built-in ones, and those of CustomResourceDefinitions.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,6 +42,8 @@ impl Resource {
     /// Custom resource definitions.
     pub const DEFINITIONS: Self = Self::builtin("apiextensions.k8s.io", "v1", "customresourcedefinitions");
 
+    pub(super) const NEW_EVENTS: Self = Self::builtin("events.k8s.io", "v1", "events");
+
     const fn builtin(group: &'static str, version: &'static str, plural: &'static str) -> Self {
         Self {
             group: Text::Borrowed(group),
@@ -67,7 +67,7 @@ impl Resource {
         }
     }
 
-    /// As error messages name it: `pods` or `deployments.apps`.
+    /// The name in error messages: `pods` or `daemonsets.apps`.
     pub fn qualified(&self) -> String {
         if self.group.is_empty() {
             self.plural.to_string()
@@ -77,40 +77,43 @@ impl Resource {
     }
 }
 
-/// One resource type and what the server does for it.
+/// One resource type and its properties.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kind {
-    /// Its address.
-    pub resource: Resource,
+pub(super) struct Kind {
+    pub(super) resource: Resource,
     /// The kind in its objects: `Pod`.
-    pub kind: Text,
-    /// Singular name for `kubectl`.
-    pub singular: Text,
-    /// Short names for `kubectl`.
-    pub short_names: Vec<Text>,
-    /// Whether its objects live in namespaces.
-    pub namespaced: bool,
-    /// Whether `status` is written through its own subresource only.
-    pub status: bool,
+    pub(super) kind: Text,
+    pub(super) singular: Text,
+    pub(super) short_names: Vec<Text>,
+    pub(super) namespaced: bool,
+    /// Whether `status` is written only through its own subresource.
+    pub(super) status: bool,
     /// Whether `metadata.generation` counts changes of the spec.
-    pub generation: bool,
-    /// Whether it came from a definition: its lists are then replaced as a whole.
-    pub custom: bool,
-    /// What a definition wants to see in tables, instead of the age.
-    pub columns: Vec<Column>,
+    pub(super) generation: bool,
+    /// Whether it is defined by a CustomResourceDefinition: its lists are then replaced as a whole.
+    pub(super) custom: bool,
+    /// The columns of the definition.
+    pub(super) columns: Vec<Column>,
 }
 
 /// A column of a table, from `additionalPrinterColumns`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Its heading.
-    pub name: String,
+pub(super) struct Column {
+    pub(super) name: String,
     /// Type of its cells: `integer`, `string`, `date`.
-    pub kind: String,
-    /// Path to the value, as a JSON pointer: of the JSON paths only names below names are read.
-    pub pointer: String,
-    /// 0, or more for `-o wide`.
-    pub priority: i64,
+    pub(super) kind: String,
+    /// JSON pointer to the value. Only JSON paths that consist of field names are supported.
+    pub(super) pointer: String,
+    /// 0, or more for columns that only `-o wide` shows.
+    pub(super) priority: i64,
+}
+
+impl Kind {
+    /// The name in validation errors: `Pod`, `Lease.coordination.k8s.io`.
+    pub(super) fn qualified(&self) -> String {
+        let group = &self.resource.group;
+        if group.is_empty() { self.kind.to_string() } else { format!("{}.{group}", self.kind) }
+    }
 }
 
 impl Column {
@@ -125,99 +128,57 @@ impl Column {
     }
 }
 
-/// What a row of the built-in table says beside the names.
+/// Flags of the built-in types.
 const NAMESPACED: u8 = 1;
 const STATUS: u8 = 2;
 const GENERATION: u8 = 4;
-const FULL: u8 = NAMESPACED | STATUS | GENERATION;
 
-/// group, version, plural, kind, short names (comma separated), flags.
-const BUILT_IN: &[(&str, &str, &str, &str, &str, u8)] = &[
-    ("", "v1", "configmaps", "ConfigMap", "cm", NAMESPACED),
-    ("", "v1", "endpoints", "Endpoints", "ep", NAMESPACED),
-    ("", "v1", "events", "Event", "ev", NAMESPACED),
-    ("", "v1", "limitranges", "LimitRange", "limits", NAMESPACED),
-    ("", "v1", "namespaces", "Namespace", "ns", STATUS),
-    ("", "v1", "nodes", "Node", "no", STATUS),
-    ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", NAMESPACED | STATUS),
-    ("", "v1", "pods", "Pod", "po", FULL),
-    ("", "v1", "replicationcontrollers", "ReplicationController", "rc", FULL),
-    ("", "v1", "resourcequotas", "ResourceQuota", "quota", NAMESPACED | STATUS),
-    ("", "v1", "secrets", "Secret", "", NAMESPACED),
-    ("", "v1", "serviceaccounts", "ServiceAccount", "sa", NAMESPACED),
-    ("", "v1", "services", "Service", "svc", NAMESPACED | STATUS),
-    (
-        "admissionregistration.k8s.io",
-        "v1",
-        "validatingadmissionpolicies",
-        "ValidatingAdmissionPolicy",
-        "",
-        STATUS | GENERATION,
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "v1",
-        "validatingadmissionpolicybindings",
-        "ValidatingAdmissionPolicyBinding",
-        "",
-        0,
-    ),
-    (
-        "apiextensions.k8s.io",
-        "v1",
-        "customresourcedefinitions",
-        "CustomResourceDefinition",
-        "crd,crds",
-        STATUS | GENERATION,
-    ),
-    ("apps", "v1", "daemonsets", "DaemonSet", "ds", FULL),
-    ("apps", "v1", "deployments", "Deployment", "deploy", FULL),
-    ("apps", "v1", "replicasets", "ReplicaSet", "rs", FULL),
-    ("apps", "v1", "statefulsets", "StatefulSet", "sts", FULL),
-    ("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "hpa", NAMESPACED | STATUS),
-    ("batch", "v1", "cronjobs", "CronJob", "cj", FULL),
-    ("batch", "v1", "jobs", "Job", "", FULL),
-    ("coordination.k8s.io", "v1", "leases", "Lease", "", NAMESPACED),
-    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "", NAMESPACED),
-    ("events.k8s.io", "v1", "events", "Event", "ev", NAMESPACED),
-    ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "netpol", NAMESPACED | GENERATION),
-    ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", FULL),
-    ("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", "", 0),
-    ("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", "", 0),
-    ("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", "", NAMESPACED),
-    ("rbac.authorization.k8s.io", "v1", "roles", "Role", "", NAMESPACED),
-    ("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", "pc", GENERATION),
+/// Resource, kind, short name, flags. A row needs a request of ours: each of these types is used by the aggregator, the command
+/// line, the sandbox's kubelet, or the objects that the demo installs.
+const BUILT_IN: [(Resource, &str, &str, u8); 11] = [
+    (Resource::CONFIG_MAPS, "ConfigMap", "cm", NAMESPACED),
+    (Resource::EVENTS, "Event", "ev", NAMESPACED),
+    (Resource::NAMESPACES, "Namespace", "ns", STATUS),
+    (Resource::NODES, "Node", "no", STATUS),
+    (Resource::PODS, "Pod", "po", NAMESPACED | STATUS | GENERATION),
+    (Resource::SECRETS, "Secret", "", NAMESPACED),
+    (Resource::SERVICE_ACCOUNTS, "ServiceAccount", "sa", NAMESPACED),
+    (Resource::DEFINITIONS, "CustomResourceDefinition", "crd", STATUS | GENERATION),
+    (Resource::DAEMON_SETS, "DaemonSet", "ds", NAMESPACED | STATUS | GENERATION),
+    (Resource::LEASES, "Lease", "", NAMESPACED),
+    (Resource::NEW_EVENTS, "Event", "ev", NAMESPACED),
 ];
 
 /// All resource types of one server.
 #[derive(Debug, Clone)]
-pub struct Kinds {
+pub(super) struct Kinds {
     table: BTreeMap<Resource, Kind>,
 }
 
 impl Default for Kinds {
     fn default() -> Self {
-        let rows = BUILT_IN.iter().map(|&(group, version, plural, kind, short, flags)| Kind {
-            resource: Resource::builtin(group, version, plural),
+        let kinds = BUILT_IN.map(|(resource, kind, short, flags)| Kind {
+            resource,
             kind: Text::Borrowed(kind),
             singular: Text::Owned(kind.to_lowercase()),
-            short_names: short.split(',').filter(|name| !name.is_empty()).map(Text::Borrowed).collect(),
+            short_names: Some(short)
+                .filter(|short| !short.is_empty())
+                .map(Text::Borrowed)
+                .into_iter()
+                .collect(),
             namespaced: flags & NAMESPACED != 0,
             status: flags & STATUS != 0,
             generation: flags & GENERATION != 0,
             custom: false,
             columns: Vec::new(),
         });
-        Self { table: rows.map(|kind| (kind.resource.clone(), kind)).collect() }
+        Self { table: kinds.map(|kind| (kind.resource.clone(), kind)).into() }
     }
 }
 
 impl Kinds {
-    /// The type at this address.
-    ///
-    /// # Errors
-    /// 404 when the server does not know it.
-    pub fn find(&self, resource: &Resource) -> Result<&Kind, ApiError> {
+    /// The type at this address, or a 404.
+    pub(super) fn find(&self, resource: &Resource) -> Result<&Kind, ApiError> {
         let unknown = || {
             let is_served = self.serves(&resource.group, &resource.version);
             if is_served { ApiError::no_such_path() } else { ApiError::page_not_found() }
@@ -225,53 +186,51 @@ impl Kinds {
         self.table.get(resource).ok_or_else(unknown)
     }
 
-    /// Whether there is any type at this group and version; of the core group all versions count.
-    pub fn serves(&self, group: &str, version: &str) -> bool {
-        let asked = matches!(group, "authentication.k8s.io" | "authorization.k8s.io") && version == "v1";
-        group.is_empty() || asked || self.table.keys().any(|at| at.group == group && at.version == version)
+    /// Whether there is a type with this group and version; in the core group every version counts.
+    pub(super) fn serves(&self, group: &str, version: &str) -> bool {
+        let is_review = matches!(group, "authentication.k8s.io" | "authorization.k8s.io") && version == "v1";
+        group.is_empty()
+            || is_review
+            || self.table.keys().any(|at| at.group == group && at.version == version)
     }
 
     /// Every type, ordered by group, version and plural.
-    pub fn all(&self) -> impl Iterator<Item = &Kind> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Kind> {
         self.table.values()
     }
 
-    /// Adds a type, or replaces the one at the same address.
-    pub fn register(&mut self, kind: Kind) {
-        self.table.insert(kind.resource.clone(), kind);
-    }
-
-    /// Removes every version of a custom type: its definition is gone.
-    pub fn forget(&mut self, group: &str, plural: &str) {
+    /// Removes every version of a custom type.
+    pub(super) fn undefine(&mut self, group: &str, plural: &str) {
         self.table.retain(|at, kind| !(kind.custom && at.group == group && at.plural == plural));
     }
 
-    /// Registers every served version of a CustomResourceDefinition.
-    pub fn define(&mut self, definition: &Value) {
+    /// Adds every served version of a CustomResourceDefinition.
+    pub(super) fn define(&mut self, definition: &Value) {
         let spec = &definition["spec"];
         let text = |value: &Value| Text::Owned(value.as_str().unwrap_or_default().to_owned());
-        let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for version in versions.iter().filter(|version| version["served"] == true) {
+        let versions = spec["versions"].as_array().into_iter().flatten();
+        for version in versions.filter(|version| version["served"] == true) {
             let names = &spec["names"];
             let kind = text(&names["kind"]);
             let singular = names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned);
             let columns = version["additionalPrinterColumns"].as_array();
-            let short = names["shortNames"].as_array().map(Vec::as_slice).unwrap_or_default();
-            self.register(Kind {
-                resource: Resource {
-                    group: text(&spec["group"]),
-                    version: text(&version["name"]),
-                    plural: text(&names["plural"]),
-                },
+            let resource = Resource {
+                group: text(&spec["group"]),
+                version: text(&version["name"]),
+                plural: text(&names["plural"]),
+            };
+            let kind = Kind {
+                resource: resource.clone(),
                 kind,
                 singular: Text::Owned(singular),
-                short_names: short.iter().map(text).collect(),
+                short_names: names["shortNames"].as_array().into_iter().flatten().map(text).collect(),
                 namespaced: spec["scope"] == "Namespaced",
                 status: version["subresources"].get("status").is_some(),
                 generation: true,
                 custom: true,
                 columns: columns.into_iter().flatten().map(Column::read).collect(),
-            });
+            };
+            self.table.insert(resource, kind);
         }
     }
 }

@@ -1,6 +1,4 @@
-//! What is special about Leases: numbers and times that must make sense.
-//!
-//! Pure.
+//! The rules of Leases: valid numbers and times. Pure.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -27,8 +25,8 @@ pub(super) fn prepare(lease: &mut Value) -> Result<(), ApiError> {
     below("leaseTransitions", 0, "must be greater than or equal to 0")
 }
 
-/// The field of a Lease that is to be a time and is none.
-pub(super) fn wrong_time(lease: &Value) -> Option<&'static str> {
+/// The first time field of a Lease that is not a time.
+pub(super) fn invalid_time(lease: &Value) -> Option<&'static str> {
     let is_time = |value: &Value| {
         value.is_null() || value.as_str().is_some_and(|text| text.parse::<Timestamp>().is_ok())
     };

@@ -1,14 +1,9 @@
-//! The options in the query of a request: what a real server refuses of them before it looks at any object.
-//!
-//! Pure.
+//! The options in the query of a request, which are checked before any object is read. Pure.
 
 use super::route::{Query, Verb};
 use super::status::ApiError;
 
-/// Refuses the options of a write that contradict themselves.
-///
-/// # Errors
-/// 422, naming the option.
+/// Rejects contradictory options of a write with a 422 that names the option.
 pub(super) fn check_write(verb: Verb, query: &Query) -> Result<(), ApiError> {
     let kind = match verb {
         Verb::Create => "CreateOptions.meta.k8s.io",
@@ -16,29 +11,26 @@ pub(super) fn check_write(verb: Verb, query: &Query) -> Result<(), ApiError> {
         Verb::Patch | Verb::Apply => "PatchOptions.meta.k8s.io",
         _ => "DeleteOptions.meta.k8s.io",
     };
-    let refuse = |field: &str, rule: &str, why: &str| Err(ApiError::invalid(kind, "", field, rule, why));
+    let invalid = |field: &str, rule: &str, why: &str| Err(ApiError::invalid(kind, "", field, rule, why));
     if let Some(dry_run) = query.get("dryRun").filter(|dry_run| *dry_run != "All") {
         let rule = format!("Unsupported value: [{dry_run:?}]");
-        return refuse("dryRun", &rule, "supported values: \"All\"");
+        return invalid("dryRun", &rule, "supported values: \"All\"");
     }
     if query.flag("force") && verb == Verb::Patch {
-        return refuse("force", "Forbidden", "may not be specified for non-apply patch");
+        return invalid("force", "Forbidden", "may not be specified for non-apply patch");
     }
     let manager = query.get("fieldManager");
     if verb == Verb::Apply && manager.is_none() {
-        return refuse("fieldManager", "Required value", "is required for apply patch");
+        return invalid("fieldManager", "Required value", "is required for apply patch");
     }
     let unprintable = |manager: &&str| manager.chars().any(char::is_control);
     if let Some(manager) = manager.filter(unprintable) {
-        return refuse("fieldManager", &format!("Invalid value: {manager:?}"), "invalid character");
+        return invalid("fieldManager", &format!("Invalid value: {manager:?}"), "invalid character");
     }
     Ok(())
 }
 
-/// Refuses the options of a list or a watch that cannot be read or contradict themselves.
-///
-/// # Errors
-/// 400 for what is no number, 422 for the rest, naming the option.
+/// Rejects malformed or contradictory options of a list or a watch: 400 for an invalid number, 422 for the rest.
 pub(super) fn check_list(verb: Verb, query: &Query) -> Result<(), ApiError> {
     for option in ["limit", "timeoutSeconds"] {
         if let Some(text) = query.get(option).filter(|text| text.parse::<i64>().is_err()) {
@@ -46,7 +38,7 @@ pub(super) fn check_list(verb: Verb, query: &Query) -> Result<(), ApiError> {
             return Err(ApiError::bad_request(message));
         }
     }
-    let refuse = |why: &str| {
+    let forbidden = |why: &str| {
         let (kind, field) = ("ListOptions.meta.k8s.io", "resourceVersionMatch");
         Err(ApiError::invalid(kind, "", field, "Forbidden", why))
     };
@@ -54,17 +46,17 @@ pub(super) fn check_list(verb: Verb, query: &Query) -> Result<(), ApiError> {
     if verb == Verb::Watch {
         return match (matching, initial) {
             (Some(_), None) => {
-                refuse("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+                forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
             }
             (matching, Some(_)) if matching != Some("NotOlderThan") => {
-                refuse("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+                forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
             }
             _ => Ok(()),
         };
     }
     let version = query.get("resourceVersion");
     if matching.is_some() && version.is_none() {
-        return refuse("resourceVersionMatch is forbidden unless resourceVersion is provided");
+        return forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided");
     }
     if query.get("continue").is_some() && version.is_some_and(|version| version != "0") {
         return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));

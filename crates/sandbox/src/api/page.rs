@@ -1,4 +1,4 @@
-//! Lists in pages: limit, continue tokens that see the first page's state, and how many items remain.
+//! Lists in pages: limit, continue tokens that show the state of the first page, and the number of remaining items.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -7,38 +7,37 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::collection::{Collection, Key};
 use super::selector::Selector;
+use super::state::{Collection, Key};
 use super::status::ApiError;
 
-/// What to list. The default lists everything, newest state, in one page.
+/// What to list. The default is everything, the newest state, in one page.
 #[derive(Debug, Clone, Default)]
-pub struct ListOptions<'a> {
+pub(crate) struct ListOptions<'a> {
     /// One namespace, or all.
-    pub namespace: Option<&'a str>,
-    /// Which objects.
-    pub selector: Selector,
-    /// Most items in the page; 0 is no limit.
-    pub limit: usize,
-    /// The token of the page before.
-    pub token: Option<&'a str>,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) selector: Selector,
+    /// Maximum number of items in the page; 0 is no limit.
+    pub(crate) limit: usize,
+    /// The token of the previous page.
+    pub(crate) token: Option<&'a str>,
     /// The list as of this version, or newer unless `exact`.
-    pub version: Option<u64>,
+    pub(crate) version: Option<u64>,
     /// Exactly `version`.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// One page.
 #[derive(Debug, Clone)]
-pub struct List {
+pub(crate) struct List {
     /// Ordered by namespace and name.
-    pub items: Vec<Arc<Value>>,
-    /// The version the list shows.
-    pub version: u64,
+    pub(crate) items: Vec<Arc<Value>>,
+    /// The version that the list shows.
+    pub(crate) version: u64,
     /// The token for the next page; absent on the last.
-    pub token: Option<String>,
-    /// How many items follow; unknown with a selector.
-    pub remaining: Option<usize>,
+    pub(crate) token: Option<String>,
+    /// Number of items that follow; unknown with a selector.
+    pub(crate) remaining: Option<usize>,
 }
 
 pub(super) fn page(
@@ -46,8 +45,17 @@ pub(super) fn page(
     current: u64,
     options: &ListOptions<'_>,
 ) -> Result<List, ApiError> {
-    let (version, after) = start(current, options)?;
-    let past = if version < current { collection.as_of(version)? } else { None };
+    let (version, after) = match (options.token, options.version) {
+        (Some(token), _) => {
+            let invalid = || ApiError::bad_request(format!("continue key is not valid: {token:?}"));
+            let (version, key) = read_token(token).ok_or_else(invalid)?;
+            (version, Some(key))
+        }
+        (None, Some(version)) if version > current => return Err(ApiError::too_large(version, current)),
+        (None, Some(version)) if options.exact && version > 0 => (version, None),
+        (None, _) => (current, None),
+    };
+    let past = if version < current { Some(collection.as_of(version)?) } else { None };
     let objects = past.as_ref().unwrap_or(&collection.objects);
     let from = match (after, options.namespace) {
         (Some(key), _) => Bound::Excluded(key),
@@ -70,19 +78,6 @@ pub(super) fn page(
     let token = last.filter(|_| more).map(|key| write_token(version, key));
     let remaining = (more && options.selector.is_all()).then(|| rest.count());
     Ok(List { items, version, token, remaining })
-}
-
-fn start(current: u64, options: &ListOptions<'_>) -> Result<(u64, Option<Key>), ApiError> {
-    if let Some(token) = options.token {
-        let (version, key) = read_token(token)
-            .ok_or_else(|| ApiError::bad_request(format!("continue key is not valid: {token:?}")))?;
-        return Ok((version, Some(key)));
-    }
-    match options.version {
-        Some(version) if version > current => Err(ApiError::too_large(version, current)),
-        Some(version) if options.exact && version > 0 => Ok((version, None)),
-        _ => Ok((current, None)),
-    }
 }
 
 fn write_token(version: u64, (namespace, name): &Key) -> String {

@@ -1,21 +1,21 @@
-//! What is special about pods: defaults, quality of service, and what of a spec may change after creation.
+//! The rules of pods: defaults, quality of service, and the fields of a spec that may change after creation. Pure.
 //!
-//! Pure. Defaults are those that a controller or a person meets, not all of them.
+//! Not all defaults of a real server are set, only those that a recorded answer contains.
 
 use serde_json::{Value, json};
 
 use super::quantity::{canonicalize, nanos};
 use super::status::ApiError;
 
-/// Both lists of containers whose resources count.
+/// The lists of containers that have resources.
 pub(super) const CONTAINER_LISTS: [&str; 2] = ["containers", "initContainers"];
 
-/// The items of a list of the spec; empty when it is absent.
+/// The items of a list of the spec; empty if it is absent.
 pub(super) fn containers<'a>(pod: &'a Value, list: &str) -> &'a [Value] {
     pod["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Writes the resources of every container in the canonical form.
+/// Converts the resources of every container to canonical quantities.
 pub(super) fn canonicalize_resources(pod: &mut Value) {
     for list in CONTAINER_LISTS {
         let items = pod.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);
@@ -55,7 +55,7 @@ pub(super) fn prepare_create(pod: &mut Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What the server adds in nobody's name: the account, and the status of a pod that nobody has seen yet.
+/// Sets the fields that have no owner: the service account, and the status of a pod that no kubelet has seen yet.
 pub(super) fn complete(pod: &mut Value) {
     if pod["spec"]["serviceAccountName"].is_null() {
         pod["spec"]["serviceAccountName"] = json!("default");
@@ -91,7 +91,7 @@ fn check_resources(name: &str, index: usize, resources: &Value) -> Result<(), Ap
     ApiError::all(found)
 }
 
-/// Fills in what everybody leaves out: at creation, and again whenever an object is written.
+/// Sets the defaults, in every write.
 pub(super) fn set_defaults(pod: &mut Value) {
     let spec = &mut pod["spec"];
     for (field, value) in [
@@ -144,16 +144,16 @@ fn set_container_defaults(container: &mut Value) {
     }
     let limits = container["resources"].get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
     for (resource, amount) in limits {
-        // a limit without a request is also the request
+        // A limit without a request is also the request.
         if container["resources"]["requests"][&resource].is_null() {
             container["resources"]["requests"][&resource] = amount;
         }
     }
 }
 
-/// Guaranteed, Burstable or BestEffort, by the rules of the kubelet.
+/// Guaranteed, Burstable or BestEffort, as the kubelet determines it.
 pub(super) fn qos_class(pod: &Value) -> &'static str {
-    // resources of the pod as a whole decide alone
+    // Resources of the pod itself take precedence.
     let own = std::slice::from_ref(&pod["spec"]);
     let is_own = ["requests", "limits"].iter().any(|part| own[0]["resources"].get(part).is_some());
     let all = || {
@@ -183,7 +183,7 @@ pub(super) fn qos_class(pod: &Value) -> &'static str {
     }
 }
 
-/// A write of the pod itself: of the spec only images, tolerations and two numbers may change.
+/// A write of the pod itself: only images, tolerations and two numbers of the spec may change.
 pub(super) fn prepare_update(old: &Value, new: &mut Value) -> Result<(), ApiError> {
     if changeable_removed(old) == changeable_removed(new) {
         return Ok(());

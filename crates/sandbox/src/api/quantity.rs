@@ -1,4 +1,4 @@
-//! Quantities in the JSON of objects: compared exactly, and stored in the canonical form as a real server does.
+//! Quantities in the JSON of objects: compared exactly, and stored in the canonical form like in a real server.
 
 use plimsoll_contract::Quantity;
 use serde_json::{Value, json};
@@ -11,13 +11,12 @@ fn parse(quantity: &Value) -> Option<Quantity> {
     }
 }
 
-/// The amount in billionths of a unit, or `None` when it is no quantity.
+/// The amount in billionths of a unit, or `None` if it is not a quantity.
 pub(super) fn nanos(quantity: &Value) -> Option<i128> {
     parse(quantity).map(Quantity::nano_value)
 }
 
-/// Rewrites `1000m` as `1`, and what is finer than a thousandth as the next one; what is no quantity stays, to be refused by
-/// name later.
+/// Converts `1000m` to `1`, and rounds fractions of a thousandth up. Invalid quantities remain unchanged; they are rejected later.
 pub(super) fn canonicalize(quantity: &mut Value) {
     let Some(parsed) = parse(quantity) else { return };
     let nanos = parsed.nano_value();

@@ -1,13 +1,12 @@
-//! Deletion: preconditions, finalizers, grace periods, and what a namespace or a definition takes with it.
+//! Deletion: preconditions, finalizers, grace periods, and the objects that are deleted with a namespace or a definition.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::collection::Key;
 use super::kinds::{Kind, Resource};
 use super::rules;
-use super::state::State;
+use super::state::{Key, State};
 use super::status::ApiError;
 
 pub(super) fn remove(
@@ -23,12 +22,11 @@ pub(super) fn remove(
     };
     check_preconditions(&kind.qualified(), name, &old, &options["preconditions"])?;
     let grace = grace_period(state, kind, &old, options);
-    let held = has_finalizers(&old);
     if dry_run {
         return Ok(old);
     }
     let key = (namespace.to_owned(), name.to_owned());
-    if !held && grace == 0 {
+    if !has_finalizers(&old) && grace == 0 {
         return Ok(release(state, kind, key, (*old).clone()));
     }
     if !old["metadata"]["deletionTimestamp"].is_null()
@@ -42,16 +40,17 @@ pub(super) fn remove(
     if kind.generation {
         marked["metadata"]["generation"] = json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
     }
-    Ok(state.commit(kind, key, marked))
+    Ok(state.store(kind, key, marked))
 }
 
 fn check_preconditions(resource: &str, name: &str, old: &Value, wanted: &Value) -> Result<(), ApiError> {
-    for (field, label) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
+    for (field, label, after) in
+        [("uid", "UID", "deleted and then recreated"), ("resourceVersion", "ResourceVersion", "modified")]
+    {
         let had = old["metadata"][field].as_str().unwrap_or_default();
         let Some(want) = wanted[field].as_str().filter(|want| *want != had) else {
             continue;
         };
-        let after = if field == "uid" { "deleted and then recreated" } else { "modified" };
         let why = format!(
             "the {label} in the precondition ({want}) does not match the {label} in record ({had}). The object might have been {after}"
         );
@@ -60,7 +59,7 @@ fn check_preconditions(resource: &str, name: &str, old: &Value, wanted: &Value) 
     Ok(())
 }
 
-/// Seconds until the object may go; 0 is at once.
+/// Seconds until the object may be removed; 0 is immediately.
 fn grace_period(state: &State, kind: &Kind, object: &Value, options: &Value) -> i64 {
     let bound = object["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
     let finished = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
@@ -75,59 +74,39 @@ fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|list| !list.is_empty())
 }
 
-/// Whether a marked object has nothing left that holds it.
-pub(super) fn is_released(object: &Value) -> bool {
+/// Whether an object that is marked for deletion can be removed.
+pub(super) fn is_removable(object: &Value) -> bool {
     let metadata = &object["metadata"];
     let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
     !metadata["deletionTimestamp"].is_null() && grace == 0 && !has_finalizers(object)
 }
 
-/// Takes the object out of the store, with what it holds.
-pub(super) fn release(state: &mut State, kind: &Kind, key: Key, mut last: Value) -> Arc<Value> {
+/// Removes an object from the store, with the objects that depend on it.
+pub(super) fn release(state: &mut State, kind: &Kind, key: Key, last: Value) -> Arc<Value> {
     if kind.resource == Resource::NAMESPACES {
-        empty_namespace(state, &key.1);
+        remove_dependents(state, |kind| kind.namespaced, |dependent| dependent.0 == key.1);
     }
     if kind.resource == Resource::DEFINITIONS {
-        forget_kind(state, &last);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (group, plural) = (text(&last["spec"]["group"]), text(&last["spec"]["names"]["plural"]));
+        let defined =
+            |kind: &Kind| kind.custom && kind.resource.group == group && kind.resource.plural == plural;
+        remove_dependents(state, defined, |_| true);
+        state.kinds.undefine(&group, &plural);
     }
-    state.version += 1;
-    let version = state.version;
-    last["metadata"]["resourceVersion"] = json!(version.to_string());
-    let last = Arc::new(last);
-    state.collection(&kind.resource).commit(version, key, None, Some(last.clone()));
-    last
+    state.remove(kind, key, last)
 }
 
-fn empty_namespace(state: &mut State, namespace: &str) {
-    let namespaced: Vec<Kind> = state.kinds.all().filter(|kind| kind.namespaced).cloned().collect();
-    for kind in namespaced {
-        empty(state, &kind, |key| key.0 == namespace);
-    }
-}
-
-fn forget_kind(state: &mut State, definition: &Value) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (group, plural) = (text(&definition["spec"]["group"]), text(&definition["spec"]["names"]["plural"]));
-    let kinds: Vec<Kind> = state
-        .kinds
-        .all()
-        .filter(|kind| kind.custom && kind.resource.group == group && kind.resource.plural == plural)
-        .cloned()
-        .collect();
+fn remove_dependents(
+    state: &mut State,
+    is_kind: impl Fn(&Kind) -> bool,
+    is_dependent: impl Fn(&Key) -> bool,
+) {
+    let kinds: Vec<Kind> = state.kinds.all().filter(|kind| is_kind(kind)).cloned().collect();
     for kind in kinds {
-        empty(state, &kind, |_| true);
-    }
-    state.kinds.forget(&group, &plural);
-}
-
-fn empty(state: &mut State, kind: &Kind, wanted: impl Fn(&Key) -> bool) {
-    let objects = &state.collection(&kind.resource).objects;
-    let doomed: Vec<(Key, Arc<Value>)> = objects
-        .iter()
-        .filter(|(key, _)| wanted(key))
-        .map(|(key, object)| (key.clone(), object.clone()))
-        .collect();
-    for (key, object) in doomed {
-        release(state, kind, key, (*object).clone());
+        let objects = state.collection(&kind.resource).objects.clone();
+        for (key, object) in objects.into_iter().filter(|(key, _)| is_dependent(key)) {
+            release(state, &kind, key, (*object).clone());
+        }
     }
 }

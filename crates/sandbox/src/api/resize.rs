@@ -1,6 +1,6 @@
-//! `pods/resize`: what of the body counts, what it may not do, and whether the node is large enough.
+//! `pods/resize`: the fields of the body that are used, the rules of a resize, and the capacity of the node. Pure.
 //!
-//! Pure. The wordings are a real server's.
+//! The error messages are those of a real server.
 
 use serde_json::{Value, json};
 
@@ -8,21 +8,18 @@ use super::pod::{CONTAINER_LISTS, containers, qos_class};
 use super::quantity::nanos;
 use super::status::ApiError;
 
-/// Reduces the new pod to the old one with new container resources, and refuses what a resize may not change.
+/// Reduces the new pod to the old one with new container resources, and rejects changes that a resize must not make.
 pub(super) fn prepare(old: &Value, new: &mut Value) -> Result<(), ApiError> {
     let name = old["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let refuse = |field: &str, rule: &str, why: &str| Err(ApiError::invalid("Pod", &name, field, rule, why));
+    let invalid = |field: &str, rule: &str, why: &str| Err(ApiError::invalid("Pod", &name, field, rule, why));
     let wanted = new.clone();
     let managed = new["metadata"]["managedFields"].take();
     *new = old.clone();
     new["metadata"]["managedFields"] = managed;
-    if old["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some() {
-        return refuse("metadata.annotations", "Forbidden", "static pods cannot be resized");
-    }
     for list in CONTAINER_LISTS {
         let (before, after) = (containers(old, list), containers(&wanted, list));
         if before.len() != after.len() {
-            return refuse(
+            return invalid(
                 &format!("spec.{list}"),
                 "Forbidden",
                 "containers may not be added or removed on resize",
@@ -31,34 +28,31 @@ pub(super) fn prepare(old: &Value, new: &mut Value) -> Result<(), ApiError> {
         for (index, (before, after)) in before.iter().zip(after).enumerate() {
             if before["name"] != after["name"] {
                 let why = "containers may not be renamed or reordered on resize";
-                return refuse(&format!("spec.{list}[{index}].name"), "Forbidden", why);
+                return invalid(&format!("spec.{list}[{index}].name"), "Forbidden", why);
             }
             if before["resizePolicy"] != after["resizePolicy"] {
-                return refuse("spec", "Forbidden", "only cpu and memory resources are mutable");
+                return invalid("spec", "Forbidden", "only cpu and memory resources are mutable");
             }
-            take_resources(&mut new["spec"][list][index], after);
+            let mut resources =
+                after.get("resources").filter(|it| it.is_object()).cloned().unwrap_or(json!({}));
+            if let Some(map) = resources.as_object_mut() {
+                map.retain(|_, amounts| !amounts.is_null());
+            }
+            new["spec"][list][index]["resources"] = resources;
         }
     }
     let (was, is) = (qos_class(old), qos_class(new));
     if was != is {
         let rule = format!("Invalid value: {was:?}");
-        return refuse("spec", &rule, "Pod QOS Class may not change as a result of resizing");
+        return invalid("spec", &rule, "Pod QOS Class may not change as a result of resizing");
     }
     let lists = CONTAINER_LISTS.iter();
     ApiError::all(lists.flat_map(|list| check_list(&name, list, old, new)).collect())
 }
 
-fn take_resources(target: &mut Value, after: &Value) {
-    let mut resources = after.get("resources").filter(|it| it.is_object()).cloned().unwrap_or(json!({}));
-    if let Some(map) = resources.as_object_mut() {
-        map.retain(|_, amounts| !amounts.is_null());
-    }
-    target["resources"] = resources;
-}
-
 fn check_list(name: &str, list: &str, old: &Value, new: &Value) -> Vec<ApiError> {
     let mut found = Vec::new();
-    let mut refuse =
+    let mut reject =
         |field: String, rule: &str, why: &str| found.push(ApiError::invalid("Pod", name, &field, rule, why));
     for (index, (before, after)) in containers(old, list).iter().zip(containers(new, list)).enumerate() {
         let (before, after) = (&before["resources"], &after["resources"]);
@@ -68,18 +62,18 @@ fn check_list(name: &str, list: &str, old: &Value, new: &Value) -> Vec<ApiError>
                 value[part].as_object().into_iter().flat_map(|map| map.keys().cloned()).collect()
             };
             if keys(before).iter().any(|key| after[part][key].is_null()) {
-                refuse(field, "Forbidden", &format!("resource {part} cannot be removed"));
+                reject(field, "Forbidden", &format!("resource {part} cannot be removed"));
                 continue;
             }
             for key in keys(after) {
                 let (was, is) = (nanos(&before[part][&key]), nanos(&after[part][&key]));
                 if is.is_none() || is.is_some_and(|amount| amount < 0) {
                     let rule = format!("Invalid value: {}", after[part][&key]);
-                    refuse(format!("{field}[{key}]"), &rule, "must be greater than or equal to 0");
+                    reject(format!("{field}[{key}]"), &rule, "must be greater than or equal to 0");
                     continue;
                 }
                 if was != is && !matches!(key.as_str(), "cpu" | "memory") {
-                    refuse("spec".to_owned(), "Forbidden", "only cpu and memory resources are mutable");
+                    reject("spec".to_owned(), "Forbidden", "only cpu and memory resources are mutable");
                     continue;
                 }
                 let limit = nanos(&after["limits"][&key]);
@@ -87,7 +81,7 @@ fn check_list(name: &str, list: &str, old: &Value, new: &Value) -> Vec<ApiError>
                     let text = |part: &str| after[part][&key].as_str().unwrap_or_default().to_owned();
                     let rule = format!("Invalid value: {:?}", text("requests"));
                     let why = format!("must be less than or equal to {key} limit of {}", text("limits"));
-                    refuse(field.clone(), &rule, &why);
+                    reject(field.clone(), &rule, &why);
                 }
             }
         }
@@ -95,8 +89,8 @@ fn check_list(name: &str, list: &str, old: &Value, new: &Value) -> Vec<ApiError>
     found
 }
 
-/// Refuses a pod whose requests are larger than its node, as the admission of 1.36 does, and one whose node is not there. A
-/// pod that is bound to none passes, and so does one on a node that reports no allocatable resources.
+/// Rejects a pod whose requests exceed its node, as the admission of Kubernetes 1.36 does, and one whose node does not exist.
+/// Accepts an unbound pod, and one on a node without allocatable resources.
 pub(super) fn check_capacity(pod: &Value, node: Option<&Value>) -> Result<(), ApiError> {
     let bound = pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty());
     let (node, name) = match (bound, node) {

@@ -1,16 +1,13 @@
-//! What a request asks for: verb, resource, namespace, name, subresource, query; parsed from method, path and headers.
-//!
-//! Pure. Unknown paths are `None`; the HTTP side answers them with 404.
+//! The target of a request: verb, resource, namespace, name, subresource, query; parsed from method, path and headers. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::kinds::Resource;
 
-/// What a request does, as the API server's audit log names it; an apply patch is its own verb here.
+/// The verb of a request, as in the audit log of an API server; here an apply is a verb of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
-    /// One object, or a path that is no resource.
+    /// One object, or a path that is not a resource.
     Get,
     /// A collection.
     List,
@@ -37,29 +34,22 @@ impl Verb {
     }
 }
 
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{self:?}").to_lowercase();
-        f.write_str(&text)
-    }
-}
-
-/// The resource part of a path.
+/// The resource in a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The resource type, which may be one the server does not know.
-    pub resource: Resource,
-    /// The namespace in the path; absent for cluster-scoped objects and for lists of all namespaces.
-    pub namespace: Option<String>,
-    /// The object's name; absent for collections.
-    pub name: Option<String>,
-    /// What follows the name: `status`, `resize`, `token`.
-    pub subresource: Option<String>,
+pub(super) struct Target {
+    /// The resource type, which may be unknown to the server.
+    pub(super) resource: Resource,
+    /// Absent for cluster-scoped objects and for lists of all namespaces.
+    pub(super) namespace: Option<String>,
+    /// Absent for collections.
+    pub(super) name: Option<String>,
+    /// `status`, `resize`, `token`.
+    pub(super) subresource: Option<String>,
 }
 
 impl Target {
-    /// Reads `/api/v1/...` and `/apis/GROUP/VERSION/...`; everything else is no resource.
-    pub fn parse(path: &str) -> Option<Self> {
+    /// Parses `/api/v1/...` and `/apis/GROUP/VERSION/...`; every other path is not a resource.
+    pub(super) fn parse(path: &str) -> Option<Self> {
         let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts.as_slice() {
@@ -91,7 +81,7 @@ impl Target {
     }
 }
 
-/// The verb of a method on a path, or `None` for a method that no resource knows.
+/// The verb of a method on a path, or `None` for a method that no resource supports.
 pub(super) fn verb(method: &str, named: bool, query: &Query, content_type: &str) -> Option<Verb> {
     Some(match method {
         "GET" | "HEAD" if named => Verb::Get,
@@ -107,7 +97,7 @@ pub(super) fn verb(method: &str, named: bool, query: &Query, content_type: &str)
     })
 }
 
-/// The decoded query of a request; the last of two equal keys wins.
+/// The decoded query of a request; of equal keys the last one counts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Query(BTreeMap<String, String>);
 
@@ -121,7 +111,7 @@ impl Query {
         Self(pairs.map(split).collect())
     }
 
-    /// The value, unless it is absent or empty.
+    /// The value, if it is not empty.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -131,7 +121,7 @@ impl Query {
     }
 }
 
-/// Percent-decoding; what is not valid stays as it is.
+/// Percent-decoding; invalid sequences remain unchanged.
 fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

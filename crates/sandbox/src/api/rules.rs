@@ -1,17 +1,16 @@
-//! What the server does to an object on its way into the store: identity checks, fields that only it sets, defaults of pods,
-//! and which part of an object a write may change.
+//! The rules of all writes: identity checks, fields that only the server sets, and the part of an object that a write may change.
 //!
-//! Pure but for the clock and the random uid of a new object.
+//! Pure, except for the clock and the random uid of a new object.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::kinds::{Kind, Resource};
 use super::status::ApiError;
-use super::terms::{Subresource, Write};
-use super::{event, lease, pod, secret};
+use super::write::{Subresource, Write};
+use super::{events, lease, pod, secret};
 
-/// Now, as `metadata` writes times: whole seconds, UTC.
+/// The current time in the format of `metadata`: whole seconds, UTC.
 pub(super) fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -23,19 +22,11 @@ pub(super) fn fresh_uid() -> String {
     format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }
 
-impl Kind {
-    /// As validation errors name it: `Pod`, `Lease.coordination.k8s.io`.
-    pub(super) fn qualified(&self) -> String {
-        let group = &self.resource.group;
-        if group.is_empty() { self.kind.to_string() } else { format!("{}.{group}", self.kind) }
-    }
-
-    fn name_of(object: &Value) -> &str {
-        object["metadata"]["name"].as_str().unwrap_or_default()
-    }
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// Fills in what the server sets on a new object and checks the rest.
+/// Sets the server's fields of a new object and checks the others.
 pub(super) fn prepare_create(kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
     let Value::Object(map) = object else {
         return Err(ApiError::bad_request("the body is not an object"));
@@ -53,7 +44,7 @@ pub(super) fn prepare_create(kind: &Kind, object: &mut Value) -> Result<(), ApiE
         let why = "name or generateName is required";
         return Err(ApiError::invalid(&kind.qualified(), "", "metadata.name", "Required value", why));
     }
-    if !is_name(kind, &name) {
+    if !is_name(&name) {
         let rule = format!("Invalid value: {name:?}");
         let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         return Err(ApiError::invalid(&kind.qualified(), &name, "metadata.name", &rule, why));
@@ -67,43 +58,41 @@ pub(super) fn prepare_create(kind: &Kind, object: &mut Value) -> Result<(), ApiE
     if !kind.namespaced {
         members.shift_remove("namespace");
     }
-    for server_side in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
-        members.shift_remove(server_side);
+    for own_field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
+        members.shift_remove(own_field);
     }
     members.insert("uid".to_owned(), json!(fresh_uid()));
     members.insert("creationTimestamp".to_owned(), json!(now()));
     if kind.generation {
         members.insert("generation".to_owned(), json!(1));
     }
-    tidy(object);
+    drop_empty_metadata(object);
     match &*kind.resource.plural {
-        _ if kind.custom && kind.status => drop_status(object),
-        _ if kind.custom => {}
-        // a kubelet registers its node with its status
+        _ if kind.custom => drop_status_of(kind, object),
+        // a kubelet registers its node with a status
         "nodes" => {}
         "pods" => pod::prepare_create(object)?,
         "namespaces" => object["status"] = json!({"phase": "Active"}),
         "secrets" => secret::prepare(object)?,
         "leases" => lease::prepare(object)?,
-        "events" => event::prepare(object)?,
-        _ if kind.status => drop_status(object),
-        _ => {}
+        "events" => events::prepare(object)?,
+        _ => drop_status_of(kind, object),
     }
     Ok(())
 }
 
-/// Names of roles and bindings are free; all others are subdomains.
-fn is_name(kind: &Kind, name: &str) -> bool {
+/// Whether it is a DNS subdomain.
+fn is_name(name: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let is_label = |label: &str| {
         let bytes = label.as_bytes();
         let legal = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
         edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(legal)
     };
-    kind.resource.group == "rbac.authorization.k8s.io" || (name.len() <= 253 && name.split('.').all(is_label))
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// What the server adds to a new object in nobody's name.
+/// Sets the fields of a new object that have no owner.
 pub(super) fn complete(kind: &Kind, object: &mut Value) {
     if kind.resource == Resource::PODS {
         pod::complete(object);
@@ -134,7 +123,7 @@ fn check_type(kind: &Kind, map: &mut Map<String, Value>) -> Result<(), ApiError>
             }
         }
     }
-    // kind and apiVersion first, for whoever reads the JSON
+    // kind and apiVersion first, for people who read the JSON
     let mut ordered = Map::new();
     let [(_, api_version), (_, name)] = expected;
     ordered.insert("kind".to_owned(), json!(name));
@@ -151,8 +140,8 @@ fn suffix() -> String {
     (0..5).map(|_| char::from(LETTERS[fastrand::usize(..LETTERS.len())])).collect()
 }
 
-/// Go's `omitempty`: empty maps and lists of the metadata do not exist.
-fn tidy(object: &mut Value) {
+/// Go's `omitempty`: the metadata has no empty maps and lists.
+fn drop_empty_metadata(object: &mut Value) {
     let Some(metadata) = object["metadata"].as_object_mut() else {
         return;
     };
@@ -164,8 +153,8 @@ fn tidy(object: &mut Value) {
     });
 }
 
-fn drop_status(object: &mut Value) {
-    if let Some(map) = object.as_object_mut() {
+fn drop_status_of(kind: &Kind, object: &mut Value) {
+    if let Some(map) = object.as_object_mut().filter(|_| kind.status) {
         map.shift_remove("status");
     }
 }
@@ -182,9 +171,9 @@ fn restore(old: &Value, new: &mut Value, field: &str) {
     }
 }
 
-/// The checks that a PUT must pass before anything else: uid and version as preconditions.
+/// Checks the preconditions of a PUT: uid and version.
 pub(super) fn check_replacement(kind: &Kind, old: &Value, new: &Value) -> Result<(), ApiError> {
-    let (resource, name) = (kind.resource.qualified(), Kind::name_of(old));
+    let (resource, name) = (kind.resource.qualified(), name_of(old));
     let (had, wants) = (old["metadata"]["uid"].as_str(), new["metadata"]["uid"].as_str());
     if let (Some(had), Some(wants)) = (had, wants)
         && had != wants
@@ -201,9 +190,9 @@ pub(super) fn check_replacement(kind: &Kind, old: &Value, new: &Value) -> Result
     Ok(())
 }
 
-/// A PUT that is to create must not say which object it means.
+/// A PUT that creates an object must not have a uid.
 pub(super) fn check_creating_replacement(kind: &Kind, new: &Value) -> Result<(), ApiError> {
-    let (resource, name) = (kind.resource.qualified(), Kind::name_of(new));
+    let (resource, name) = (kind.resource.qualified(), name_of(new));
     match new["metadata"]["uid"].as_str() {
         None | Some("") => Ok(()),
         Some(uid) => {
@@ -213,9 +202,9 @@ pub(super) fn check_creating_replacement(kind: &Kind, new: &Value) -> Result<(),
     }
 }
 
-/// The checks that every change must pass: names, version, uid.
+/// Checks that a change is of the same object: name, namespace, version, uid.
 pub(super) fn check_identity(kind: &Kind, old: &Value, new: &Value) -> Result<(), ApiError> {
-    let name = Kind::name_of(old);
+    let name = name_of(old);
     let text =
         |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     let new_name = text(new, "name");
@@ -241,8 +230,8 @@ pub(super) fn check_identity(kind: &Kind, old: &Value, new: &Value) -> Result<()
     Ok(())
 }
 
-/// Puts back what only the server writes.
-pub(super) fn keep_server_fields(kind: &Kind, old: &Value, new: &mut Value) {
+/// Restores the fields that only the server writes.
+pub(super) fn restore_server_fields(kind: &Kind, old: &Value, new: &mut Value) {
     if !new["metadata"].is_object() {
         new["metadata"] = json!({});
     }
@@ -260,10 +249,10 @@ pub(super) fn keep_server_fields(kind: &Kind, old: &Value, new: &mut Value) {
     }
     new["kind"] = json!(kind.kind);
     new["apiVersion"] = json!(kind.resource.api_version());
-    tidy(new);
+    drop_empty_metadata(new);
 }
 
-/// A write of the object itself: the status stays, a pod's spec (nearly) too.
+/// A write of the object itself: the status does not change, nor do most fields of a pod's spec.
 pub(super) fn prepare_update(kind: &Kind, old: &Value, new: &mut Value) -> Result<(), ApiError> {
     if kind.status {
         restore(old, new, "status");
@@ -273,13 +262,13 @@ pub(super) fn prepare_update(kind: &Kind, old: &Value, new: &mut Value) -> Resul
         "pods" => pod::prepare_update(old, new),
         "secrets" => secret::prepare_update(old, new),
         "leases" => lease::prepare(new),
-        "events" => event::check_update(old, new),
+        "events" => events::check_update(old, new),
         _ => Ok(()),
     }
 }
 
-/// A write of `status`: everything else stays, except who manages what; and a pod's metadata, which may change here too.
-pub(super) fn keep_all_but_status(kind: &Kind, old: &Value, new: &mut Value) {
+/// A write of `status`: nothing else changes, except the field managers, and the metadata of a pod, as in a real server.
+pub(super) fn restore_all_but_status(kind: &Kind, old: &Value, new: &mut Value) {
     let status = new["status"].take();
     let mut metadata = new["metadata"].take();
     let managed = metadata["managedFields"].take();
@@ -295,19 +284,18 @@ pub(super) fn keep_all_but_status(kind: &Kind, old: &Value, new: &mut Value) {
         }
     }
     new["metadata"]["managedFields"] = managed;
-    tidy(new);
+    drop_empty_metadata(new);
 }
 
-/// `generation` rises when the spec changed: anything but metadata and status.
+/// `generation` increases when the spec changed.
 pub(super) fn count_generation(kind: &Kind, old: &Value, new: &mut Value) {
-    let differs = |field: &str| old.get(field) != new.get(field);
-    if kind.generation && differs("spec") {
+    if kind.generation && old.get("spec") != new.get("spec") {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = json!(generation);
     }
 }
 
-/// Checks an applied configuration and takes out what its subresource does not write.
+/// Checks an applied configuration and removes the fields that its subresource does not write.
 pub(super) fn prepare_apply(
     kind: &Kind,
     write: &Write,
@@ -316,10 +304,6 @@ pub(super) fn prepare_apply(
     exists: bool,
 ) -> Result<Value, ApiError> {
     let mut config = config.clone();
-    if write.manager.is_empty() {
-        let why = "is required for apply patch";
-        return Err(ApiError::invalid("PatchOptions.meta.k8s.io", "", "fieldManager", "Required value", why));
-    }
     let Value::Object(map) = &mut config else {
         return Err(ApiError::bad_request("the body is not an object"));
     };
@@ -334,15 +318,15 @@ pub(super) fn prepare_apply(
     if map.get("metadata").is_some_and(|metadata| !metadata["managedFields"].is_null()) {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
-    let kept = match write.subresource {
+    let dropped = match write.subresource {
         Subresource::Main if kind.status => &["status"][..],
         Subresource::Main => &[],
         Subresource::Status => &["spec", "data"],
         Subresource::Resize => &["status"],
     };
-    kept.iter().for_each(|field| {
+    for field in dropped {
         map.shift_remove(*field);
-    });
+    }
     let metadata = map.entry("metadata").or_insert_with(|| json!({}));
     if !exists {
         if write.subresource != Subresource::Main {

@@ -1,6 +1,4 @@
-//! What is special about Secrets: their type, and values that are base64.
-//!
-//! Pure.
+//! The rules of Secrets: their type, and base64 values. Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::status::ApiError;
 
-/// Fills in the type, moves `stringData` into `data`, and refuses what is no base64.
+/// Sets the default type, moves `stringData` into `data`, and rejects values that are not base64.
 pub(super) fn prepare(secret: &mut Value) -> Result<(), ApiError> {
     if secret["type"].as_str().unwrap_or_default().is_empty() {
         secret["type"] = json!("Opaque");
@@ -28,7 +26,7 @@ pub(super) fn prepare(secret: &mut Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The same, and the type stays.
+/// The same for an update, which must not change the type.
 pub(super) fn prepare_update(old: &Value, new: &mut Value) -> Result<(), ApiError> {
     prepare(new)?;
     if old["type"] == new["type"] {

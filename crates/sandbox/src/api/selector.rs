@@ -1,13 +1,11 @@
-//! Label and field selectors, as `labelSelector` and `fieldSelector` write them.
-//!
-//! Pure. A selector that cannot be read, or a field the server does not index for that type, is a 400.
+//! Label and field selectors, in the notation of `labelSelector` and `fieldSelector`. Pure.
 
 use serde_json::Value;
 
 use super::kinds::Resource;
 use super::status::ApiError;
 
-/// Which objects a list or a watch wants. The default wants all.
+/// The objects that a list or a watch includes. The default is all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selector {
     labels: Vec<LabelRule>,
@@ -30,43 +28,22 @@ struct FieldRule {
 }
 
 impl Selector {
-    /// Everything.
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// From a label selector: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
-    ///
-    /// # Errors
-    /// 400 when it cannot be read.
-    pub fn labels(text: &str) -> Result<Self, ApiError> {
-        Ok(Self { labels: parse_labels(text)?, fields: Vec::new() })
-    }
-
-    /// From a field selector on a type: `spec.nodeName=n1,status.phase!=Running`.
-    ///
-    /// # Errors
-    /// 400 when it cannot be read, or names a field that the type is not indexed by.
-    pub fn fields(resource: &Resource, text: &str) -> Result<Self, ApiError> {
-        Ok(Self { labels: Vec::new(), fields: parse_fields(resource, text)? })
-    }
-
-    /// Both at once, from the query of a request; absent is all.
-    ///
-    /// # Errors
-    /// 400, as for each of the two.
-    pub fn parse(resource: &Resource, labels: Option<&str>, fields: Option<&str>) -> Result<Self, ApiError> {
+    /// A label selector `a=b,c!=d,e in (f,g),h notin (i),j,!k` and a field selector `spec.nodeName=n1,status.phase!=Running`.
+    /// 400 when one is malformed, or names a field that the type is not indexed by.
+    pub(super) fn parse(
+        resource: &Resource,
+        labels: Option<&str>,
+        fields: Option<&str>,
+    ) -> Result<Self, ApiError> {
         let labels = parse_labels(labels.unwrap_or_default())?;
         Ok(Self { labels, fields: parse_fields(resource, fields.unwrap_or_default())? })
     }
 
-    /// Whether it leaves anything out.
-    pub fn is_all(&self) -> bool {
+    pub(super) fn is_all(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// Whether the object is wanted.
-    pub fn matches(&self, object: &Value) -> bool {
+    pub(super) fn matches(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];
         self.labels.iter().all(|rule| rule.matches(labels))
             && self.fields.iter().all(|rule| rule.matches(object))
@@ -76,13 +53,14 @@ impl Selector {
 impl LabelRule {
     fn matches(&self, labels: &Value) -> bool {
         let value = |key: &String| labels.get(key).and_then(Value::as_str);
+        let is_in = |key: &String, values: &[String]| {
+            value(key).is_some_and(|value| values.iter().any(|want| want == value))
+        };
         match self {
             Self::Exists(key) => value(key).is_some(),
             Self::Missing(key) => value(key).is_none(),
-            Self::In(key, values) => value(key).is_some_and(|value| values.iter().any(|want| want == value)),
-            Self::NotIn(key, values) => {
-                !value(key).is_some_and(|value| values.iter().any(|want| want == value))
-            }
+            Self::In(key, values) => is_in(key, values),
+            Self::NotIn(key, values) => !is_in(key, values),
         }
     }
 }
@@ -90,33 +68,23 @@ impl LabelRule {
 impl FieldRule {
     fn matches(&self, object: &Value) -> bool {
         let found = self.path.iter().fold(object, |value, part| &value[part.as_str()]);
-        let equal = match found {
-            Value::String(text) => *text == self.value,
-            Value::Null => self.value.is_empty() || self.value == "false",
-            Value::Bool(flag) => self.value == if *flag { "true" } else { "false" },
-            other => serde_json::from_str(&self.value).is_ok_and(|value: Value| value == *other),
-        };
-        equal == self.equal
+        (found.as_str().unwrap_or_default() == self.value) == self.equal
     }
 }
 
 fn parse_labels(text: &str) -> Result<Vec<LabelRule>, ApiError> {
-    let mut rules = Vec::new();
-    for part in split_outside_parentheses(text) {
-        rules.push(parse_label(part.trim()).ok_or_else(|| {
-            ApiError::bad_request(format!("unable to parse requirement: {part:?} in label selector {text:?}"))
-        })?);
-    }
-    Ok(rules)
-}
-
-fn split_outside_parentheses(text: &str) -> Vec<&str> {
     let mut depth = 0_i32;
     let separator = move |c: char| {
         depth += i32::from(c == '(') - i32::from(c == ')');
         c == ',' && depth == 0
     };
-    text.split(separator).filter(|part| !part.trim().is_empty()).collect()
+    let parts = text.split(separator).filter(|part| !part.trim().is_empty());
+    let rules = parts.map(|part| {
+        parse_label(part.trim()).ok_or_else(|| {
+            ApiError::bad_request(format!("unable to parse requirement: {part:?} in label selector {text:?}"))
+        })
+    });
+    rules.collect()
 }
 
 fn parse_label(text: &str) -> Option<LabelRule> {
@@ -151,14 +119,12 @@ fn parse_label(text: &str) -> Option<LabelRule> {
 fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<FieldRule>, ApiError> {
     let mut rules = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (path, value, equal) = if let Some((path, value)) = part.split_once("!=") {
-            (path, value, false)
-        } else if let Some((path, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-            (path, value, true)
-        } else {
-            return Err(ApiError::bad_request(format!(
-                "invalid field selector {text:?}: {part:?} has no operator"
-            )));
+        let unequal = part.split_once("!=").map(|(path, value)| (path, value, false));
+        let equal = || part.split_once("==").or_else(|| part.split_once('='));
+        let Some((path, value, equal)) = unequal.or_else(|| equal().map(|(path, value)| (path, value, true)))
+        else {
+            let message = format!("invalid field selector {text:?}: {part:?} has no operator");
+            return Err(ApiError::bad_request(message));
         };
         if !is_indexed(resource, path) {
             let at = format!("{}/{}, Resource={}", resource.group, resource.version, resource.plural);
@@ -173,32 +139,12 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<FieldRule>, ApiEr
     Ok(rules)
 }
 
-/// The fields a real server can select by.
+/// The fields that a request of ours selects by, among those that a real server supports.
 fn is_indexed(resource: &Resource, path: &str) -> bool {
-    if matches!(path, "metadata.name" | "metadata.namespace") {
-        return true;
-    }
-    match &*resource.plural {
-        "pods" => matches!(
-            path,
-            "spec.nodeName"
-                | "spec.restartPolicy"
-                | "spec.schedulerName"
-                | "spec.serviceAccountName"
-                | "spec.hostNetwork"
-                | "status.phase"
-                | "status.podIP"
-                | "status.nominatedNodeName"
-        ),
-        "events" => {
-            path.starts_with("involvedObject.")
-                || path.starts_with("regarding.")
-                || matches!(path, "reason" | "type" | "source" | "reportingComponent" | "reportingController")
-        }
-        "nodes" => path == "spec.unschedulable",
-        "namespaces" => path == "status.phase",
-        "secrets" => path == "type",
-        "replicasets" | "replicationcontrollers" => path == "status.replicas",
+    match (&*resource.plural, path) {
+        (_, "metadata.name" | "metadata.namespace") => true,
+        ("pods", path) => matches!(path, "spec.nodeName" | "status.phase"),
+        ("events", path) => path.starts_with("involvedObject.") || matches!(path, "reason" | "type"),
         _ => false,
     }
 }

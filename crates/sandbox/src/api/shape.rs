@@ -1,5 +1,4 @@
-//! What every object must look like before any rule reads it: the parts that are objects, the maps of strings, the names that
-//! labels may have. Pure.
+//! The types of an object's fields, and the syntax of its labels: checked before any other rule. Pure.
 
 use serde_json::Value;
 
@@ -9,10 +8,7 @@ use super::pod::CONTAINER_LISTS;
 use super::quantity::nanos;
 use super::status::ApiError;
 
-/// Refuses what the typed decoding of a real server would refuse.
-///
-/// # Errors
-/// 400 for a part of another type, 422 for a label that is none.
+/// Rejects what the typed decoding of a real server would reject: 400 for a field of another type, 422 for an invalid label.
 pub(super) fn check(kind: &Kind, object: &Value) -> Result<(), ApiError> {
     let mismatch = |path: &str| {
         let message = format!(
@@ -36,7 +32,7 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Result<(), ApiError> {
             check_key(kind, object, map, key)?;
             if map == "labels" && !is_label_value(text) {
                 let why = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-                return Err(refuse(kind, object, "metadata.labels", text, why));
+                return Err(invalid(kind, object, "metadata.labels", text, why));
             }
         }
     }
@@ -44,7 +40,7 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Result<(), ApiError> {
         _ if kind.custom => None,
         "pods" => check_containers(object).err(),
         "configmaps" => check_strings(object).err(),
-        "leases" => lease::wrong_time(object).map(str::to_owned),
+        "leases" => lease::invalid_time(object).map(str::to_owned),
         _ => None,
     };
     wrong.map_or(Ok(()), |path| Err(mismatch(&path)))
@@ -72,7 +68,7 @@ fn check_containers(pod: &Value) -> Result<(), String> {
                 return Err(format!("/spec/{list}"));
             }
             let amounts = parts.into_iter().filter_map(Value::as_object).flat_map(|part| part.iter());
-            // a null is an amount that is taken away
+            // null removes an amount
             if let Some((name, _)) =
                 amounts.into_iter().find(|(_, amount)| !amount.is_null() && nanos(amount).is_none())
             {
@@ -89,7 +85,7 @@ fn check_containers(pod: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn refuse(kind: &Kind, object: &Value, field: &str, value: &str, why: &str) -> ApiError {
+fn invalid(kind: &Kind, object: &Value, field: &str, value: &str, why: &str) -> ApiError {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     ApiError::invalid(&kind.qualified(), name, field, &format!("Invalid value: {value:?}"), why)
 }
@@ -104,7 +100,7 @@ fn check_key(kind: &Kind, object: &Value, map: &str, key: &str) -> Result<(), Ap
         return Ok(());
     }
     let why = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-    Err(refuse(kind, object, &format!("metadata.{map}"), key, why))
+    Err(invalid(kind, object, &format!("metadata.{map}"), key, why))
 }
 
 fn is_label_value(text: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What the API server promises, by subject: rules of the store in-process, wire behavior over real HTTPS.
+//! Tests of the API server by subject: rules of the store in-process, and the wire behavior over HTTPS.
 
 mod apply;
 mod client;

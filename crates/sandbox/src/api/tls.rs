@@ -1,4 +1,4 @@
-//! The server's certificate authority and leaf, made anew for each start; the authority's key is not kept.
+//! The certificate authority and the certificate of the server, generated at each start; the key of the authority is discarded.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// What a server needs to listen, and its clients to trust it.
+/// The TLS configuration of the server, and the CA certificate for its clients.
 pub(super) struct Identity {
     pub(super) acceptor: TlsAcceptor,
     pub(super) ca_pem: String,
 }
 
-/// A fresh authority and a leaf for loopback and the names of the API server's Service.
+/// Generates an authority, and a certificate for loopback and the names of the API server's Service.
 pub(super) fn identity() -> anyhow::Result<Identity> {
     let ca_key = KeyPair::generate().context("making the sandbox CA's key")?;
     let mut ca = CertificateParams::default();

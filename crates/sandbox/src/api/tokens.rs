@@ -1,7 +1,7 @@
-//! Tokens: issued for service accounts and pods, known again as users, and reviewed.
+//! Tokens: issued for service accounts and pods, authenticated, and reviewed.
 //!
-//! A token looks like the real one (three parts, claims readable without the key) but is known by itself, not by its
-//! signature. A token that is bound to a pod dies with the pod. Nothing here leaves the process.
+//! A token has the format of a real one (three parts, claims that are readable without a key), but is looked up, not verified by
+//! its signature. A token that is bound to a pod becomes invalid with the pod.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +17,10 @@ use super::rules::fresh_uid;
 use super::status::ApiError;
 use super::store::Store;
 
-/// The audience of the API server itself: a token without it is not let in.
-pub const API_AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
+/// The audience of the API server itself: a token without it is rejected.
+const API_AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// The pod a token is bound to.
+/// The pod that a token is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoundPod {
     /// Its name.
@@ -31,7 +31,7 @@ pub struct BoundPod {
     pub node: String,
 }
 
-/// Who a known token belongs to.
+/// The user of a token.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct User {
     /// `system:serviceaccount:NAMESPACE:NAME`, or the admin's name.
@@ -47,18 +47,18 @@ struct Issued {
     audiences: Vec<String>,
     expires: Option<Instant>,
     namespace: String,
-    /// Of a service account that exists: name and uid. The token dies with it.
+    /// Name and uid of an existing service account. The token becomes invalid with it.
     account: Option<(String, String)>,
     pod: Option<BoundPod>,
 }
 
-/// The tokens of one server. A cheap handle.
+/// The tokens of one server. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tokens {
     issued: Arc<Mutex<BTreeMap<String, Issued>>>,
 }
 
-/// What to put into a token.
+/// The content of a token.
 #[derive(Debug, Clone)]
 pub(super) struct Claim<'a> {
     pub(super) namespace: &'a str,
@@ -69,7 +69,7 @@ pub(super) struct Claim<'a> {
 }
 
 impl Tokens {
-    /// A token that may do everything and does not expire.
+    /// A token of the administrator, which does not expire.
     pub(super) fn issue_admin(&self) -> String {
         let token = format!("admin.{}", secret());
         let user = User {
@@ -79,14 +79,14 @@ impl Tokens {
             extra: Map::new(),
         };
         let audiences = vec![API_AUDIENCE.to_owned()];
-        self.keep(
+        self.insert(
             &token,
             Issued { user, audiences, expires: None, namespace: String::new(), account: None, pod: None },
         );
         token
     }
 
-    fn keep(&self, token: &str, issued: Issued) {
+    fn insert(&self, token: &str, issued: Issued) {
         let mut known = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         known.retain(|_, issued| issued.expires.is_none_or(|expires| expires > now));
@@ -141,7 +141,7 @@ impl Tokens {
         ];
         let user = User { name, uid, groups: groups.to_vec(), extra };
         let expires = Some(Instant::now() + claim.ttl);
-        self.keep(
+        self.insert(
             &token,
             Issued {
                 user,
@@ -157,23 +157,23 @@ impl Tokens {
 
     /// The user of a token that is meant for the API server.
     pub(super) fn authenticate(&self, store: &Store, token: &str) -> Option<User> {
-        self.known(store, token, &[API_AUDIENCE.to_owned()]).ok().map(|(user, _)| user)
+        self.verify(store, token, &[API_AUDIENCE.to_owned()]).ok().map(|(user, _)| user)
     }
 
-    /// The user and those of the wanted audiences that the token has, or why it is refused.
-    fn known(&self, store: &Store, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), String> {
+    /// The user and the common audiences of the token and `wanted`, or why the token is invalid.
+    fn verify(&self, store: &Store, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), String> {
         let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
         let issued = issued.ok_or("invalid bearer token")?;
         if issued.expires.is_some_and(|expires| expires <= Instant::now()) {
             return Err("[invalid bearer token, service account token has expired]".to_owned());
         }
-        let lives = |resource: &Resource, name: &str, uid: &str| {
+        let exists = |resource: &Resource, name: &str, uid: &str| {
             let object = store.get_shared(resource, &issued.namespace, name).ok();
             object.is_some_and(|object| object["metadata"]["uid"] == uid)
         };
-        let pod_lives = issued.pod.as_ref().is_none_or(|pod| lives(&Resource::PODS, &pod.name, &pod.uid));
+        let pod_exists = issued.pod.as_ref().is_none_or(|pod| exists(&Resource::PODS, &pod.name, &pod.uid));
         let account = issued.account.as_ref();
-        if !pod_lives || !account.is_none_or(|(name, uid)| lives(&Resource::SERVICE_ACCOUNTS, name, uid)) {
+        if !pod_exists || !account.is_none_or(|(name, uid)| exists(&Resource::SERVICE_ACCOUNTS, name, uid)) {
             return Err("[invalid bearer token, service account token has been invalidated]".to_owned());
         }
         let common: Vec<String> =
@@ -193,9 +193,9 @@ impl Tokens {
             return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
         }
         let spec = &review["spec"];
-        let asked = audiences(spec);
-        let wanted = if asked.is_empty() { vec![API_AUDIENCE.to_owned()] } else { asked };
-        let status = match self.known(store, spec["token"].as_str().unwrap_or_default(), &wanted) {
+        let named = audiences(spec);
+        let wanted = if named.is_empty() { vec![API_AUDIENCE.to_owned()] } else { named };
+        let status = match self.verify(store, spec["token"].as_str().unwrap_or_default(), &wanted) {
             Ok((user, audiences)) => json!({
                 "authenticated": true,
                 "user": {"username": user.name, "uid": user.uid, "groups": user.groups, "extra": user.extra},
@@ -250,7 +250,7 @@ impl Tokens {
     }
 }
 
-/// The audiences that a review or a request names.
+/// The audiences of a review or a request.
 fn audiences(spec: &Value) -> Vec<String> {
     spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
@@ -268,7 +268,7 @@ fn bound_pod(store: &Store, namespace: &str, name: &str, uid: Option<&str>) -> R
     Ok(BoundPod { name: name.to_owned(), uid: had.to_owned(), node: node.to_owned() })
 }
 
-/// 256 bits nobody guesses; the provider's generator fails only where the system has none.
+/// 256 random bits; the provider's generator fails only where the system has none.
 fn secret() -> String {
     let mut bytes = [0_u8; 32];
     if rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).is_err() {

@@ -1,4 +1,4 @@
-//! The verbs of resources: each turns a call into one use of the store and its result into an answer.
+//! The verbs of resources: each turns a call into one use of the store, and the result into an answer.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::answer::{Answer, View};
-use super::call::{Call, Shared};
 use super::events;
+use super::http::{Call, Shared};
 use super::kinds::{Kind, Resource};
 use super::options;
 use super::page::{List, ListOptions};
@@ -19,28 +19,21 @@ use super::selector::Selector;
 use super::status::ApiError;
 use super::stream::Watch;
 use super::table::Shape;
-use super::terms::{Subresource, Write};
+use super::write::{Subresource, Write};
 
-/// Types whose deletion is answered with the object; the others' with a Status.
-const RETURNED: [&str; 6] = [
-    "pods",
-    "services",
-    "serviceaccounts",
-    "persistentvolumeclaims",
-    "resourcequotas",
-    "customresourcedefinitions",
-];
+/// Types whose deletion is answered with the object; those of other types with a Status.
+const RETURNED: [Resource; 3] = [Resource::PODS, Resource::SERVICE_ACCOUNTS, Resource::DEFINITIONS];
 
-/// Does what the call asks.
+/// Performs a call.
 pub(super) fn run(shared: &Shared, call: &Call) -> Result<Answer, ApiError> {
-    if let Some(answer) = virtual_resource(shared, call) {
+    if let Some(answer) = review(shared, call) {
         return answer;
     }
     let kind = shared.store.kind(&call.target.resource)?;
-    if kind.namespaced && call.target.namespace.is_none() && call.target.name.is_some() {
-        return Err(ApiError::no_such_path());
-    }
-    if !kind.namespaced && call.target.namespace.is_some() {
+    let has_namespace = call.target.namespace.is_some();
+    if (kind.namespaced && !has_namespace && call.target.name.is_some())
+        || (!kind.namespaced && has_namespace)
+    {
         return Err(ApiError::no_such_path());
     }
     if !is_allowed(call, &kind) {
@@ -51,17 +44,17 @@ pub(super) fn run(shared: &Shared, call: &Call) -> Result<Answer, ApiError> {
         Verb::List | Verb::Watch => options::check_list(call.verb, &call.query)?,
         verb => options::check_write(verb, &call.query)?,
     }
-    let newer_event = events::is_newer_form(&kind.resource);
-    let stored = if newer_event { Resource::EVENTS } else { kind.resource.clone() };
+    let new_event = kind.resource == Resource::NEW_EVENTS;
+    let stored = if new_event { Resource::EVENTS } else { kind.resource.clone() };
     let view = View {
         kind,
         shape: Shape::of(&call.accept).ok_or_else(ApiError::not_acceptable)?,
         include: call.query.get("includeObject").unwrap_or("Metadata").to_owned(),
     };
     let body = || {
-        if newer_event { events::to_core((*call.body).clone()) } else { (*call.body).clone() }
+        if new_event { events::to_core((*call.body).clone()) } else { (*call.body).clone() }
     };
-    let request = Resourceful { shared, call, view, stored };
+    let request = ResourceRequest { shared, call, view, stored };
     let answer = match call.verb {
         Verb::Get => request.get(),
         Verb::List => request.list(),
@@ -73,14 +66,14 @@ pub(super) fn run(shared: &Shared, call: &Call) -> Result<Answer, ApiError> {
         Verb::DeleteCollection => request.delete_collection(),
     };
     answer.map_err(|mut error| {
-        if let Some(details) = error.details.as_mut().filter(|it| newer_event && it["kind"] == "events") {
+        if let Some(details) = error.details.as_mut().filter(|it| new_event && it["kind"] == "events") {
             details["group"] = json!("events.k8s.io");
         }
         error
     })
 }
 
-/// Whether the path knows the method.
+/// Whether the path supports the method.
 fn is_allowed(call: &Call, kind: &Kind) -> bool {
     let target = &call.target;
     let in_namespace = !kind.namespaced || target.namespace.is_some();
@@ -93,17 +86,17 @@ fn is_allowed(call: &Call, kind: &Kind) -> bool {
     }
 }
 
-/// Types that are asked and not stored.
-fn virtual_resource(shared: &Shared, call: &Call) -> Option<Result<Answer, ApiError>> {
+/// Answers a request for a type that is not stored: reviews, and tokens.
+fn review(shared: &Shared, call: &Call) -> Option<Result<Answer, ApiError>> {
     let target = &call.target;
     let (namespace, name) = (target.namespace.as_deref(), target.name.as_deref());
-    let asked = ["tokenreviews", "selfsubjectaccessreviews", "selfsubjectreviews"];
-    let is_virtual =
-        asked.contains(&&*target.resource.plural) || target.subresource.as_deref() == Some("token");
-    if is_virtual && call.verb != Verb::Create {
+    let reviews = ["tokenreviews", "selfsubjectaccessreviews", "selfsubjectreviews"];
+    let is_review =
+        reviews.contains(&&*target.resource.plural) || target.subresource.as_deref() == Some("token");
+    if is_review && call.verb != Verb::Create {
         return Some(Err(ApiError::method_not_allowed()));
     }
-    if is_virtual && !call.body.is_object() {
+    if is_review && !call.body.is_object() {
         return Some(Err(ApiError::bad_request("the body of the request is not an object")));
     }
     let answer = match (&*target.resource.plural, target.subresource.as_deref()) {
@@ -127,15 +120,15 @@ fn virtual_resource(shared: &Shared, call: &Call) -> Option<Result<Answer, ApiEr
     Some(answer.and_then(|value| Answer::value(201, &value)))
 }
 
-struct Resourceful<'a> {
+struct ResourceRequest<'a> {
     shared: &'a Shared,
     call: &'a Call,
     view: View,
-    /// Where the objects are: the same type but for the newer form of events.
+    /// The type under which the objects are stored: another one only for the new form of events.
     stored: Resource,
 }
 
-impl Resourceful<'_> {
+impl ResourceRequest<'_> {
     fn kind(&self) -> &Kind {
         &self.view.kind
     }
@@ -148,8 +141,8 @@ impl Resourceful<'_> {
     fn selector(&self) -> Result<Selector, ApiError> {
         let query = &self.call.query;
         let fields = query.get("fieldSelector").map(|fields| {
-            if events::is_newer_form(&self.kind().resource) {
-                events::fields_to_core(fields)
+            if self.kind().resource == Resource::NEW_EVENTS {
+                events::selector_to_core(fields)
             } else {
                 fields.to_owned()
             }
@@ -166,8 +159,11 @@ impl Resourceful<'_> {
             let message = format!(
                 "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
             );
-            let watches = self.call.verb == Verb::Watch;
-            if watches { ApiError::unforeseen(message) } else { ApiError::bad_request(message) }
+            if self.call.verb == Verb::Watch {
+                ApiError::internal(message)
+            } else {
+                ApiError::bad_request(message)
+            }
         };
         parsed.map(Some).map_err(error)
     }
@@ -222,15 +218,19 @@ impl Resourceful<'_> {
         let query = &self.call.query;
         let selector = self.selector()?;
         let namespace = self.call.target.namespace.as_deref();
-        let asked = self.version()?.filter(|version| *version > 0);
+        let version = self.version()?.filter(|version| *version > 0);
         let wants_initial = query.get("sendInitialEvents").map(|value| value == "true");
         let store = &self.shared.store;
-        let (from, initial) = match (asked, wants_initial) {
-            (Some(version), None | Some(false)) => (version, Vec::new()),
-            (None, Some(false)) => (store.version(), Vec::new()),
-            _ => {
-                let list = store.list_for_watch(&self.stored, namespace, &selector)?;
-                (list.version, list.items)
+        let from = match (version, wants_initial) {
+            (Some(version), None | Some(false)) => Some(version),
+            (None, Some(false)) => Some(store.version()),
+            _ => None,
+        };
+        let (initial, from, subscription) = match from {
+            Some(from) => (Vec::new(), from, store.subscribe_from(&self.stored, namespace, &selector, from)?),
+            None => {
+                let (list, subscription) = store.subscribe(&self.stored, namespace, &selector)?;
+                (list.items, list.version, subscription)
             }
         };
         let bookmarks = query.flag("allowWatchBookmarks");
@@ -240,7 +240,7 @@ impl Resourceful<'_> {
             target: self.call.target.clone(),
             user: self.call.user.clone(),
             faults: self.shared.faults.clone(),
-            subscription: store.subscribe_from(&self.stored, namespace, &selector, from)?,
+            subscription,
             initial: VecDeque::from(initial),
             initial_end: (wants_initial == Some(true) && bookmarks).then_some(from),
             bookmark_every: bookmarks.then_some(self.shared.bookmark_every),
@@ -249,13 +249,13 @@ impl Resourceful<'_> {
         Ok(Answer::Stream(watch.into_body()))
     }
 
-    /// The body with namespace and name as in the path, which it must not contradict.
+    /// The body with the namespace and name of the path, which it must not contradict.
     fn addressed(&self, mut body: Value) -> Result<Value, ApiError> {
         if !body.is_object() {
             return Err(ApiError::bad_request("the body of the request is not an object"));
         }
         if self.kind().custom && !body["kind"].is_string() {
-            // of the others the server knows the type by the path
+            // of built-in types the path is enough
             return Err(ApiError::bad_request("Object 'Kind' is missing"));
         }
         match &body["metadata"] {
@@ -291,7 +291,7 @@ impl Resourceful<'_> {
 
     fn update(&self, body: Value) -> Result<Answer, ApiError> {
         let body = self.addressed(body)?;
-        let written = self.shared.store.update_as(&self.stored, body, &self.write()?)?;
+        let written = self.shared.store.update(&self.stored, body, &self.write()?)?;
         self.one(if written.created { 201 } else { 200 }, &written.object)
     }
 
@@ -320,8 +320,8 @@ impl Resourceful<'_> {
             &self.options(),
             self.call.is_dry_run(),
         )?;
-        let held = !object["metadata"]["deletionTimestamp"].is_null();
-        if held || RETURNED.contains(&&*self.stored.plural) {
+        let is_marked = !object["metadata"]["deletionTimestamp"].is_null();
+        if is_marked || RETURNED.contains(&self.stored) {
             return self.one(200, &object);
         }
         let resource = &self.kind().resource;
@@ -338,17 +338,17 @@ impl Resourceful<'_> {
     fn delete_collection(&self) -> Result<Answer, ApiError> {
         let store = &self.shared.store;
         let namespace = self.call.target.namespace.as_deref();
-        let doomed = store.list(&self.stored, namespace, &self.selector()?)?;
+        let objects = store.list(&self.stored, namespace, &self.selector()?)?;
         let (options, dry_run) = (self.options(), self.call.is_dry_run());
-        for object in &doomed {
+        for object in &objects {
             let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
             match store.delete_as(&self.stored, &text("namespace"), &text("name"), &options, dry_run) {
-                // somebody else was faster
+                // deleted by another request
                 Err(error) if error.code == 404 => {}
                 result => drop(result?),
             }
         }
-        let list = List { items: doomed, version: store.version(), token: None, remaining: None };
+        let list = List { items: objects, version: store.version(), token: None, remaining: None };
         Ok(Answer::Document(200, self.view.list(&list)?))
     }
 }

@@ -1,7 +1,7 @@
-//! The stream of changes that lists are followed by, in-process; the HTTP side writes the same stream as JSON lines.
+//! The stream of changes after a list, in-process; the HTTP side writes the same stream as JSON lines.
 //!
-//! A subscription keeps a place in the log, not a queue: a slow watcher costs no memory, and one that falls out of the log
-//! gets a 410.
+//! A subscription is a position in the log, not a queue: a slow watcher costs no memory, and one whose position is no longer
+//! in the log gets a 410.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,76 +9,56 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::collection::{Change, EventKind};
 use super::kinds::Resource;
 use super::selector::Selector;
-use super::state::Cell;
+use super::state::{Change, EventKind, SharedState};
 use super::status::ApiError;
 
-/// Changes copied from the log under one lock.
+/// Maximum number of changes copied from the log at once.
 const BATCH: usize = 256;
 
-/// One change as a watcher sees it.
+/// One change, as a watcher with a selector sees it.
 #[derive(Debug, Clone)]
-pub struct Event {
-    /// What happened, from the point of view of the watcher's selector.
-    pub kind: EventKind,
-    /// The object after it; for a deletion its last state.
-    pub object: Arc<Value>,
-    /// The version of the change.
-    pub version: u64,
+pub(crate) struct Event {
+    pub(crate) kind: EventKind,
+    /// The object after the change; of a deleted object its last state.
+    pub(crate) object: Arc<Value>,
 }
 
-/// A place in the log of one resource type.
+/// A position in the log of one resource type.
 #[derive(Debug)]
-pub struct Subscription {
-    state: Cell,
-    resource: Resource,
-    namespace: Option<String>,
-    selector: Selector,
-    version: u64,
-    ticks: watch::Receiver<u64>,
-    ready: VecDeque<Event>,
+pub(crate) struct Subscription {
+    pub(super) state: SharedState,
+    pub(super) resource: Resource,
+    pub(super) namespace: Option<String>,
+    pub(super) selector: Selector,
+    pub(super) version: u64,
+    pub(super) versions: watch::Receiver<u64>,
+    pub(super) ready: VecDeque<Event>,
 }
 
 impl Subscription {
-    pub(super) fn new(
-        state: Cell,
-        resource: Resource,
-        namespace: Option<String>,
-        selector: Selector,
-        version: u64,
-        ticks: watch::Receiver<u64>,
-    ) -> Self {
-        Self { state, resource, namespace, selector, version, ticks, ready: VecDeque::new() }
-    }
-
-    /// The next change; waits for one. Safe to drop in a `select!`: no change is lost.
-    ///
-    /// # Errors
-    /// 410 when the changes after this place left the log; start again with a list.
-    pub async fn next(&mut self) -> Result<Event, ApiError> {
+    /// Waits for the next change. Cancel-safe. 410 when the changes after this position are no longer in the log: start again
+    /// with a list.
+    pub(crate) async fn next(&mut self) -> Result<Event, ApiError> {
         loop {
             if let Some(event) = self.try_next()? {
                 return Ok(event);
             }
-            if self.ticks.changed().await.is_err() {
+            if self.versions.changed().await.is_err() {
                 return Err(ApiError::too_old(self.version, self.version));
             }
         }
     }
 
-    /// The next change if there is one already.
-    ///
-    /// # Errors
-    /// As [`next`](Self::next).
-    pub fn try_next(&mut self) -> Result<Option<Event>, ApiError> {
+    /// The next change, if there is one already; errors as [`next`](Self::next).
+    pub(crate) fn try_next(&mut self) -> Result<Option<Event>, ApiError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
-            // marked before reading: a change in between wakes us again
-            self.ticks.mark_unchanged();
+            // Marked before reading: a change in between is received again.
+            self.versions.mark_unchanged();
             let changes = self.state.lock().collection(&self.resource).since(self.version, BATCH)?;
             let Some(last) = changes.last() else {
                 return Ok(None);
@@ -91,8 +71,8 @@ impl Subscription {
         }
     }
 
-    /// The version up to which this watcher has seen everything, for a bookmark; `None` while changes wait.
-    pub fn bookmark(&mut self) -> Option<u64> {
+    /// The version up to which this watcher has seen everything, for a bookmark; `None` while changes are waiting.
+    pub(super) fn bookmark(&mut self) -> Option<u64> {
         if !self.ready.is_empty() {
             return None;
         }
@@ -106,7 +86,7 @@ impl Subscription {
     }
 }
 
-/// The change as seen through a selector: an object that starts or stops to match appears or disappears.
+/// The change as a watcher with a selector sees it: an object that starts or stops to match is added or deleted.
 fn selected(selector: &Selector, namespace: Option<&str>, change: Change) -> Option<Event> {
     if namespace.is_some_and(|namespace| namespace != change.key.0) {
         return None;
@@ -120,7 +100,7 @@ fn selected(selector: &Selector, namespace: Option<&str>, change: Change) -> Opt
         (true, false) => EventKind::Deleted,
     };
     let object = match (kind, change.kind, change.previous) {
-        // it left the selection: the watcher is shown what it knew, at the version of the change
+        // The object no longer matches: the watcher gets the last matching state, at the version of the change.
         (EventKind::Deleted, EventKind::Modified, Some(previous)) => {
             let mut known = (*previous).clone();
             known["metadata"]["resourceVersion"] = change.object["metadata"]["resourceVersion"].clone();
@@ -128,5 +108,5 @@ fn selected(selector: &Selector, namespace: Option<&str>, change: Change) -> Opt
         }
         _ => change.object,
     };
-    Some(Event { kind, object, version: change.version })
+    Some(Event { kind, object })
 }

@@ -1,65 +1,117 @@
-//! The rules of a write: what every create, replacement, patch and status edit goes through, in this order: shape, identity, the
-//! part of the object its subresource may change, field ownership, generation, silence when nothing changed, commit.
+//! Writes: creation, replacement, patch and status edit, in this order: shape, identity, the part of the object that the
+//! subresource may change, field ownership, generation, no change if nothing differs, commit.
 //!
-//! One lock for the whole write, so that a compare-and-swap is one. What is special about a type lies in `rules`, `pod`, `resize`.
+//! The state is locked for the whole write, so that a compare-and-swap is atomic. The rules of each type are in `rules`, `pod`,
+//! `resize`, `secret`, `lease` and `events`.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::kinds::{Kind, Resource};
-use super::patch::Patch;
 use super::patch::apply::apply;
-use super::patch::managers::Managers;
+use super::patch::managers::{Manager, Managers};
 use super::patch::schema::Schema;
-use super::patch::{json as json_patch, merge, strategic};
+use super::patch::strategic::strategic;
+use super::patch::{Patch, apply_json};
 use super::state::State;
 use super::status::ApiError;
 use super::store::Store;
-use super::terms::{Subresource, Write};
 use super::{pod, remove, resize, rules, shape};
 
-/// What a write left behind.
+/// The part of an object that a write changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Subresource {
+    /// The object itself, without its status.
+    #[default]
+    Main,
+    /// `status`.
+    Status,
+    /// `pods/resize`.
+    Resize,
+}
+
+/// Options of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The field manager.
+    pub manager: String,
+    /// Check everything, change nothing.
+    pub dry_run: bool,
+    /// For an apply: take fields from other managers.
+    pub force: bool,
+    /// The part of the object.
+    pub subresource: Subresource,
+}
+
+impl Write {
+    /// A write of the object itself by this field manager.
+    pub fn by(manager: &str) -> Self {
+        Self { manager: manager.to_owned(), dry_run: false, force: false, subresource: Subresource::Main }
+    }
+
+    /// The same write through a subresource.
+    pub fn through(mut self, subresource: Subresource) -> Self {
+        self.subresource = subresource;
+        self
+    }
+
+    fn manager(&self, resource: &Resource, apply: bool) -> Manager {
+        let subresource = match self.subresource {
+            Subresource::Main => None,
+            Subresource::Status => Some("status".to_owned()),
+            Subresource::Resize => Some("resize".to_owned()),
+        };
+        Manager { name: self.manager.clone(), apply, api_version: resource.api_version(), subresource }
+    }
+}
+
+impl Default for Write {
+    fn default() -> Self {
+        Self::by("sandbox")
+    }
+}
+
+/// The result of a write.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// The object now.
+    /// The object after the write.
     pub object: Arc<Value>,
-    /// Whether it did not exist before.
+    /// Whether the write created it.
     pub created: bool,
 }
 
-/// Where the new state of an object comes from.
+/// The kind of a write. A real server answers each with another code when a part of the object has the wrong type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum Operation {
     Replacement,
     Patch,
     Apply,
 }
 
-impl Origin {
-    /// A real server answers with another code for each, when a part of the object has the wrong type.
-    fn mistyped(self, error: ApiError) -> ApiError {
+impl Operation {
+    fn type_error(self, error: ApiError) -> ApiError {
         match self {
             _ if error.code != 400 => error,
             Self::Replacement => error,
             Self::Patch => ApiError::invalid("", "", "patch", "Invalid value: \"...\"", &error.message),
             Self::Apply => {
-                ApiError::unforeseen(format!("failed to create typed patch object: {}", error.message))
+                ApiError::internal(format!("failed to create typed patch object: {}", error.message))
             }
         }
     }
 }
 
 impl Store {
-    /// Creates an object; namespace and name (or generateName) are taken from its metadata.
+    /// Creates an object; namespace and name (or generateName) are in its metadata.
     ///
     /// # Errors
-    /// 404 for an unknown type or namespace, 409 when it exists, 422 when a rule of the type is broken.
+    /// 404 for an unknown type or namespace, 409 when it exists, 422 when it violates a rule of the type.
     pub fn create(&self, resource: &Resource, object: Value) -> Result<Value, ApiError> {
         self.create_as(resource, object, &Write::default()).map(|object| (*object).clone())
     }
 
-    /// Creates an object as some field manager, or only checks it.
+    /// Creates an object as a field manager, or as a dry run.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -76,32 +128,27 @@ impl Store {
             pod::canonicalize_resources(&mut object);
         }
         if !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
-            return Err(ApiError::unforeseen("resourceVersion should not be set on objects to be created"));
+            return Err(ApiError::internal("resourceVersion should not be set on objects to be created"));
         }
         rules::prepare_create(&kind, &mut object)?;
         record(&kind, write, &json!({}), &mut object);
         insert(&mut state, &kind, object, write)
     }
 
-    /// Replaces an object. With a resourceVersion in its metadata the write is a compare-and-swap.
-    ///
-    /// # Errors
-    /// 404 when it does not exist, 409 for another version or uid, 422 when a rule of the type is broken.
-    pub fn update(&self, resource: &Resource, object: Value) -> Result<Value, ApiError> {
-        self.update_as(resource, object, &Write::default()).map(|written| (*written.object).clone())
-    }
-
-    /// Replaces an object as some field manager, through a subresource, or only checks it.
-    ///
-    /// # Errors
-    /// As [`update`](Self::update).
-    pub fn update_as(&self, resource: &Resource, object: Value, write: &Write) -> Result<Written, ApiError> {
+    /// Replaces an object. With a resourceVersion in its metadata the write is a compare-and-swap. 404 when it does not exist, 409 for
+    /// another version or uid, 422 when it violates a rule of the type.
+    pub(crate) fn update(
+        &self,
+        resource: &Resource,
+        object: Value,
+        write: &Write,
+    ) -> Result<Written, ApiError> {
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
         let (namespace, name) = (text("namespace"), text("name"));
-        self.write(resource, (&namespace, &name), write, Origin::Replacement, |kind, old| {
+        self.write(resource, (&namespace, &name), write, Operation::Replacement, |kind, old| {
             match old {
                 Some(old) => rules::check_replacement(kind, old, &object)?,
-                // the one type of ours that a PUT creates
+                // of our types the only one that a PUT creates
                 None if kind.resource == Resource::LEASES => {
                     rules::check_creating_replacement(kind, &object)?;
                 }
@@ -114,8 +161,8 @@ impl Store {
     /// Patches an object; an apply creates one that does not exist.
     ///
     /// # Errors
-    /// 404 when it does not exist, 409 for another version, another manager's field, or a uid that nobody has, 422 when the
-    /// uid is another one or a rule of the type is broken.
+    /// 404 when it does not exist, 409 for another version, a field of another manager, or a uid that no object has, 422 when
+    /// the uid differs or the result violates a rule of the type.
     pub fn patch(
         &self,
         resource: &Resource,
@@ -124,8 +171,8 @@ impl Store {
         patch: &Patch,
         write: &Write,
     ) -> Result<Written, ApiError> {
-        let origin = if matches!(patch, Patch::Apply(_)) { Origin::Apply } else { Origin::Patch };
-        self.write(resource, (namespace, name), write, origin, |kind, old| {
+        let operation = if matches!(patch, Patch::Apply(_)) { Operation::Apply } else { Operation::Patch };
+        self.write(resource, (namespace, name), write, operation, |kind, old| {
             let schema = Schema { custom: kind.custom };
             if let Patch::Apply(config) = patch {
                 let config = rules::prepare_apply(kind, write, (namespace, name), config, old.is_some())?;
@@ -136,20 +183,19 @@ impl Store {
             let Some(old) = old else { return Err(ApiError::not_found(&resource.qualified(), name)) };
             let mut new = old.clone();
             match patch {
-                Patch::Merge(patch) => merge::merge(&mut new, patch),
                 Patch::Strategic(_) if kind.custom => {
                     let known = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
                     return Err(ApiError::unsupported_media_type("application/strategic-merge-patch+json", known));
                 }
-                Patch::Strategic(patch) => strategic::strategic(schema, &mut new, patch),
-                Patch::Json(operations) => json_patch::json(&mut new, operations)?,
-                Patch::Apply(_) => {}
+                Patch::Strategic(patch) => strategic(schema, &mut new, patch),
+                Patch::Json(operations) => apply_json(&mut new, operations)?,
+                Patch::Merge(patch) | Patch::Apply(patch) => json_patch::merge(&mut new, patch),
             }
             Ok(new)
         })
     }
 
-    /// Edits the `status` of an object in place, as the kubelet does: `edit` gets the status alone, `{}` when there is none.
+    /// Edits the `status` of an object, like a kubelet: `edit` gets the status alone, `{}` when there is none.
     ///
     /// # Errors
     /// 404 when the object does not exist.
@@ -161,11 +207,8 @@ impl Store {
         edit: impl FnOnce(&mut Value),
     ) -> Result<Value, ApiError> {
         let write = Write::by("kubelet").through(Subresource::Status);
-        let written = self.write(resource, (namespace, name), &write, Origin::Replacement, |_, old| {
-            let Some(old) = old else {
-                return Err(ApiError::not_found(&resource.qualified(), name));
-            };
-            let mut new = old.clone();
+        let written = self.write(resource, (namespace, name), &write, Operation::Replacement, |_, old| {
+            let mut new = old.cloned().ok_or_else(|| ApiError::not_found(&resource.qualified(), name))?;
             if !new["status"].is_object() {
                 new["status"] = json!({});
             }
@@ -175,40 +218,41 @@ impl Store {
         written.map(|written| (*written.object).clone())
     }
 
-    /// The way of every write to an existing object, and of an apply to one that does not exist.
+    /// Writes to an existing object, or creates one by an apply. `change` computes the new object from the old one.
     fn write(
         &self,
         resource: &Resource,
         (namespace, name): (&str, &str),
         write: &Write,
-        origin: Origin,
+        operation: Operation,
         change: impl FnOnce(&Kind, Option<&Value>) -> Result<Value, ApiError>,
     ) -> Result<Written, ApiError> {
         let mut state = self.lock();
         let kind = state.kinds.find(resource)?.clone();
         let old = state.object(resource, namespace, name).cloned();
         let mut new = change(&kind, old.as_deref())?;
-        shape::check(&kind, &new).map_err(|error| origin.mistyped(error))?;
+        shape::check(&kind, &new).map_err(|error| operation.type_error(error))?;
         if kind.resource == Resource::PODS {
             pod::canonicalize_resources(&mut new);
             pod::set_defaults(&mut new);
         }
-        let applies = origin == Origin::Apply;
+        // an apply has recorded its fields already
+        let records = operation != Operation::Apply;
         let Some(old) = old else {
             rules::prepare_create(&kind, &mut new)?;
-            if !applies {
+            if records {
                 record(&kind, write, &json!({}), &mut new);
             }
             return insert(&mut state, &kind, new, write).map(|object| Written { object, created: true });
         };
         rules::check_identity(&kind, &old, &new)?;
-        rules::keep_server_fields(&kind, &old, &mut new);
+        rules::restore_server_fields(&kind, &old, &mut new);
         match write.subresource {
             Subresource::Main => rules::prepare_update(&kind, &old, &mut new)?,
-            Subresource::Status => rules::keep_all_but_status(&kind, &old, &mut new),
+            Subresource::Status => rules::restore_all_but_status(&kind, &old, &mut new),
             Subresource::Resize => {
-                if !applies {
-                    // the writer owns also what is dropped here
+                if records {
+                    // the writer owns also the fields that are dropped next
                     record(&kind, write, &old, &mut new);
                 }
                 resize::prepare(&old, &mut new)?;
@@ -216,7 +260,7 @@ impl Store {
                 resize::check_capacity(&new, state.object(&Resource::NODES, "", node).map(|node| &**node))?;
             }
         }
-        if !applies && write.subresource != Subresource::Resize {
+        if records && write.subresource != Subresource::Resize {
             record(&kind, write, &old, &mut new);
         }
         rules::count_generation(&kind, &old, &mut new);
@@ -227,16 +271,16 @@ impl Store {
             return Ok(Written { object: Arc::new(new), created: false });
         }
         let key = (namespace.to_owned(), name.to_owned());
-        let object = if remove::is_released(&new) {
+        let object = if remove::is_removable(&new) {
             remove::release(&mut state, &kind, key, new)
         } else {
-            state.commit(&kind, key, new)
+            state.store(&kind, key, new)
         };
         Ok(Written { object, created: false })
     }
 }
 
-/// Gives the writer the fields that its write changed.
+/// Makes the writer the owner of the fields that its write changed.
 fn record(kind: &Kind, write: &Write, old: &Value, new: &mut Value) {
     let mut managers = Managers::of(old);
     let schema = Schema { custom: kind.custom };
@@ -244,7 +288,7 @@ fn record(kind: &Kind, write: &Write, old: &Value, new: &mut Value) {
     managers.store_in(new);
 }
 
-/// Stores a prepared new object, unless its name is taken or its namespace is missing.
+/// Stores a prepared new object, unless the name exists or the namespace does not.
 fn insert(state: &mut State, kind: &Kind, mut object: Value, write: &Write) -> Result<Arc<Value>, ApiError> {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     let key = (text("namespace"), text("name"));
@@ -268,20 +312,20 @@ fn insert(state: &mut State, kind: &Kind, mut object: Value, write: &Write) -> R
     if write.dry_run {
         return Ok(Arc::new(object));
     }
-    let stored = state.commit(kind, key.clone(), object);
+    let stored = state.store(kind, key.clone(), object);
     if kind.resource == Resource::NAMESPACES {
         add_default_account(state, &key.1);
     }
     Ok(stored)
 }
 
-/// What the service account controller does for a new namespace.
+/// Creates the service account `default` of a new namespace, like the service account controller.
 fn add_default_account(state: &mut State, namespace: &str) {
     let Ok(kind) = state.kinds.find(&Resource::SERVICE_ACCOUNTS).cloned() else {
         return;
     };
     let mut account = json!({"metadata": {"name": "default", "namespace": namespace}});
     if rules::prepare_create(&kind, &mut account).is_ok() {
-        state.commit(&kind, (namespace.to_owned(), "default".to_owned()), account);
+        state.store(&kind, (namespace.to_owned(), "default".to_owned()), account);
     }
 }

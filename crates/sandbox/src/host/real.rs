@@ -1,136 +1,101 @@
-//! A host of real cgroups with processes of our own in them, created and limited through `cgroups-rs`.
+//! A host of real cgroups with child processes in them, created and limited through `cgroups-rs`.
 //!
-//! Everything lives under one directory per hierarchy, `<name>-<pid>`, laid out as by a kubelet with the cgroupfs driver.
+//! Everything is below one directory per hierarchy, `<name>-<pid>`, with the layout of a kubelet with the cgroupfs driver.
 //! All of it is removed when the host stops, is dropped, or unwinds from a panic; what a killed run left behind is removed
-//! by the next one of the same name. The processes end with their parent, however it ends. The times of their changes
-//! are exact to what a process takes to start, some milliseconds.
+//! by the next run with the same name. The child processes end with their parent, however it ends. The times of load
+//! changes are accurate to the start time of a process, some milliseconds.
 //!
-//! Touches cgroups below its own directory and its own children, nothing else. Refuses, with the reason, where it may not
-//! create cgroups. Proof: `real/tests.rs`, run as root (without root they say `skipped: needs root`).
+//! Changes only cgroups below its own directory and its own child processes. Where it may not create cgroups, the error says
+//! why. Tests: `real/tests.rs`; they need root and print `skipped: needs root` without it.
 
-mod child;
-mod group;
+mod cgroups;
+mod process;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use anyhow::{Context, bail, ensure};
 use plimsoll_contract::{Bytes, ContainerId, Cores, Limit, PodUid};
 use tokio::sync::broadcast;
 
-use super::layout::Driver;
-use super::{ContainerStart, Host, HostError, HostFacts, Limits, LoadChange, NodeSize, Place, PodSlot, Qos};
-pub use child::Worker;
-use child::{Identity, Nursery, Workload};
-use group::{Grove, PROBE};
+use super::layout::{KUBEPODS, class_directory, pod_directory};
+use super::{CgroupId, ContainerStart, Host, HostInfo, Limits, LoadChange, NodeSize, PodCgroup, Qos};
+use cgroups::{CgroupTree, PROBE};
+use process::{Source, Spawner, Workload};
 
-const DRIVER: Driver = Driver::Cgroupfs;
-
-/// Why there can be no real host here.
-#[derive(Debug, thiserror::Error)]
-pub enum WhyNot {
-    /// A controller's hierarchy is not mounted.
-    #[error("the hierarchy of the cgroup controller `{controller}` is not mounted")]
-    NoHierarchy {
-        /// Its name.
-        controller: &'static str,
-    },
-    /// Neither the hierarchy nor the cgroup above our own is ours to write.
-    #[error(
-        "neither the cgroup hierarchy nor {cgroup:?} in it may be written: be root, or have the subtree delegated"
-    )]
-    NotDelegated {
-        /// The cgroup above our own.
-        cgroup: String,
-    },
-    /// A cgroup could not be created or limited: not root, no delegated subtree, or processes in the root cgroup of v2.
-    #[error("cgroups cannot be created and limited here ({0}): it takes root, or a delegated subtree")]
-    Refused(#[from] HostError),
-    /// The kernel took a limit and enforces another.
-    #[error("the kernel does not enforce what is written: asked for {asked:?}, reads {reads:?}")]
-    NotEnforced {
-        /// What was written.
-        asked: Limits,
-        /// What was read back.
-        reads: Limits,
-    },
-}
+pub use process::WorkloadCommand;
 
 /// A host of real cgroups.
 #[derive(Debug)]
 pub struct RealHost {
-    grove: Grove,
-    worker: Worker,
+    tree: CgroupTree,
+    command: WorkloadCommand,
     started: Instant,
-    facts: HostFacts,
+    info: HostInfo,
     changes: broadcast::Sender<LoadChange>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Absent once the host has stopped.
-    nursery: Option<Nursery>,
+    /// Absent once the host has been stopped.
+    spawner: Option<Spawner>,
     pods: BTreeMap<PodUid, Pod>,
 }
 
 #[derive(Debug)]
 struct Pod {
-    slot: PodSlot,
+    cgroup: PodCgroup,
     path: PathBuf,
     containers: BTreeMap<ContainerId, Workload>,
 }
 
 impl RealHost {
-    /// Whether a real host can be had here: tries it out, with a cgroup of its own that is gone afterwards.
+    /// Whether real cgroups are available here: creates and limits one, and removes it again.
     ///
     /// # Errors
     /// The reason why not.
-    pub fn available() -> Result<(), WhyNot> {
-        let grove = Grove::find(&format!("{PROBE}{:x}", fastrand::u64(..)), std::process::id())?;
-        let asked = Limits {
+    pub fn available() -> anyhow::Result<()> {
+        let tree = CgroupTree::find(&format!("{PROBE}{:x}", fastrand::u64(..)), std::process::id())?;
+        let written = Limits {
             cpu: Limit::Of(Cores(0.5)),
             memory: Limit::Of(Bytes(64 << 20)),
             cpu_request: Some(Cores(0.25)),
         };
         let leaf = Path::new("kubepods/probe");
-        let reads = grove.create(leaf).and_then(|()| grove.set(leaf, &asked)).and_then(|()| grove.get(leaf));
-        grove.remove_all();
-        let reads = reads?;
-        if (reads.cpu, reads.memory) == (asked.cpu, asked.memory) {
-            Ok(())
-        } else {
-            Err(WhyNot::NotEnforced { asked, reads })
-        }
+        let read = tree.create(leaf).and_then(|()| tree.set(leaf, &written)).and_then(|()| tree.get(leaf));
+        tree.remove_all();
+        let read = read.context("cgroups cannot be created here without root or a delegated subtree")?;
+        ensure!(
+            (read.cpu, read.memory) == (written.cpu, written.memory),
+            "the kernel does not enforce the limits that are written: wrote {written:?}, read {read:?}"
+        );
+        Ok(())
     }
 
-    /// A host under the directory `<name>-<pid of this process>`; removes what dead runs of this name left behind.
+    /// A host below the directory `<name>-<pid of this process>`; removes what dead runs with this name left behind.
     ///
     /// # Errors
     /// When the directory exists, or cgroups cannot be created here.
-    pub fn new(name: &str, worker: Worker) -> Result<RealHost, WhyNot> {
-        let grove = Grove::find(name, std::process::id())?;
-        grove.remove_leftovers(name);
-        if grove.exists() {
-            return Err(HostError::Taken { what: "directory", id: grove.base().to_owned() }.into());
-        }
-        let facts = facts(&grove)?;
-        let nursery =
-            Nursery::open().map_err(HostError::io("start the thread of", Path::new("the workloads")))?;
+    pub fn new(name: &str, command: WorkloadCommand) -> anyhow::Result<RealHost> {
+        let tree = CgroupTree::find(name, std::process::id())?;
+        tree.remove_leftovers(name);
+        ensure!(!tree.exists(), "the cgroup {} exists already", tree.base());
         let host = RealHost {
-            grove,
-            worker,
+            info: info(&tree)?,
+            tree,
+            command,
             started: Instant::now(),
-            facts,
             changes: broadcast::channel(4096).0,
-            state: Mutex::new(State { nursery: Some(nursery), pods: BTreeMap::new() }),
+            state: Mutex::new(State { spawner: Some(Spawner::start()?), pods: BTreeMap::new() }),
         };
         for qos in [Qos::Burstable, Qos::BestEffort] {
-            host.grove.create(&DRIVER.class(qos))?;
+            host.tree.create(&class_directory(qos))?;
         }
-        host.grove.favor()?;
+        host.tree.maximize_weight()?;
         Ok(host)
     }
 
@@ -142,93 +107,88 @@ impl RealHost {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic while it was held leaves processes and cgroups that are still listed, and are removed by `stop`.
+        // A panic while it was locked leaves processes and cgroups that are still listed; `stop` removes them.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self, place: &Place) -> Result<PathBuf, HostError> {
+    fn path(&self, cgroup: &CgroupId) -> anyhow::Result<PathBuf> {
         let state = self.state();
-        let pod = state.pods.get(&place.pod).ok_or_else(|| HostError::no_pod(&place.pod))?;
-        match &place.container {
+        let pod = state.pods.get(&cgroup.pod);
+        let pod = pod.with_context(|| format!("there is no pod {} on this host", cgroup.pod))?;
+        match &cgroup.container {
             None => Ok(pod.path.clone()),
-            Some(id) if pod.containers.contains_key(id) => Ok(pod.path.join(DRIVER.container(id))),
-            Some(id) => Err(HostError::no_container(id)),
+            Some(id) if pod.containers.contains_key(id) => Ok(pod.path.join(id.as_str())),
+            Some(id) => bail!("there is no container {id} on this host"),
         }
     }
 
-    fn start(&self, state: &mut State, uid: &PodUid, start: &ContainerStart) -> Result<(), HostError> {
-        let State { nursery, pods } = state;
-        let nursery = nursery.as_ref().ok_or(HostError::Stopped)?;
-        let pod = pods.get_mut(uid).ok_or_else(|| HostError::no_pod(uid))?;
-        if pod.containers.contains_key(&start.id) {
-            return Err(HostError::Taken { what: "container", id: start.id.to_string() });
-        }
-        let path = pod.path.join(DRIVER.container(&start.id));
-        self.grove.create(&path)?;
-        self.grove.set(&path, &start.limits)?;
-        let mut workload = nursery.start(&self.worker, &start.name)?;
-        self.grove.add(&path, workload.pid())?;
-        let identity = Identity {
-            namespace: pod.slot.name.namespace.to_string(),
-            pod: pod.slot.name.name.to_string(),
+    fn start(&self, state: &mut State, uid: &PodUid, start: &ContainerStart) -> anyhow::Result<()> {
+        let State { spawner, pods } = state;
+        let spawner = spawner.as_ref().context("the host has been stopped: it accepts no more pods")?;
+        let pod = pods.get_mut(uid).with_context(|| format!("there is no pod {uid} on this host"))?;
+        ensure!(!pod.containers.contains_key(&start.id), "the container {} exists already", start.id);
+        let path = pod.path.join(start.id.as_str());
+        self.tree.create(&path)?;
+        self.tree.set(&path, &start.limits)?;
+        let failed = || format!("cannot start the workload of container {}", start.name);
+        let mut workload = spawner.spawn(&self.command).with_context(failed)?;
+        self.tree.add(&path, workload.pid())?;
+        let source = Source {
+            namespace: pod.cgroup.name.namespace.to_string(),
+            pod: pod.cgroup.name.name.to_string(),
             container: start.name.clone(),
         };
-        workload
-            .play(&start.load, identity, self.started, self.changes.clone())
-            .map_err(|source| HostError::Workload { container: start.name.clone(), source })?;
+        workload.play(&start.load, source, self.started, self.changes.clone()).with_context(failed)?;
         pod.containers.insert(start.id.clone(), workload);
         Ok(())
     }
 }
 
 impl Host for RealHost {
-    fn facts(&self) -> HostFacts {
-        self.facts.clone()
+    fn info(&self) -> HostInfo {
+        self.info.clone()
     }
 
-    fn create_pod(&self, slot: &PodSlot, limits: &Limits) -> Result<(), HostError> {
+    fn create_pod(&self, cgroup: &PodCgroup, limits: &Limits) -> anyhow::Result<()> {
         let mut state = self.state();
-        if state.nursery.is_none() {
-            return Err(HostError::Stopped);
-        }
-        if state.pods.contains_key(&slot.uid) {
-            return Err(HostError::Taken { what: "pod", id: slot.uid.to_string() });
-        }
-        let path = DRIVER.pod(slot);
-        let pause = path.join(DRIVER.container(&super::new_container_id()));
-        let created = self.grove.create(&path).and_then(|()| self.grove.set(&path, limits));
-        if let Err(error) = created.and_then(|()| self.grove.create(&pause)) {
-            // What is half there must not stay; the first error is the one that tells.
-            let _ = self.grove.remove(&path);
+        ensure!(state.spawner.is_some(), "the host has been stopped: it accepts no more pods");
+        ensure!(!state.pods.contains_key(&cgroup.uid), "the pod {} exists already on this host", cgroup.uid);
+        let path = pod_directory(cgroup);
+        let pause = path.join(super::new_container_id().as_str());
+        let created = self.tree.create(&path).and_then(|()| self.tree.set(&path, limits));
+        if let Err(error) = created.and_then(|()| self.tree.create(&pause)) {
+            // Nothing incomplete may remain; only the first error is of interest.
+            let _ = self.tree.remove(&path);
             return Err(error);
         }
-        state.pods.insert(slot.uid.clone(), Pod { slot: slot.clone(), path, containers: BTreeMap::new() });
+        let pod = Pod { cgroup: cgroup.clone(), path, containers: BTreeMap::new() };
+        state.pods.insert(cgroup.uid.clone(), pod);
         Ok(())
     }
 
-    fn remove_pod(&self, uid: &PodUid) -> Result<(), HostError> {
+    fn remove_pod(&self, uid: &PodUid) -> anyhow::Result<()> {
         let Some(pod) = self.state().pods.remove(uid) else {
             return Ok(());
         };
         let Pod { path, containers, .. } = pod;
         drop(containers);
-        self.grove.remove(&path)
+        self.tree.remove(&path)
     }
 
-    fn start_container(&self, uid: &PodUid, start: &ContainerStart) -> Result<(), HostError> {
+    fn start_container(&self, uid: &PodUid, start: &ContainerStart) -> anyhow::Result<()> {
         let mut state = self.state();
         let result = self.start(&mut state, uid, start);
         if result.is_err()
             && let Some(pod) = state.pods.get(uid)
             && !pod.containers.contains_key(&start.id)
         {
-            // What is half there must not stay; the first error is the one that tells.
-            let _ = self.grove.remove(&pod.path.join(DRIVER.container(&start.id)));
+            // Nothing incomplete may remain; only the first error is of interest.
+            let _ = self.tree.remove(&pod.path.join(start.id.as_str()));
         }
         result
     }
 
-    fn stop_container(&self, uid: &PodUid, id: &ContainerId) -> Result<(), HostError> {
+    fn stop_container(&self, uid: &PodUid, id: &ContainerId) -> anyhow::Result<()> {
         let mut state = self.state();
         let Some(pod) = state.pods.get_mut(uid) else {
             return Ok(());
@@ -237,23 +197,24 @@ impl Host for RealHost {
             return Ok(());
         };
         drop(workload);
-        self.grove.remove(&pod.path.join(DRIVER.container(id)))
+        self.tree.remove(&pod.path.join(id.as_str()))
     }
 
-    fn set_limits(&self, place: &Place, limits: &Limits) -> Result<(), HostError> {
-        self.grove.set(&self.path(place)?, limits)
+    fn set_limits(&self, cgroup: &CgroupId, limits: &Limits) -> anyhow::Result<()> {
+        self.tree.set(&self.path(cgroup)?, limits)
     }
 
-    fn limits(&self, place: &Place) -> Result<Limits, HostError> {
-        self.grove.get(&self.path(place)?)
+    fn limits(&self, cgroup: &CgroupId) -> anyhow::Result<Limits> {
+        self.tree.get(&self.path(cgroup)?)
     }
 
     fn ended(&self) -> Vec<(PodUid, ContainerId)> {
         let mut state = self.state();
         let mut ended = Vec::new();
         for (uid, pod) in &mut state.pods {
-            let gone = pod.containers.iter_mut().filter_map(|(id, child)| child.has_ended().then_some(id));
-            ended.extend(gone.map(|id| (uid.clone(), id.clone())));
+            let containers =
+                pod.containers.iter_mut().filter_map(|(id, child)| child.has_ended().then_some(id));
+            ended.extend(containers.map(|id| (uid.clone(), id.clone())));
         }
         ended
     }
@@ -262,17 +223,13 @@ impl Host for RealHost {
         self.changes.subscribe()
     }
 
-    fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     fn stop(&self) {
         let mut state = self.state();
         let pods = std::mem::take(&mut state.pods);
         drop(pods);
-        if let Some(mut nursery) = state.nursery.take() {
-            nursery.close();
-            self.grove.remove_all();
+        if let Some(spawner) = state.spawner.take() {
+            drop(spawner);
+            self.tree.remove_all();
         }
     }
 }
@@ -283,8 +240,8 @@ impl Drop for RealHost {
     }
 }
 
-fn facts(grove: &Grove) -> Result<HostFacts, HostError> {
-    let read = |path: &str| fs::read_to_string(path).map_err(HostError::io("read", Path::new(path)));
+fn info(tree: &CgroupTree) -> anyhow::Result<HostInfo> {
+    let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
     let is_cpu = |line: &&str| {
         line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
@@ -293,15 +250,14 @@ fn facts(grove: &Grove) -> Result<HostFacts, HostError> {
     let total = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    Ok(HostFacts {
+    Ok(HostInfo {
         size: NodeSize {
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX).max(1),
             memory: Bytes(total.unwrap_or_default() * 1024),
         },
         boot: read("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
         root: PathBuf::from("/"),
-        kubepods: Some(format!("{}/{}", grove.base(), DRIVER.kubepods())),
-        real: true,
+        kubepods: Some(format!("{}/{KUBEPODS}", tree.base())),
     })
 }
 

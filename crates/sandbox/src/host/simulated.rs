@@ -1,11 +1,11 @@
-//! A host that is a directory tree: cgroups as files whose counters advance by the load scripts.
+//! A host that is a directory tree: files of cgroup v2 whose counters follow the load scripts.
 //!
-//! [`SimulatedHost::new`] lays the tree out; [`SimulatedHost::advance`] moves the time to where a test wants it;
-//! [`SimulatedHost::follow_the_clock`] moves it with the real time, every 50 ms, until the host stops. Usage is the
-//! exact integral of the script, cut by quotas per 100 ms period, so a reader must find what the script says to within
-//! one tick.
+//! [`SimulatedHost::new`] creates the tree; [`SimulatedHost::advance`] sets the time;
+//! [`SimulatedHost::follow_the_clock`] advances it with the real time, every 50 ms, until the host stops. Usage is the
+//! exact integral of the script, limited by the quota of each 100 ms period, so a reader finds the values of the script
+//! to within one tick.
 //!
-//! Touches only the directory it is given, which it empties when it stops. Proof: `simulated/tests.rs`.
+//! Writes only to the directory it is given, which it empties when it stops. Tests: `simulated/tests.rs`.
 
 mod account;
 mod files;
@@ -19,15 +19,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail, ensure};
 use plimsoll_contract::{ContainerId, PodUid, Resource};
 use tokio::sync::broadcast;
 
-use super::layout::{Hierarchy, Layout};
-use super::{ContainerStart, Host, HostError, HostFacts, Limits, LoadChange, NodeSize, Place, PodSlot, Qos};
+use super::layout::{class_directory, pod_directory};
+use super::{CgroupId, ContainerStart, Host, HostInfo, Limits, LoadChange, NodeSize, PodCgroup, Qos};
 use crate::load::Load;
 use account::{Container, Meter, Pod};
 
-/// How often a host that follows the clock moves.
+/// How often a host that follows the clock advances.
 const TICK: Duration = Duration::from_millis(50);
 
 /// A host that is a directory tree.
@@ -38,7 +39,6 @@ pub struct SimulatedHost {
 
 struct Shared {
     root: PathBuf,
-    layout: Layout,
     size: NodeSize,
     boot: String,
     changes: broadcast::Sender<LoadChange>,
@@ -50,114 +50,123 @@ struct Shared {
 struct State {
     now: Duration,
     pods: BTreeMap<PodUid, Pod>,
-    /// What each file holds, so that only what changed is written.
+    /// Content of each file, so that only changed files are written.
     written: BTreeMap<PathBuf, String>,
 }
 
 impl SimulatedHost {
-    /// Lays out a host without pods below `root`, which is created if it is not there.
+    /// Creates a host without pods below `root`, which is created if it does not exist.
     ///
     /// # Errors
     /// When the tree cannot be written.
-    pub fn new(root: &Path, layout: Layout, size: NodeSize) -> Result<Self, HostError> {
+    pub fn new(root: &Path, size: NodeSize) -> anyhow::Result<Self> {
         let boot = machine::new_boot_id();
         machine::write(root, size, &boot)?;
         let shared = Shared {
             root: root.to_owned(),
-            layout,
             size,
             boot,
             changes: broadcast::channel(4096).0,
             stopped: AtomicBool::new(false),
             state: Mutex::default(),
         };
-        shared.lay_out_hierarchies()?;
+        for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
+            let directory = shared.cgroup(&class_directory(qos));
+            fs::create_dir_all(&directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
+        }
+        let path = shared.cgroup(Path::new("cgroup.controllers"));
+        fs::write(&path, "cpuset cpu io memory pids\n")
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(SimulatedHost { shared: Arc::new(shared), ticker: Mutex::default() })
     }
 
-    /// Moves every counter forward to `to`, on the host's clock; a time that has passed changes nothing.
+    /// Advances every counter to the time `to`, counted from the start of the host; a past time changes nothing.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn advance(&self, to: Duration) -> Result<(), HostError> {
+    pub fn advance(&self, to: Duration) -> anyhow::Result<()> {
         self.shared.advance(to)
     }
 
-    /// From now on the containers of a pod want this, in place of what their scripts say; a container that starts later
-    /// follows its own script again. Times in the load count from the start of each container.
+    /// Replaces the load of the containers of a pod; containers that start later follow their own scripts again. Times
+    /// in the load count from the start of each container.
     ///
     /// # Errors
-    /// When there is no such pod, or the host has stopped.
-    pub fn set_load(&self, pod: &PodUid, load: &Load) -> Result<(), HostError> {
+    /// When there is no such pod, or the host has been stopped.
+    pub fn set_load(&self, pod: &PodUid, load: &Load) -> anyhow::Result<()> {
         let mut state = self.shared.running()?;
-        let pod = state.pods.get_mut(pod).ok_or_else(|| HostError::no_pod(pod))?;
-        for container in pod.containers.values_mut() {
+        for container in state.pod_mut(pod)?.containers.values_mut() {
             container.load = load.clone();
         }
         Ok(())
     }
 
-    /// From now on moves with the real time, on a thread of its own that ends when the host stops.
+    /// Advances with the real time from now on, on a thread of its own that ends when the host stops.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn follow_the_clock(&self) -> Result<(), HostError> {
+    pub fn follow_the_clock(&self) -> anyhow::Result<()> {
         let shared = Arc::clone(&self.shared);
         let begin = shared.state().now;
         let thread =
             std::thread::Builder::new().name("simulated-host".into()).spawn(move || shared.tick(begin));
-        let thread = thread.map_err(HostError::io("start the thread of", &self.shared.root))?;
+        let thread = thread.context("cannot start the thread of the simulated host")?;
         *self.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(())
     }
 }
 
+impl State {
+    fn pod_mut(&mut self, uid: &PodUid) -> anyhow::Result<&mut Pod> {
+        self.pods.get_mut(uid).with_context(|| format!("there is no pod {uid} on this host"))
+    }
+
+    fn limits_mut(&mut self, cgroup: &CgroupId) -> anyhow::Result<&mut Limits> {
+        let pod = self.pod_mut(&cgroup.pod)?;
+        match &cgroup.container {
+            None => Ok(&mut pod.limits),
+            Some(id) => {
+                let container = pod.containers.get_mut(id);
+                Ok(&mut container.with_context(|| format!("there is no container {id} on this host"))?.limits)
+            }
+        }
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is plain numbers: a panic while it was held leaves nothing half done that matters.
+        // The state is plain numbers: a panic while it was locked leaves nothing inconsistent that matters.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn running(&self) -> Result<MutexGuard<'_, State>, HostError> {
+    fn running(&self) -> anyhow::Result<MutexGuard<'_, State>> {
         let state = self.state();
-        if self.stopped.load(Ordering::Acquire) { Err(HostError::Stopped) } else { Ok(state) }
+        ensure!(!self.stopped.load(Ordering::Acquire), "the host has been stopped: it accepts no more pods");
+        Ok(state)
     }
 
-    fn cgroups(&self) -> PathBuf {
-        self.root.join("sys/fs/cgroup")
-    }
-
-    /// The directory of `path` in every tree.
-    fn directories(&self, path: &Path) -> impl Iterator<Item = (&'static str, PathBuf)> {
-        let (root, path) = (self.cgroups(), path.to_owned());
-        files::trees(self.layout.hierarchy).iter().map(move |tree| (*tree, root.join(tree).join(&path)))
-    }
-
-    fn lay_out_hierarchies(&self) -> Result<(), HostError> {
-        for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
-            for (_, directory) in self.directories(&self.layout.driver.class(qos)) {
-                fs::create_dir_all(&directory).map_err(HostError::io("create", &directory))?;
-            }
-        }
-        if self.layout.hierarchy == Hierarchy::V2 {
-            let path = self.cgroups().join("cgroup.controllers");
-            fs::write(&path, "cpuset cpu io memory pids\n").map_err(HostError::io("write", &path))?;
-        }
-        Ok(())
+    /// A path below the hierarchy.
+    fn cgroup(&self, path: &Path) -> PathBuf {
+        self.root.join("sys/fs/cgroup").join(path)
     }
 
     fn tick(&self, begin: Duration) {
         let started = Instant::now();
         while !self.stopped.load(Ordering::Acquire) {
             if let Err(error) = self.advance(begin + started.elapsed()) {
-                tracing::error!(%error, "the simulated host cannot write its files and stands still");
+                let error = format!("{error:#}");
+                tracing::error!(
+                    error,
+                    "the simulated host cannot write its files; its counters no longer advance"
+                );
                 return;
             }
             std::thread::sleep(TICK);
         }
     }
 
-    fn advance(&self, to: Duration) -> Result<(), HostError> {
+    fn advance(&self, to: Duration) -> anyhow::Result<()> {
         let Ok(mut state) = self.running() else {
             return Ok(());
         };
@@ -166,24 +175,24 @@ impl Shared {
             let end = account::slice_end(from, to);
             account::advance(&mut state.pods, self.size.cpus, from, end);
             state.now = end;
-            self.tell_changes(&mut state);
+            self.publish_changes(&mut state);
         }
         self.write(&mut state)
     }
 
-    fn tell_changes(&self, state: &mut State) {
+    fn publish_changes(&self, state: &mut State) {
         let now = state.now;
         for pod in state.pods.values_mut() {
             for container in pod.containers.values_mut() {
                 let t = now.saturating_sub(container.started);
                 let (cpu, memory) = (container.load.cpu.at(t), container.load.memory.at(t));
-                let cpu = container.told_cpu.tells(cpu).then_some((Resource::Cpu, cpu));
-                let memory = container.told_memory.tells(memory).then_some((Resource::Memory, memory));
+                let cpu = container.published_cpu.accepts(cpu).then_some((Resource::Cpu, cpu));
+                let memory = container.published_memory.accepts(memory).then_some((Resource::Memory, memory));
                 for (resource, value) in cpu.into_iter().chain(memory) {
-                    // Nobody may listen.
+                    // There may be no receiver.
                     let _ = self.changes.send(LoadChange {
-                        namespace: pod.slot.name.namespace.to_string(),
-                        pod: pod.slot.name.name.to_string(),
+                        namespace: pod.cgroup.name.namespace.to_string(),
+                        pod: pod.cgroup.name.name.to_string(),
                         container: container.name.clone(),
                         resource,
                         value,
@@ -195,147 +204,121 @@ impl Shared {
     }
 
     /// Writes every file whose content changed.
-    fn write(&self, state: &mut State) -> Result<(), HostError> {
+    fn write(&self, state: &mut State) -> anyhow::Result<()> {
         let State { pods, written, .. } = state;
         for pod in pods.values() {
-            let path = self.layout.driver.pod(&pod.slot);
-            self.write_group(written, &path, &pod.limits, &pod.meter)?;
-            let pause = path.join(self.layout.driver.container(&pod.pause));
-            self.write_group(written, &pause, &Limits::NONE, &Meter::default())?;
+            let directory = self.cgroup(&pod_directory(&pod.cgroup));
+            write_cgroup(written, &directory, &pod.limits, &pod.meter)?;
+            let pause = directory.join(pod.pause.as_str());
+            write_cgroup(written, &pause, &Limits::NONE, &Meter::default())?;
             for (id, container) in &pod.containers {
-                let path = path.join(self.layout.driver.container(id));
-                self.write_group(written, &path, &container.limits, &container.meter)?;
+                write_cgroup(written, &directory.join(id.as_str()), &container.limits, &container.meter)?;
             }
-        }
-        Ok(())
-    }
-
-    fn write_group(
-        &self,
-        written: &mut BTreeMap<PathBuf, String>,
-        path: &Path,
-        limits: &Limits,
-        meter: &Meter,
-    ) -> Result<(), HostError> {
-        for (tree, directory) in self.directories(path) {
-            for (name, content) in files::files(tree, limits, meter) {
-                let path = directory.join(name);
-                if written.get(&path) != Some(&content) {
-                    files::write_in_place(&path, content.as_bytes())
-                        .map_err(HostError::io("write", &path))?;
-                    written.insert(path, content);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn make_directories(&self, path: &Path) -> Result<(), HostError> {
-        for (_, directory) in self.directories(path) {
-            fs::create_dir(&directory).map_err(HostError::io("create", &directory))?;
-        }
-        Ok(())
-    }
-
-    fn remove_directories(
-        &self,
-        written: &mut BTreeMap<PathBuf, String>,
-        path: &Path,
-    ) -> Result<(), HostError> {
-        for (_, directory) in self.directories(path) {
-            written.retain(|path, _| !path.starts_with(&directory));
-            files::remove_directory(&directory).map_err(HostError::io("remove", &directory))?;
         }
         Ok(())
     }
 }
 
+fn write_cgroup(
+    written: &mut BTreeMap<PathBuf, String>,
+    directory: &Path,
+    limits: &Limits,
+    meter: &Meter,
+) -> anyhow::Result<()> {
+    for (name, content) in files::files(limits, meter) {
+        let path = directory.join(name);
+        if written.get(&path) != Some(&content) {
+            files::write_in_place(&path, content.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            written.insert(path, content);
+        }
+    }
+    Ok(())
+}
+
+fn create_directory(directory: &Path) -> anyhow::Result<()> {
+    fs::create_dir(directory).with_context(|| format!("cannot create {}", directory.display()))
+}
+
+fn remove_directory(written: &mut BTreeMap<PathBuf, String>, directory: &Path) -> anyhow::Result<()> {
+    written.retain(|path, _| !path.starts_with(directory));
+    files::remove_directory(directory).with_context(|| format!("cannot remove {}", directory.display()))
+}
+
 impl Host for SimulatedHost {
-    fn facts(&self) -> HostFacts {
+    fn info(&self) -> HostInfo {
         let Shared { size, boot, root, .. } = self.shared.as_ref();
-        HostFacts { size: *size, boot: boot.clone(), root: root.clone(), kubepods: None, real: false }
+        HostInfo { size: *size, boot: boot.clone(), root: root.clone(), kubepods: None }
     }
 
-    fn create_pod(&self, slot: &PodSlot, limits: &Limits) -> Result<(), HostError> {
+    fn create_pod(&self, cgroup: &PodCgroup, limits: &Limits) -> anyhow::Result<()> {
         let mut state = self.shared.running()?;
-        if state.pods.contains_key(&slot.uid) {
-            return Err(HostError::Taken { what: "pod", id: slot.uid.to_string() });
+        if state.pods.contains_key(&cgroup.uid) {
+            bail!("the pod {} exists already on this host", cgroup.uid);
         }
-        let (pause, path) = (super::new_container_id(), self.shared.layout.driver.pod(slot));
-        self.shared.make_directories(&path)?;
-        self.shared.make_directories(&path.join(self.shared.layout.driver.container(&pause)))?;
+        let (pause, directory) = (super::new_container_id(), self.shared.cgroup(&pod_directory(cgroup)));
+        create_directory(&directory)?;
+        create_directory(&directory.join(pause.as_str()))?;
         let pod = Pod {
-            slot: slot.clone(),
+            cgroup: cgroup.clone(),
             limits: *limits,
             meter: Meter::default(),
             pause,
             containers: BTreeMap::new(),
         };
-        state.pods.insert(slot.uid.clone(), pod);
+        state.pods.insert(cgroup.uid.clone(), pod);
         self.shared.write(&mut state)
     }
 
-    fn remove_pod(&self, uid: &PodUid) -> Result<(), HostError> {
+    fn remove_pod(&self, uid: &PodUid) -> anyhow::Result<()> {
         let mut state = self.shared.running()?;
         let Some(pod) = state.pods.remove(uid) else {
             return Ok(());
         };
-        self.shared.remove_directories(&mut state.written, &self.shared.layout.driver.pod(&pod.slot))
+        remove_directory(&mut state.written, &self.shared.cgroup(&pod_directory(&pod.cgroup)))
     }
 
-    fn start_container(&self, uid: &PodUid, start: &ContainerStart) -> Result<(), HostError> {
+    fn start_container(&self, uid: &PodUid, start: &ContainerStart) -> anyhow::Result<()> {
         let mut state = self.shared.running()?;
         let now = state.now;
-        let pod = state.pods.get_mut(uid).ok_or_else(|| HostError::no_pod(uid))?;
+        let pod = state.pod_mut(uid)?;
         if pod.containers.contains_key(&start.id) {
-            return Err(HostError::Taken { what: "container", id: start.id.to_string() });
+            bail!("the container {} exists already on this host", start.id);
         }
-        let driver = self.shared.layout.driver;
-        self.shared.make_directories(&driver.pod(&pod.slot).join(driver.container(&start.id)))?;
+        create_directory(&self.shared.cgroup(&pod_directory(&pod.cgroup)).join(start.id.as_str()))?;
         let container = Container {
             name: start.name.clone(),
             limits: start.limits,
             load: start.load.clone(),
             started: now,
             meter: Meter::default(),
-            told_cpu: Default::default(),
-            told_memory: Default::default(),
+            published_cpu: Default::default(),
+            published_memory: Default::default(),
         };
         pod.containers.insert(start.id.clone(), container);
         self.shared.write(&mut state)
     }
 
-    fn stop_container(&self, uid: &PodUid, id: &ContainerId) -> Result<(), HostError> {
+    fn stop_container(&self, uid: &PodUid, id: &ContainerId) -> anyhow::Result<()> {
         let mut state = self.shared.running()?;
-        let driver = self.shared.layout.driver;
         let Some(pod) = state.pods.get_mut(uid) else {
             return Ok(());
         };
         if pod.containers.remove(id).is_none() {
             return Ok(());
         }
-        let path = driver.pod(&pod.slot).join(driver.container(id));
-        self.shared.remove_directories(&mut state.written, &path)
+        let directory = self.shared.cgroup(&pod_directory(&pod.cgroup)).join(id.as_str());
+        remove_directory(&mut state.written, &directory)
     }
 
-    fn set_limits(&self, place: &Place, limits: &Limits) -> Result<(), HostError> {
+    fn set_limits(&self, cgroup: &CgroupId, limits: &Limits) -> anyhow::Result<()> {
         let mut state = self.shared.running()?;
-        let pod = state.pods.get_mut(&place.pod).ok_or_else(|| HostError::no_pod(&place.pod))?;
-        let slot = match &place.container {
-            None => &mut pod.limits,
-            Some(id) => &mut pod.containers.get_mut(id).ok_or_else(|| HostError::no_container(id))?.limits,
-        };
-        *slot = *limits;
+        *state.limits_mut(cgroup)? = *limits;
         self.shared.write(&mut state)
     }
 
-    fn limits(&self, place: &Place) -> Result<Limits, HostError> {
-        let state = self.shared.running()?;
-        let pod = state.pods.get(&place.pod).ok_or_else(|| HostError::no_pod(&place.pod))?;
-        match &place.container {
-            None => Ok(pod.limits),
-            Some(id) => pod.containers.get(id).map(|c| c.limits).ok_or_else(|| HostError::no_container(id)),
-        }
+    fn limits(&self, cgroup: &CgroupId) -> anyhow::Result<Limits> {
+        self.shared.running()?.limits_mut(cgroup).copied()
     }
 
     fn ended(&self) -> Vec<(PodUid, ContainerId)> {
@@ -346,10 +329,6 @@ impl Host for SimulatedHost {
         self.shared.changes.subscribe()
     }
 
-    fn elapsed(&self) -> Duration {
-        self.shared.state().now
-    }
-
     fn stop(&self) {
         let first = !self.shared.stopped.swap(true, Ordering::AcqRel);
         let ticker = self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -358,11 +337,11 @@ impl Host for SimulatedHost {
             let _ = thread.join();
         }
         if first {
-            let _held = self.shared.state();
+            let _locked = self.shared.state();
             for name in ["sys", "proc"] {
                 let path = self.shared.root.join(name);
                 if let Err(error) = files::remove_directory(&path) {
-                    tracing::warn!(path = %path.display(), %error, "a part of the simulated host could not be removed");
+                    tracing::warn!(path = %path.display(), %error, "a directory of the simulated host could not be removed");
                 }
             }
         }

@@ -1,17 +1,17 @@
-//! The Node object of the sandbox's node. Pure.
+//! The Node object of the kubelet. Pure.
 
 use jiff::Timestamp;
 use plimsoll_contract::Quantity;
 use serde_json::{Value, json};
 
 use super::status::time;
-use crate::host::HostFacts;
+use crate::host::HostInfo;
 
-/// Pods that a node takes.
-pub(super) const PODS: usize = 110;
+/// Pod capacity of a node.
+const PODS: usize = 110;
 
-/// The object as it is registered.
-pub(super) fn object(name: &str, facts: &HostFacts, wall: Timestamp) -> Value {
+/// The object to register.
+pub(super) fn object(name: &str, host: &HostInfo, wall: Timestamp) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Node",
@@ -20,15 +20,15 @@ pub(super) fn object(name: &str, facts: &HostFacts, wall: Timestamp) -> Value {
             "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": arch()},
         },
         "spec": {"podCIDR": "10.244.0.0/24"},
-        "status": status(name, facts, wall, None),
+        "status": status(name, host, wall, None),
     })
 }
 
-/// The status now; a condition keeps the time of its transition from `before`.
-pub(super) fn status(name: &str, facts: &HostFacts, wall: Timestamp, before: Option<&Value>) -> Value {
+/// The current status; conditions keep the transition times of the status `before`.
+pub(super) fn status(name: &str, host: &HostInfo, wall: Timestamp, before: Option<&Value>) -> Value {
     let capacity = json!({
-        "cpu": facts.size.cpus.to_string(),
-        "memory": Quantity::from_bytes(facts.size.memory),
+        "cpu": host.size.cpus.to_string(),
+        "memory": Quantity::from_bytes(host.size.memory),
         "pods": PODS.to_string(),
     });
     let old = |kind: &str| {
@@ -56,7 +56,7 @@ pub(super) fn status(name: &str, facts: &HostFacts, wall: Timestamp, before: Opt
             condition("Ready", "True", "KubeletReady"),
         ],
         "nodeInfo": {
-            "bootID": facts.boot, "machineID": "sandbox", "systemUUID": "sandbox", "kernelVersion": "sandbox",
+            "bootID": host.boot, "machineID": "sandbox", "systemUUID": "sandbox", "kernelVersion": "sandbox",
             "osImage": "Plimsoll sandbox", "containerRuntimeVersion": "containerd://sandbox",
             "kubeletVersion": "v1.37.0", "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": arch(),
         },

@@ -1,58 +1,56 @@
-//! One pod on the node: its cgroups and containers, and how far its resize has got.
+//! One pod on the node: its cgroups, its containers, and the phase of its resize.
 //!
-//! Drives a [`Host`]; reads no clock: the time is an argument.
+//! Uses a [`Host`]; reads no clock: the time is an argument.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use plimsoll_contract::{ContainerId, Limit};
 
-use super::Manner;
+use super::ResizeBehavior;
 use super::resources::{ContainerSpec, Kind, PodSpec, Resources, pod_limits};
-use crate::host::{ContainerStart, Host, HostError, Limits, Place, PodSlot, new_container_id};
+use crate::host::{CgroupId, ContainerStart, Host, Limits, PodCgroup, new_container_id};
 
-/// How long a container that ended by itself stays down.
+/// Pause before a container that ended by itself is restarted.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// A pod whose cgroup exists.
 #[derive(Debug)]
 pub(super) struct Pod {
     pub spec: PodSpec,
-    pub slot: PodSlot,
+    pub cgroup: PodCgroup,
     pub started: Timestamp,
     pub ip: String,
     pub containers: Vec<Container>,
-    /// The generation that the status speaks of.
+    /// `observedGeneration` of the status.
     pub observed: i64,
     pub resize: Option<Resize>,
 }
 
-/// A container that runs, or will again.
 #[derive(Debug)]
 pub(super) struct Container {
     pub spec: ContainerSpec,
-    /// Accepted.
+    /// The accepted resources.
     pub allocated: Resources,
-    /// Enforced.
+    /// The enforced resources.
     pub actual: Resources,
     pub restarts: u32,
     pub state: State,
-    /// The one before: its id, when it started and ended.
+    /// The previous instance: its id, start and end.
     pub last: Option<(ContainerId, Timestamp, Timestamp)>,
 }
 
-/// What a container does.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum State {
     Running {
         id: ContainerId,
         since: Timestamp,
     },
-    /// Ended; starts again at this time, or never.
+    /// Ended; it is restarted at this time, or never.
     Down {
         until: Option<Duration>,
     },
-    /// An init container that did its work.
+    /// An init container that completed.
     Completed {
         id: ContainerId,
         since: Timestamp,
@@ -67,12 +65,12 @@ pub(super) struct Resize {
     pub phase: Phase,
 }
 
-/// How far a resize has got.
+/// Phase of a resize.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Phase {
-    /// Not looked at.
+    /// Not looked at yet.
     Unseen,
-    /// Does not fit now.
+    /// Does not fit at the moment.
     Deferred(String),
     /// Will never fit.
     Infeasible(String),
@@ -84,21 +82,16 @@ pub(super) enum Phase {
 
 /// Whether a resize fits the node.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Verdict {
+pub(super) enum Fit {
     Fits,
     NotNow(String),
     Never(String),
 }
 
 impl Pod {
-    /// Creates the cgroups and starts the containers. After an error nothing is left.
-    pub(super) fn start(
-        host: &dyn Host,
-        spec: PodSpec,
-        ip: String,
-        wall: Timestamp,
-    ) -> Result<Pod, HostError> {
-        let slot = PodSlot { uid: spec.uid.clone(), name: spec.name.clone(), qos: spec.qos() };
+    /// Creates the cgroups and starts the containers. After an error nothing remains.
+    pub(super) fn start(host: &dyn Host, spec: PodSpec, ip: String, wall: Timestamp) -> anyhow::Result<Pod> {
+        let cgroup = PodCgroup { uid: spec.uid.clone(), name: spec.name.clone(), qos: spec.qos() };
         let containers = spec.containers.iter().map(|spec| Container {
             spec: spec.clone(),
             allocated: spec.resources,
@@ -109,26 +102,26 @@ impl Pod {
         });
         let observed = spec.generation;
         let mut pod =
-            Pod { slot, started: wall, ip, containers: containers.collect(), observed, resize: None, spec };
-        host.create_pod(&pod.slot, &pod.limits(|container| container.actual))?;
+            Pod { cgroup, started: wall, ip, containers: containers.collect(), observed, resize: None, spec };
+        host.create_pod(&pod.cgroup, &pod.limits(|container| container.actual))?;
         for index in 0..pod.containers.len() {
             if let Err(error) = pod.start_container(host, index, wall) {
-                // The first error tells; the pod is tried again as a whole.
-                let _ = host.remove_pod(&pod.slot.uid);
+                // Only the first error is of interest; the pod is retried as a whole.
+                let _ = host.remove_pod(&pod.cgroup.uid);
                 return Err(error);
             }
         }
         Ok(pod)
     }
 
-    /// What the pod's cgroup enforces when its containers have these resources.
+    /// The limits of the pod's cgroup if its containers have these resources.
     fn limits(&self, of: impl FnMut(&Container) -> Resources) -> Limits {
         let kinds = self.containers.iter().map(|container| container.spec.kind);
         let containers: Vec<_> = kinds.zip(self.containers.iter().map(of)).collect();
         pod_limits(self.spec.own, &containers)
     }
 
-    fn start_container(&mut self, host: &dyn Host, index: usize, wall: Timestamp) -> Result<(), HostError> {
+    fn start_container(&mut self, host: &dyn Host, index: usize, wall: Timestamp) -> anyhow::Result<()> {
         let Some(container) = self.containers.get_mut(index) else {
             return Ok(());
         };
@@ -143,67 +136,67 @@ impl Pod {
             limits: container.actual.limits(),
             load: container.spec.load.clone(),
         };
-        host.start_container(&self.slot.uid, &start)?;
+        host.start_container(&self.cgroup.uid, &start)?;
         container.state = State::Running { id, since: wall };
         Ok(())
     }
 
-    /// Ends a container and starts it again at once; absent when it does not run.
+    /// Stops a container and restarts it immediately, and returns its new id; absent when it does not run.
     pub(super) fn kill(
         &mut self,
         host: &dyn Host,
         name: &str,
         wall: Timestamp,
-    ) -> Result<Option<ContainerId>, HostError> {
+    ) -> anyhow::Result<Option<ContainerId>> {
         let Some(index) = self.containers.iter().position(|container| container.spec.name == name) else {
             return Ok(None);
         };
-        if !self.end(host, index, wall)? {
+        if !self.stop(host, index, wall)? {
             return Ok(None);
         }
         self.start_container(host, index, wall)?;
         Ok(self.containers.get(index).and_then(|container| container.id().cloned()))
     }
 
-    /// A container ended by itself: removes what is left of it, to start it again later.
+    /// Removes a container that ended by itself, to restart it later.
     pub(super) fn ended(
         &mut self,
         host: &dyn Host,
         id: &ContainerId,
         now: Duration,
         wall: Timestamp,
-    ) -> Result<(), HostError> {
+    ) -> anyhow::Result<()> {
         let Some(index) = self.containers.iter().position(|container| container.id() == Some(id)) else {
             return Ok(());
         };
-        self.end(host, index, wall)?;
+        self.stop(host, index, wall)?;
         if let Some(container) = self.containers.get_mut(index) {
             container.state = State::Down { until: self.spec.restarts.then_some(now + BACK_OFF) };
         }
         Ok(())
     }
 
-    fn end(&mut self, host: &dyn Host, index: usize, wall: Timestamp) -> Result<bool, HostError> {
+    fn stop(&mut self, host: &dyn Host, index: usize, wall: Timestamp) -> anyhow::Result<bool> {
         let Some(container) = self.containers.get_mut(index) else {
             return Ok(false);
         };
         let State::Running { id, since } = container.state.clone() else {
             return Ok(false);
         };
-        host.stop_container(&self.slot.uid, &id)?;
+        host.stop_container(&self.cgroup.uid, &id)?;
         container.last = Some((id, since, wall));
         container.restarts += 1;
         container.state = State::Down { until: Some(Duration::ZERO) };
         Ok(true)
     }
 
-    /// Starts what has been down long enough.
-    pub(super) fn start_again(
+    /// Starts the containers whose restart is due.
+    pub(super) fn restart_due(
         &mut self,
         host: &dyn Host,
         now: Duration,
         wall: Timestamp,
-    ) -> Result<(), HostError> {
+    ) -> anyhow::Result<()> {
         for index in 0..self.containers.len() {
             let due = |container: &Container| matches!(container.state, State::Down { until: Some(until) } if until <= now);
             if self.containers.get(index).is_some_and(due) {
@@ -213,43 +206,44 @@ impl Pod {
         Ok(())
     }
 
-    /// Brings the resources towards what `spec` wants, in this manner. `fits` is asked before anything is accepted.
+    /// Changes the resources to those of `spec`, as `behavior` says. `fits` is called before a resize is accepted.
     pub(super) fn resize(
         &mut self,
         host: &dyn Host,
         spec: &PodSpec,
-        manner: &Manner,
+        behavior: &ResizeBehavior,
         now: Duration,
-        fits: impl FnOnce(&PodSpec) -> Verdict,
+        fits: impl FnOnce(&PodSpec) -> Fit,
     ) {
-        let enforced =
-            self.containers.iter().zip(&spec.containers).all(|(c, wanted)| c.actual == wanted.resources);
-        if enforced && *manner != Manner::Never {
-            self.accept(spec);
-            self.resize = None;
-            return;
-        }
-        if enforced {
+        if self.enforces(spec) {
+            if *behavior != ResizeBehavior::Ignored {
+                self.accept(spec);
+                self.resize = None;
+            }
             return;
         }
         let same = self.resize.take().filter(|resize| resize.generation == spec.generation);
         let before = same.unwrap_or(Resize { generation: spec.generation, since: now, phase: Phase::Unseen });
         let accepted = matches!(before.phase, Phase::Accepted | Phase::Failed(_));
-        let verdict = if accepted { Verdict::Fits } else { fits(spec) };
-        let phase = match (manner, verdict) {
-            (Manner::Never, _) => Phase::Unseen,
-            (Manner::Deferred, _) => Phase::Deferred("Node didn't have enough resource: scripted".to_owned()),
-            (Manner::Infeasible, _) => {
+        let fit = if accepted { Fit::Fits } else { fits(spec) };
+        let phase = match (behavior, fit) {
+            (ResizeBehavior::Ignored, _) => Phase::Unseen,
+            (ResizeBehavior::Deferred, _) => {
+                Phase::Deferred("Node didn't have enough resource: scripted".to_owned())
+            }
+            (ResizeBehavior::Infeasible, _) => {
                 Phase::Infeasible("Node didn't have enough capacity: scripted".to_owned())
             }
-            (_, Verdict::NotNow(why)) => Phase::Deferred(why),
-            (_, Verdict::Never(why)) => Phase::Infeasible(why),
-            (Manner::Late(delay), Verdict::Fits) if now.saturating_sub(before.since) < *delay => {
+            (_, Fit::NotNow(why)) => Phase::Deferred(why),
+            (_, Fit::Never(why)) => Phase::Infeasible(why),
+            (ResizeBehavior::Delayed(delay), Fit::Fits) if now.saturating_sub(before.since) < *delay => {
                 Phase::Accepted
             }
-            (Manner::AtOnce | Manner::Late(_), Verdict::Fits) => self.enforce(host, spec),
-            (Manner::Partially, Verdict::Fits) if accepted => before.phase.clone(),
-            (Manner::Partially, Verdict::Fits) => self.enforce_half(host, spec),
+            (ResizeBehavior::Immediate | ResizeBehavior::Delayed(_), Fit::Fits) => {
+                self.enforce(host, spec, false)
+            }
+            (ResizeBehavior::Partial, Fit::Fits) if accepted => before.phase.clone(),
+            (ResizeBehavior::Partial, Fit::Fits) => self.enforce(host, spec, true),
         };
         if matches!(phase, Phase::Accepted | Phase::Failed(_)) {
             self.accept(spec);
@@ -257,12 +251,15 @@ impl Pod {
         if phase != Phase::Unseen {
             self.observed = spec.generation;
         }
-        let finished =
-            self.containers.iter().zip(&spec.containers).all(|(c, wanted)| c.actual == wanted.resources);
-        self.resize = (!finished).then_some(Resize { phase, ..before });
+        self.resize = (!self.enforces(spec)).then_some(Resize { phase, ..before });
     }
 
-    /// The resources of `spec` are allocated from now on.
+    /// Whether the resources of `spec` are enforced.
+    fn enforces(&self, spec: &PodSpec) -> bool {
+        self.containers.iter().zip(&spec.containers).all(|(c, wanted)| c.actual == wanted.resources)
+    }
+
+    /// Allocates the resources of `spec`.
     fn accept(&mut self, spec: &PodSpec) {
         for (container, wanted) in self.containers.iter_mut().zip(&spec.containers) {
             container.allocated = wanted.resources;
@@ -271,27 +268,26 @@ impl Pod {
         self.observed = spec.generation;
     }
 
-    fn enforce(&mut self, host: &dyn Host, spec: &PodSpec) -> Phase {
-        let wanted: Vec<Resources> = spec.containers.iter().map(|container| container.resources).collect();
-        self.apply(host, &wanted).map_or_else(|error| Phase::Failed(error.to_string()), |()| Phase::Accepted)
-    }
-
-    fn enforce_half(&mut self, host: &dyn Host, spec: &PodSpec) -> Phase {
-        let wanted = self.containers.iter().zip(&spec.containers);
-        let wanted: Vec<Resources> = wanted.map(|(c, wanted)| c.actual.halfway(wanted.resources)).collect();
+    /// Enforces the resources of `spec`, or the middle between the present ones and them.
+    fn enforce(&mut self, host: &dyn Host, spec: &PodSpec, half: bool) -> Phase {
+        let wanted = self.containers.iter().zip(&spec.containers).map(|(container, wanted)| {
+            if half { container.actual.halfway(wanted.resources) } else { wanted.resources }
+        });
+        let wanted: Vec<Resources> = wanted.collect();
         match self.apply(host, &wanted) {
-            Ok(()) => Phase::Failed("only half of the resize could be actuated: scripted".to_owned()),
-            Err(error) => Phase::Failed(error.to_string()),
+            Ok(()) if half => Phase::Failed("only half of the resize could be actuated: scripted".to_owned()),
+            Ok(()) => Phase::Accepted,
+            Err(error) => Phase::Failed(format!("{error:#}")),
         }
     }
 
-    /// The kubelet's order: raise the pod, lower containers, raise containers, lower the pod.
-    fn apply(&mut self, host: &dyn Host, wanted: &[Resources]) -> Result<(), HostError> {
-        let place = Place::pod(&self.slot.uid);
+    /// In the order of the kubelet: raise the pod, lower containers, raise containers, lower the pod.
+    fn apply(&mut self, host: &dyn Host, wanted: &[Resources]) -> anyhow::Result<()> {
+        let cgroup = CgroupId::pod(&self.cgroup.uid);
         let before = self.limits(|container| container.actual);
         let mut target = wanted.iter();
         let after = self.limits(|container| target.next().copied().unwrap_or(container.actual));
-        host.set_limits(&place, &larger(&before, &after))?;
+        host.set_limits(&cgroup, &larger(&before, &after))?;
         for raises in [false, true] {
             for (container, wanted) in self.containers.iter_mut().zip(wanted) {
                 let Some(id) = container.id().cloned() else {
@@ -299,7 +295,7 @@ impl Pod {
                 };
                 let (old, new) = (container.actual.limits(), wanted.limits());
                 if old != new && (larger(&old, &new) == new) == raises {
-                    host.set_limits(&Place::container(&self.slot.uid, &id), &new)?;
+                    host.set_limits(&CgroupId::container(&self.cgroup.uid, &id), &new)?;
                     container.actual = *wanted;
                 }
             }
@@ -307,12 +303,12 @@ impl Pod {
         for (container, wanted) in self.containers.iter_mut().zip(wanted) {
             container.actual = *wanted;
         }
-        host.set_limits(&place, &after)
+        host.set_limits(&cgroup, &after)
     }
 }
 
 impl Container {
-    /// The id of the process that runs.
+    /// The id of a running container.
     pub(super) fn id(&self) -> Option<&ContainerId> {
         match &self.state {
             State::Running { id, .. } => Some(id),
@@ -321,7 +317,7 @@ impl Container {
     }
 }
 
-/// Limits that hold neither back.
+/// The larger of two limits, for each resource.
 fn larger(a: &Limits, b: &Limits) -> Limits {
     fn most<T: PartialOrd + Copy>(a: Limit<T>, b: Limit<T>) -> Limit<T> {
         match (a, b) {

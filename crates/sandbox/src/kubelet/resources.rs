@@ -1,4 +1,4 @@
-//! What a pod's spec asks of its node: containers, quality of service, and the limits of its cgroups.
+//! The resources in a pod's spec: containers, quality of service, and the limits of its cgroups.
 //!
 //! Pure; the rules are the kubelet's (`kuberuntime`, `cm/helpers_linux`, `qos`).
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::host::{Limits, Qos};
 use crate::load::{ANNOTATION, Load};
 
-/// Amounts of the two resources; absent where nothing is set.
+/// Amounts of the two resources; absent if not set.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Amounts {
     pub cpu: Option<Quantity>,
@@ -22,17 +22,17 @@ pub(super) struct Resources {
     pub limits: Amounts,
 }
 
-/// What kind of container it is.
+/// Kind of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     App,
     /// An init container that keeps running.
     Sidecar,
-    /// An init container that ends: here, at once.
+    /// An init container that completes; here it does so immediately.
     Init,
 }
 
-/// A container as the spec wants it.
+/// A container of the spec.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ContainerSpec {
     pub name: String,
@@ -42,17 +42,17 @@ pub(super) struct ContainerSpec {
     pub load: Load,
 }
 
-/// A pod as the spec wants it.
+/// The spec of a pod.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PodSpec {
     pub name: PodName,
-    /// The uid that the cgroup carries: a static pod's is its config hash.
+    /// The uid in the name of the cgroup: for a static pod its config hash.
     pub uid: PodUid,
     pub generation: i64,
     pub containers: Vec<ContainerSpec>,
     /// `spec.resources`.
     pub own: Option<Resources>,
-    /// Whether a container that ended starts again.
+    /// Whether containers that end are restarted.
     pub restarts: bool,
 }
 
@@ -78,7 +78,7 @@ impl Amounts {
         positive(self.cpu) || positive(self.memory)
     }
 
-    /// Half of the way from here to `other`, in millicores and bytes.
+    /// The middle between these amounts and `other`, in millicores and bytes.
     fn halfway(self, other: Amounts) -> Amounts {
         let cpu = self
             .cpu
@@ -93,13 +93,13 @@ impl Amounts {
 }
 
 impl Resources {
-    /// From a `resources` field; a limit without a request is also the request.
+    /// Reads a `resources` field; a limit without a request is also the request.
     pub(super) fn read(value: &Value) -> Resources {
         let limits = Amounts::read(&value["limits"]);
         Resources { requests: Amounts::read(&value["requests"]).or(limits), limits }
     }
 
-    /// As a `resources` field.
+    /// The `resources` field.
     pub(super) fn json(self) -> Value {
         let parts = [("requests", self.requests.json()), ("limits", self.limits.json())];
         parts
@@ -109,12 +109,12 @@ impl Resources {
             .into()
     }
 
-    /// The requests alone, as `allocatedResources` has them.
+    /// The `allocatedResources` field: the requests alone.
     pub(super) fn requests_json(self) -> Value {
         self.requests.json().unwrap_or_else(|| json!({}))
     }
 
-    /// What its cgroup enforces.
+    /// The limits of the container's cgroup.
     pub(super) fn limits(self) -> Limits {
         let set = |amount: Option<Quantity>| amount.filter(|amount| amount.as_f64() > 0.0);
         Limits {
@@ -124,7 +124,7 @@ impl Resources {
         }
     }
 
-    /// Half of the way from here to `other`.
+    /// The middle between these resources and `other`.
     pub(super) fn halfway(self, other: Resources) -> Resources {
         Resources {
             requests: self.requests.halfway(other.requests),
@@ -143,7 +143,7 @@ impl Resources {
 }
 
 impl PodSpec {
-    /// From an object; absent when its uid or config hash cannot name a cgroup.
+    /// Reads a Pod; absent when its uid or config hash cannot be the name of a cgroup.
     pub(super) fn read(pod: &Value) -> Option<PodSpec> {
         let metadata = &pod["metadata"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -190,8 +190,8 @@ impl PodSpec {
     }
 }
 
-/// What the pod's own cgroup enforces, for containers of these kinds and resources: a limit only where every container has
-/// one; `own` (`spec.resources`) takes precedence.
+/// The limits of the pod's own cgroup: a limit exists only if every container has one; `own` (`spec.resources`) takes
+/// precedence.
 pub(super) fn pod_limits(own: Option<Resources>, containers: &[(Kind, Resources)]) -> Limits {
     let amount =
         |pick: fn(Amounts) -> Option<Quantity>, own: Option<Quantity>, each: fn(Resources) -> Amounts| {
@@ -208,7 +208,7 @@ pub(super) fn pod_limits(own: Option<Resources>, containers: &[(Kind, Resources)
     }
 }
 
-/// The request of a pod: what counts against the node's allocatable.
+/// The request of a pod, which counts against the allocatable resources of the node.
 pub(super) fn request(own: Resources, containers: &[(Kind, Resources)]) -> (Cores, Bytes) {
     let sum = |own: Option<Quantity>, pick: fn(Amounts) -> Option<Quantity>| {
         let zero_if_none =
@@ -218,7 +218,7 @@ pub(super) fn request(own: Resources, containers: &[(Kind, Resources)]) -> (Core
     (Cores(sum(own.requests.cpu, |a| a.cpu)), Bytes(sum(own.requests.memory, |a| a.memory) as u64))
 }
 
-/// Sum over what runs at the same time, at least the largest init container; absent where one of them has none.
+/// The sum over the containers that run at the same time, at least the largest init container; absent if one has none.
 fn total(containers: &[(Kind, Resources)], amount: impl Fn(Resources) -> Option<f64>) -> Option<f64> {
     let (mut running, mut largest) = (0.0, 0.0_f64);
     for (kind, resources) in containers {
@@ -231,13 +231,14 @@ fn total(containers: &[(Kind, Resources)], amount: impl Fn(Resources) -> Option<
     Some(largest.max(running))
 }
 
-/// The load that the annotations give a container; idle where there is none, or one that cannot be read.
+/// The load of a container in the annotations; idle if there is none or it is invalid.
 fn load_of(annotations: &Value, container: &str, first: bool) -> Load {
     let named = annotations.get(format!("{ANNOTATION}.{container}"));
     let text = named.or_else(|| annotations.get(ANNOTATION).filter(|_| first)).and_then(Value::as_str);
     text.map_or_else(Load::default, |text| {
         Load::parse(text).unwrap_or_else(|error| {
-            tracing::warn!(container, %error, "the load annotation cannot be read: the container is idle");
+            let error = format!("{error:#}");
+            tracing::warn!(container, error, "invalid load annotation; the container is idle");
             Load::default()
         })
     })
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_static_pods_cgroup_carries_its_config_hash() {
+    fn the_cgroup_of_a_static_pod_is_named_by_its_config_hash() {
         let hash = "0b8c3d1e5f2a4c3b9d8e7f6a5b4c3d2e";
         let object = json!({"metadata": {"uid": "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2f", "annotations": {keys::CONFIG_HASH: hash}}});
         assert_eq!(PodSpec::read(&object).unwrap().uid.as_str(), hash);
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_half_done_is_between_old_and_new() {
+    fn a_partial_resize_is_half_way_between_old_and_new() {
         let (old, new) = (
             json!({"limits": {"cpu": "500m", "memory": "64Mi"}}),
             json!({"limits": {"cpu": "1", "memory": "128Mi"}}),
@@ -298,9 +299,9 @@ mod tests {
     }
 
     #[test]
-    fn the_load_of_the_first_container_needs_no_name() {
+    fn the_load_of_the_first_container_needs_no_name_in_the_annotation() {
         let annotations = json!({ANNOTATION: r#"{"cpu":{"constant":0.1}}"#, "sandbox.plimsoll.dev/load.side": r#"{"cpu":{"constant":0.2}}"#});
-        let cores = |name, first| load_of(&annotations, name, first).cpu.bounds().1;
+        let cores = |name, first| load_of(&annotations, name, first).cpu.max();
         assert_eq!([cores("app", true), cores("side", false), cores("other", false)], [0.1, 0.2, 0.0]);
     }
 }

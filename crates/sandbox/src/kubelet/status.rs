@@ -1,4 +1,4 @@
-//! The status of a pod as a kubelet writes it. Pure.
+//! The status of a pod. Pure.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::pod::{Container, Phase, Pod, State};
 use super::resources::Kind;
 
-/// Conditions that a kubelet owns; others stay as they are.
-const OURS: [&str; 7] = [
+/// Conditions that a kubelet owns; others remain unchanged.
+const OWN_CONDITIONS: [&str; 7] = [
     "PodScheduled",
     "Initialized",
     "ContainersReady",
@@ -41,7 +41,7 @@ pub(super) fn of(pod: &Pod) -> Value {
         "podIPs": [{"ip": pod.ip}],
         "startTime": time(pod.started),
         "containerStatuses": list(false),
-        "qosClass": pod.slot.qos.to_string(),
+        "qosClass": pod.cgroup.qos,
     });
     let init = list(true);
     if !init.is_empty() {
@@ -56,7 +56,7 @@ pub(super) fn of_failed_start(generation: i64, why: &str) -> Value {
     json!({"observedGeneration": generation, "phase": "Pending", "conditions": [condition]})
 }
 
-/// Puts `new` into the status that is there: conditions of others stay, and one that did not change keeps its time.
+/// Merges `new` into the current status: conditions of other writers remain, and one that did not change keeps its time.
 pub(super) fn merge(status: &mut Value, new: &Value, wall: Timestamp) {
     let before = status["conditions"].as_array().cloned().unwrap_or_default();
     for (field, value) in new.as_object().into_iter().flatten() {
@@ -70,7 +70,7 @@ pub(super) fn merge(status: &mut Value, new: &Value, wall: Timestamp) {
         let time = old.map_or_else(|| json!(time(wall)), |old| old["lastTransitionTime"].clone());
         condition["lastTransitionTime"] = time;
     }
-    let foreign = before.into_iter().filter(|old| !OURS.iter().any(|ours| old["type"] == *ours));
+    let foreign = before.into_iter().filter(|old| !OWN_CONDITIONS.iter().any(|own| old["type"] == *own));
     conditions.extend(foreign);
     status["conditions"] = conditions.into();
 }
@@ -151,7 +151,7 @@ fn container_status(container: &Container) -> Value {
     status
 }
 
-/// As Kubernetes writes times: whole seconds.
+/// A time in the format of Kubernetes: whole seconds.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_that_did_not_change_keeps_its_time_and_others_conditions_stay() {
+    fn an_unchanged_condition_keeps_its_time_and_conditions_of_others_remain() {
         let early = Timestamp::UNIX_EPOCH;
         let late: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut status = json!({"conditions": [{"type": "example.dev/gate", "status": "True"}]});

@@ -3,18 +3,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{ApiOptions, Patch, Store, Subresource, Write};
-use crate::host::layout::Layout;
 use crate::host::simulated::SimulatedHost;
-use crate::host::{Limits, NodeSize, Place};
+use crate::host::{CgroupId, Limits, NodeSize};
 
 mod files;
 mod real;
 mod resize;
 
-/// What shall come may take so long on a busy machine.
+/// Longest wait for an expected change on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Looks until what it sees is as it shall be, and returns that.
+/// Polls until the value satisfies the predicate, and returns it.
 fn wait_for<T: std::fmt::Debug>(look: impl Fn() -> T, holds: impl Fn(&T) -> bool) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -35,15 +34,17 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(manner: Manner) -> Cluster {
+    async fn start(resize_behavior: ResizeBehavior) -> Cluster {
         let options = ApiOptions { graceful_deletion: true, ..ApiOptions::default() };
         let api = ApiServer::start(options).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let size = NodeSize { cpus: 4, memory: Bytes(8 << 30) };
-        let host =
-            Arc::new(SimulatedHost::new(&directory.path().join("host"), Layout::default(), size).unwrap());
-        let options =
-            KubeletOptions { manner, heartbeat: Duration::from_millis(200), ..KubeletOptions::of("n1") };
+        let host = Arc::new(SimulatedHost::new(&directory.path().join("host"), size).unwrap());
+        let options = KubeletOptions {
+            resize_behavior,
+            heartbeat: Duration::from_millis(200),
+            ..KubeletOptions::new("n1")
+        };
         let kubelet = Kubelet::start(&api, Arc::clone(&host) as Arc<dyn Host>, options).unwrap();
         Cluster { api, host, kubelet, directory }
     }
@@ -83,7 +84,8 @@ impl Cluster {
 
     fn limits(&self, pod: &Value) -> [Limits; 2] {
         let uid = uid(pod);
-        [Place::pod(&uid), Place::container(&uid, &id(pod))].map(|place| self.host.limits(&place).unwrap())
+        [CgroupId::pod(&uid), CgroupId::container(&uid, &id(pod))]
+            .map(|cgroup| self.host.limits(&cgroup).unwrap())
     }
 
     fn cores(&self, pod: &Value) -> [Limit<Cores>; 2] {
@@ -115,14 +117,14 @@ fn half_a_core() -> Value {
 
 #[tokio::test]
 async fn a_node_is_registered_and_renewed() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let node = cluster.store().get(&Resource::NODES, "", "n1").unwrap();
     assert_eq!(node["status"]["capacity"], json!({"cpu": "4", "memory": "8Gi", "pods": "110"}));
-    assert_eq!(node["status"]["nodeInfo"]["bootID"], cluster.host.facts().boot.as_str());
+    assert_eq!(node["status"]["nodeInfo"]["bootID"], cluster.host.info().boot.as_str());
     let version = |node: &Value| node["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-    let beat = |node: &Value| node["status"]["conditions"][3]["lastHeartbeatTime"].clone();
+    let heartbeat = |node: &Value| node["status"]["conditions"][3]["lastHeartbeatTime"].clone();
     let look = || cluster.store().get(&Resource::NODES, "", "n1").unwrap();
-    let renewed = wait_for(look, |now| beat(now) != beat(&node));
+    let renewed = wait_for(look, |now| heartbeat(now) != heartbeat(&node));
     assert_ne!(version(&node), version(&renewed));
     let since = |node: &Value| node["status"]["conditions"][3]["lastTransitionTime"].clone();
     assert_eq!(since(&node), since(&renewed));
@@ -130,7 +132,7 @@ async fn a_node_is_registered_and_renewed() {
 
 #[tokio::test]
 async fn a_pod_of_the_node_runs_with_its_limits_and_others_do_not() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let other = json!({"metadata": {"namespace": "default", "name": "other"}, "spec": {"nodeName": "n2", "containers": [{"name": "a", "image": "a:1"}]}});
     cluster.store().create(&Resource::PODS, other).unwrap();
     let pod = cluster.run("web", &half_a_core());
@@ -156,15 +158,15 @@ async fn a_pod_of_the_node_runs_with_its_limits_and_others_do_not() {
 
 #[tokio::test]
 async fn nothing_is_written_while_nothing_changes() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let pod = cluster.run("web", &half_a_core());
     thread::sleep(Duration::from_millis(500));
     assert_eq!(cluster.pod("web")["metadata"]["resourceVersion"], pod["metadata"]["resourceVersion"]);
 }
 
 #[tokio::test]
-async fn a_killed_container_comes_back_under_a_new_id() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+async fn a_killed_container_restarts_with_a_new_id() {
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let before = cluster.run("web", &half_a_core());
     let new = cluster.kubelet.kill_container("default", "web", "app").unwrap();
     let pod = cluster.pod("web");
@@ -176,26 +178,26 @@ async fn a_killed_container_comes_back_under_a_new_id() {
         status["lastState"]["terminated"]["containerID"],
         before["status"]["containerStatuses"][0]["containerID"]
     );
-    assert!(cluster.host.limits(&Place::container(&uid(&pod), &id(&before))).is_err());
+    assert!(cluster.host.limits(&CgroupId::container(&uid(&pod), &id(&before))).is_err());
     assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.5)); 2]);
-    let refusal = cluster.kubelet.kill_container("default", "web", "db").unwrap_err().to_string();
-    assert!(refusal.contains("db") && refusal.contains("default/web"), "{refusal}");
+    let error = cluster.kubelet.kill_container("default", "web", "db").unwrap_err().to_string();
+    assert!(error.contains("db") && error.contains("default/web"), "{error}");
 }
 
 #[tokio::test]
-async fn a_deleted_pods_cgroups_go_and_then_its_object() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+async fn the_cgroups_of_a_deleted_pod_are_removed_and_then_its_object() {
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let pod = cluster.run("web", &half_a_core());
     let marked = cluster.store().delete_as(&Resource::PODS, "default", "web", &json!({}), false).unwrap();
-    assert!(marked["metadata"]["deletionTimestamp"].is_string(), "the kubelet has to finish it");
+    assert!(marked["metadata"]["deletionTimestamp"].is_string(), "the kubelet must complete the deletion");
     wait_for(|| cluster.store().get(&Resource::PODS, "default", "web"), Result::is_err).unwrap_err();
-    assert!(cluster.host.limits(&Place::pod(&uid(&pod))).is_err());
+    assert!(cluster.host.limits(&CgroupId::pod(&uid(&pod))).is_err());
     assert_ne!(uid(&cluster.run("web", &json!({}))), uid(&pod), "a new pod of the same name is another pod");
 }
 
 #[tokio::test]
 async fn init_containers_complete_and_sidecars_run() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let spec = json!({
         "nodeName": "n1",
         "initContainers": [{"name": "setup", "image": "a:1"}, {"name": "proxy", "image": "a:1", "restartPolicy": "Always"}],
@@ -212,10 +214,10 @@ async fn init_containers_complete_and_sidecars_run() {
 }
 
 #[tokio::test]
-async fn a_stopped_kubelet_leaves_the_host_empty_and_the_api_as_it_was() {
-    let mut cluster = Cluster::start(Manner::AtOnce).await;
+async fn a_stopped_kubelet_leaves_the_host_empty_and_the_api_unchanged() {
+    let mut cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let pod = cluster.run("web", &half_a_core());
     cluster.kubelet.stop();
-    assert!(cluster.host.limits(&Place::pod(&uid(&pod))).is_err());
+    assert!(cluster.host.limits(&CgroupId::pod(&uid(&pod))).is_err());
     assert_eq!(cluster.pod("web")["status"]["phase"], "Running");
 }

@@ -10,7 +10,7 @@ async fn body(response: http::Response<super::Full<super::Bytes>>) -> String {
 }
 
 #[tokio::test]
-async fn json_says_what_it_is() {
+async fn json_declares_its_content_type() {
     let response = json(StatusCode::CREATED, &BTreeMap::from([("pods", 3)]));
     assert_eq!(response.status(), 201);
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -18,12 +18,12 @@ async fn json_says_what_it_is() {
 }
 
 #[test]
-fn what_has_no_json_form_is_an_internal_error() {
+fn a_value_without_a_json_form_is_an_internal_error() {
     assert_eq!(json(StatusCode::OK, &BTreeMap::from([(Some([1, 2]), 3)])).status(), 500);
 }
 
 #[test]
-fn no_answer_lets_a_browser_guess() {
+fn no_response_lets_a_browser_guess_its_type() {
     for response in [text(StatusCode::OK, "x"), not_found("/<script>"), method_not_allowed("GET")] {
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
@@ -31,7 +31,7 @@ fn no_answer_lets_a_browser_guess() {
 }
 
 #[tokio::test]
-async fn refusals_say_what_would_do() {
+async fn error_responses_say_what_is_allowed() {
     let response = method_not_allowed("GET, HEAD");
     assert_eq!(
         (response.status().as_u16(), &response.headers()["allow"]),

@@ -18,7 +18,7 @@ fn limits(max_body_bytes: usize) -> Limits {
 
 type Chunk = Result<Frame<Bytes>, Infallible>;
 
-/// A body that does not say how long it is.
+/// A body of unknown length.
 fn chunked(chunks: &[Vec<u8>]) -> StreamBody<stream::Iter<std::vec::IntoIter<Chunk>>> {
     let frames: Vec<_> = chunks.iter().map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
     StreamBody::new(stream::iter(frames))
@@ -26,7 +26,7 @@ fn chunked(chunks: &[Vec<u8>]) -> StreamBody<stream::Iter<std::vec::IntoIter<Chu
 
 proptest! {
     #[test]
-    fn a_body_is_read_whole_or_refused_however_it_is_cut(chunks in vec(vec(any::<u8>(), 0..20), 0..10), limit in 0..200_usize) {
+    fn a_body_is_read_whole_or_rejected_however_it_is_chunked(chunks in vec(vec(any::<u8>(), 0..20), 0..10), limit in 0..200_usize) {
         let whole = chunks.concat();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let read = runtime.block_on(read_body(chunked(&chunks), &limits(limit)));
@@ -44,7 +44,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn an_announced_length_is_refused_unread() {
+async fn an_announced_length_is_rejected_unread() {
     let error = read_body(Full::new(Bytes::from_static(b"12345")), &limits(4)).await.unwrap_err();
     assert!(matches!(error, BodyError::TooLarge { limit: 4 }));
     assert_eq!(error.status(), 413);
@@ -69,7 +69,7 @@ async fn a_body_that_trickles_is_too_slow_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_no_body() {
+async fn a_body_that_breaks_off_is_an_error() {
     let broken = stream::iter([Ok(Frame::data(Bytes::from_static(b"x"))), Err(io::Error::other("reset"))]);
     let error = read_body(StreamBody::new(broken), &limits(1000)).await.unwrap_err();
     assert!(matches!(error, BodyError::Broken(_)));

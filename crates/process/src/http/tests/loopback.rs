@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::metrics::{Refusal, StatusClass};
+use crate::metrics::Rejection;
 
 const LAST: &str = "connection: close\r\n";
 
@@ -19,46 +19,46 @@ async fn fetch(address: SocketAddr, path: &str) -> String {
     until_closed(&mut stream).await
 }
 
-/// Waits until something becomes true elsewhere.
-async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until a condition holds.
+async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "never: {what}");
+    while !condition() {
+        assert!(start.elapsed() < TIMEOUT, "never: {what}");
         sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn the_handler_knows_who_asks() {
+async fn the_handler_knows_the_address_of_the_client() {
     let server = Running::start(Limits::default(), None).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let me = stream.local_addr().unwrap().to_string();
     get(&mut stream, "/peer").await;
     until(&mut stream, &me).await;
-    eventually("the request is counted", || server.metrics.requests(StatusClass::Success).get() == 1).await;
+    eventually("the request is counted", || server.metrics.requests(StatusCode::OK).get() == 1).await;
     assert_eq!(server.metrics.open().get(), 1);
 }
 
 #[tokio::test]
-async fn a_full_server_says_so_and_serves_again_when_a_place_is_free() {
+async fn a_full_server_answers_503_and_serves_again_when_a_connection_closes() {
     let server = Running::start(Limits { max_connections: 1, ..Limits::default() }, None).await;
     let mut first = TcpStream::connect(server.address).await.unwrap();
     get(&mut first, "/x").await;
     until(&mut first, "nothing at /x\n").await;
 
-    let refused = fetch(server.address, "/x").await;
-    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 5\r\n"), "{refused}");
-    assert_eq!(server.metrics.refused(Refusal::Full).get(), 1);
+    let rejected = fetch(server.address, "/x").await;
+    assert!(rejected.starts_with("HTTP/1.1 503") && rejected.contains("retry-after: 5\r\n"), "{rejected}");
+    assert_eq!(server.metrics.rejected(Rejection::Full).get(), 1);
     get(&mut first, "/x").await;
     until(&mut first, "nothing at /x\n").await;
 
     drop(first);
-    eventually("the place is given back", || server.metrics.open().get() == 0).await;
+    eventually("the permit is returned", || server.metrics.open().get() == 0).await;
     assert!(fetch(server.address, "/x").await.starts_with("HTTP/1.1 404"));
 }
 
 #[tokio::test]
-async fn many_who_are_refused_and_silent_do_not_keep_the_server_from_its_peers() {
+async fn many_silent_rejected_peers_do_not_block_the_others() {
     let server = Running::start(Limits { max_connections: 1, ..Limits::default() }, None).await;
     let mut first = TcpStream::connect(server.address).await.unwrap();
     get(&mut first, "/x").await;
@@ -67,27 +67,27 @@ async fn many_who_are_refused_and_silent_do_not_keep_the_server_from_its_peers()
     for _ in 0..100 {
         crowd.push(TcpStream::connect(server.address).await.unwrap());
     }
-    eventually("all are refused", || server.metrics.refused(Refusal::Full).get() == 100).await;
+    eventually("all are rejected", || server.metrics.rejected(Rejection::Full).get() == 100).await;
     get(&mut first, "/x").await;
     until(&mut first, "nothing at /x\n").await;
     assert_eq!(server.metrics.open().get(), 1);
 }
 
 #[tokio::test]
-async fn a_panic_costs_its_peer_the_connection_and_nobody_else_anything() {
+async fn a_panic_closes_its_own_connection_only() {
     let server = Running::start(Limits::default(), None).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     get(&mut stream, "/panic").await;
     let response = until_closed(&mut stream).await;
     assert!(response.starts_with("HTTP/1.1 500") && response.contains(LAST), "{response}");
-    assert!(!response.contains("cheese"), "what it said is for the log: {response}");
+    assert!(!response.contains("cheese"), "the panic message is for the log only: {response}");
     assert_eq!(server.metrics.panics().get(), 1);
     assert!(fetch(server.address, "/x").await.starts_with("HTTP/1.1 404"));
-    eventually("the places are given back", || server.metrics.open().get() == 0).await;
+    eventually("the permits are returned", || server.metrics.open().get() == 0).await;
 }
 
 #[tokio::test]
-async fn a_panic_in_a_response_body_is_counted_and_gives_its_place_back() {
+async fn a_panic_in_a_response_body_is_counted_and_returns_its_permit() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shutdown, metrics) = (Shutdown::new(), metrics());
@@ -106,7 +106,7 @@ async fn a_panic_in_a_response_body_is_counted_and_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn a_shutdown_finishes_the_request_in_flight_refuses_new_ones_and_ends() {
+async fn a_shutdown_finishes_the_request_in_flight_and_closes_the_port() {
     let server = Running::start(Limits::default(), None).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     send(&mut stream, "POST /body HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 0\r\n\r\n")
@@ -123,7 +123,7 @@ async fn a_shutdown_finishes_the_request_in_flight_refuses_new_ones_and_ends() {
 }
 
 #[tokio::test]
-async fn a_request_that_outlives_the_grace_is_cut() {
+async fn a_request_that_outlives_the_grace_is_aborted() {
     let server =
         Running::start(Limits { drain_grace: Duration::from_millis(200), ..Limits::default() }, None).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -137,7 +137,7 @@ async fn a_request_that_outlives_the_grace_is_cut() {
 }
 
 #[tokio::test]
-async fn an_axum_router_is_a_service_too() {
+async fn an_axum_router_can_be_served() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let hello = |request: axum::extract::Request| async move {

@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep};
 use super::super::{connection, handler};
 use super::*;
 
-/// The end of the body of an unknown path, for requests that only need an answer.
+/// An unknown path and the end of its response, for requests that only need a response.
 const ANY_PATH: &str = "/x";
 const ANY_ANSWER: &str = "nothing at /x\n";
 
-/// Limits far apart, so that each end has one cause.
+/// Distinct timeouts, so that each end has one cause.
 fn limits() -> Limits {
     Limits {
         header_timeout: Duration::from_secs(5),
@@ -27,7 +27,7 @@ fn limits() -> Limits {
     }
 }
 
-/// One connection over a stream in memory. The peer's end, the order to stop, and the end of the server's side.
+/// One connection over an in-memory stream: the client's end, the shutdown, and the server's task.
 fn connect<S, B>(service: S, limits: Limits) -> (DuplexStream, Shutdown, JoinHandle<()>)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
@@ -61,7 +61,7 @@ fn plain(limits: Limits) -> (DuplexStream, Shutdown, JoinHandle<()>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_left_at_the_header_limit() {
+async fn a_silent_peer_is_disconnected_at_the_header_timeout() {
     let (mut client, _shutdown, _server) = plain(limits());
     let start = Instant::now();
     assert_eq!(until_closed(&mut client).await, "");
@@ -69,7 +69,7 @@ async fn a_silent_peer_is_left_at_the_header_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_header_that_trickles_is_cut_at_the_header_limit() {
+async fn a_header_that_trickles_is_aborted_at_the_header_timeout() {
     let (client, _shutdown, _server) = plain(limits());
     let (mut reader, mut writer) = tokio::io::split(client);
     tokio::spawn(async move {
@@ -135,7 +135,7 @@ async fn a_head_that_is_too_long_is_answered_431() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_takes_too_long_is_given_up_with_503() {
+async fn a_handler_that_takes_too_long_is_dropped_and_answered_503() {
     let (mut client, _shutdown, _server) = plain(limits());
     get(&mut client, "/never").await;
     let start = Instant::now();
@@ -167,7 +167,7 @@ async fn a_streaming_response_may_outlive_the_request_deadline_and_the_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_is_cut_at_the_stall_limit() {
+async fn a_peer_that_does_not_read_is_disconnected_at_the_stall_timeout() {
     let (mut client, _shutdown, server) = plain(limits());
     get(&mut client, "/large").await;
     let start = Instant::now();
@@ -176,7 +176,7 @@ async fn a_peer_that_does_not_read_is_cut_at_the_stall_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_slowly_but_reads_is_served() {
+async fn a_peer_that_reads_slowly_is_served() {
     let (mut client, _shutdown, _server) = plain(limits());
     get(&mut client, "/large").await;
     let mut received = 0;

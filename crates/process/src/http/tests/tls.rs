@@ -9,9 +9,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::crypto::install_crypto_provider;
-use crate::metrics::Refusal;
+use crate::metrics::Rejection;
 
-/// A certificate for `localhost` that signs itself.
+/// A self-signed certificate for `localhost`.
 struct Identity {
     certificate: CertificateDer<'static>,
     server: Arc<ServerConfig>,
@@ -28,12 +28,11 @@ fn identity() -> Identity {
     Identity { certificate: cert.der().clone(), server: Arc::new(server) }
 }
 
-/// Always the same configuration.
 fn fixed(config: Arc<ServerConfig>) -> TlsSource {
     TlsSource::new(move || Some(Arc::clone(&config)))
 }
 
-/// A connection of a peer that trusts only this certificate.
+/// A connection of a client that trusts only this certificate.
 async fn connect(address: SocketAddr, trusted: &Identity) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.certificate.clone()).unwrap();
@@ -56,7 +55,7 @@ async fn a_certificate_is_swapped_while_the_port_is_open() {
     let server = Running::start(Limits::default(), Some(source)).await;
 
     assert!(connect(server.address, &old).await.is_err(), "there is no certificate yet");
-    assert_eq!(server.metrics.refused(Refusal::NoCertificate).get(), 1);
+    assert_eq!(server.metrics.rejected(Rejection::NoCertificate).get(), 1);
 
     *current.lock().unwrap() = Some(Arc::clone(&old.server));
     let mut early = connect(server.address, &old).await.unwrap();
@@ -72,16 +71,16 @@ async fn a_certificate_is_swapped_while_the_port_is_open() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_come_is_given_up() {
+async fn a_handshake_that_does_not_start_times_out() {
     let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
     let server = Running::start(limits, Some(fixed(identity().server))).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(until_closed(&mut stream).await, "");
-    assert_eq!(server.metrics.refused(Refusal::Handshake).get(), 1);
+    assert_eq!(server.metrics.rejected(Rejection::Handshake).get(), 1);
 }
 
 #[tokio::test]
-async fn silent_handshakes_do_not_lock_the_others_out_for_longer_than_their_limit() {
+async fn silent_handshakes_do_not_block_the_others_for_longer_than_their_timeout() {
     let trusted = identity();
     let limits = Limits { max_handshakes: 1, handshake_timeout: Duration::from_secs(1), ..Limits::default() };
     let server = Running::start(limits, Some(fixed(Arc::clone(&trusted.server)))).await;
@@ -91,7 +90,7 @@ async fn silent_handshakes_do_not_lock_the_others_out_for_longer_than_their_limi
 }
 
 #[tokio::test]
-async fn a_full_server_says_so_over_tls() {
+async fn a_full_server_answers_503_over_tls() {
     let trusted = identity();
     let limits = Limits { max_connections: 1, ..Limits::default() };
     let server = Running::start(limits, Some(fixed(Arc::clone(&trusted.server)))).await;
@@ -99,18 +98,18 @@ async fn a_full_server_says_so_over_tls() {
     works(&mut first).await;
     let mut second = connect(server.address, &trusted).await.unwrap();
     get(&mut second, "/x").await;
-    let refused = until_closed(&mut second).await;
-    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 5\r\n"), "{refused}");
+    let rejected = until_closed(&mut second).await;
+    assert!(rejected.starts_with("HTTP/1.1 503") && rejected.contains("retry-after: 5\r\n"), "{rejected}");
 }
 
 #[tokio::test]
-async fn plain_http_on_a_tls_port_is_refused() {
+async fn plain_http_on_a_tls_port_is_rejected() {
     let server = Running::start(Limits::default(), Some(fixed(identity().server))).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     get(&mut stream, "/x").await;
     let mut bytes = Vec::new();
-    // What comes is a TLS alert.
+    // The response is a TLS alert.
     let _ = stream.read_to_end(&mut bytes).await;
     assert!(!bytes.starts_with(b"HTTP"));
-    assert_eq!(server.metrics.refused(Refusal::Handshake).get(), 1);
+    assert_eq!(server.metrics.rejected(Rejection::Handshake).get(), 1);
 }

@@ -1,7 +1,7 @@
-//! Server-side apply: the manager owns exactly what its last apply named; what it no longer names and nobody else owns
-//! goes away; what another manager owns is a conflict unless forced.
+//! Server-side apply: the manager owns exactly the fields of its last apply; a field that it no longer applies and that has no
+//! other owner is removed; a field with another owner is a conflict unless forced.
 //!
-//! Follows the updater of structured-merge-diff. Pure.
+//! The algorithm is that of the updater of structured-merge-diff. Pure.
 
 use serde_json::{Map, Value};
 
@@ -10,10 +10,8 @@ use super::managers::{Manager, Managers, comparable};
 use super::schema::{ListType, Schema};
 use crate::api::status::ApiError;
 
-/// The object after the apply, with its new `managedFields`. `live` is an empty object for one that does not exist.
-///
-/// # Errors
-/// 409 when another manager owns a field with another value and `force` is false.
+/// The object after the apply, with its new `managedFields`; `live` is empty for an object that does not exist. 409 when another
+/// manager owns a field with another value and `force` is false.
 pub(in crate::api) fn apply(
     schema: Schema,
     live: &Value,
@@ -33,7 +31,7 @@ pub(in crate::api) fn apply(
     orphaned.subtract(&managers.union());
     orphaned.remove_from(&mut result);
 
-    managers.yield_to(manager, schema, (&comparable(live), &comparable(&result)), force)?;
+    managers.transfer_to(manager, schema, (&comparable(live), &comparable(&result)), force)?;
     managers.store_in(&mut result);
     Ok(result)
 }

@@ -1,6 +1,6 @@
-//! Sets of field paths, as `managedFields` keeps them (FieldsV1), and the walks over objects that make them.
+//! Sets of field paths, the content of `managedFields` (FieldsV1), and their computation from objects. Pure.
 //!
-//! A path element is its FieldsV1 text: `f:name`, `k:{"name":"app"}`, `v:"x"`. Pure.
+//! A path element is its FieldsV1 text: `f:name`, `k:{"name":"app"}`, `v:"x"`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::schema::{ListType, Schema};
 
-/// A set of paths: a trie whose nodes say whether the path that ends there is a member.
+/// A set of paths: a trie whose nodes say whether the path to them is a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::api) struct FieldSet {
     member: bool,
@@ -24,7 +24,7 @@ impl FieldSet {
         !self.member && self.children.values().all(Self::is_empty)
     }
 
-    /// Reads FieldsV1; what is not an object is an empty set.
+    /// Parses FieldsV1; anything but an object is an empty set.
     pub(in crate::api) fn from_v1(value: &Value) -> Self {
         let Value::Object(map) = value else {
             return Self::default();
@@ -64,7 +64,7 @@ impl FieldSet {
         self.children.retain(|_, child| !child.is_empty());
     }
 
-    /// The members that both sets have.
+    /// The common members of both sets.
     pub(in crate::api) fn intersection(&self, other: &Self) -> Self {
         let both = |(key, child): (&String, &Self)| {
             let common = child.intersection(other.children.get(key)?);
@@ -76,7 +76,7 @@ impl FieldSet {
         }
     }
 
-    /// The same set with every parent of a member a member too.
+    /// The set with all parents of its members.
     pub(in crate::api) fn with_parents(&self) -> Self {
         let children = self.children.iter().filter(|(_, child)| !child.is_empty());
         let children: BTreeMap<_, _> =
@@ -84,7 +84,7 @@ impl FieldSet {
         Self { member: self.member || !children.is_empty(), children }
     }
 
-    /// Every member as the API server prints it: `.spec.containers[name="app"].image`.
+    /// Every member in the format of the API server: `.spec.containers[name="app"].image`.
     pub(in crate::api) fn paths(&self) -> Vec<String> {
         let mut out = Vec::new();
         self.collect_paths(String::new(), &mut out);
@@ -100,7 +100,7 @@ impl FieldSet {
         }
     }
 
-    /// Removes every member of this set from the object, whole subtrees at once.
+    /// Removes every member of this set from the object, with everything below it.
     pub(in crate::api) fn remove_from(&self, object: &mut Value) {
         for (element, child) in &self.children {
             if child.member {
@@ -131,7 +131,7 @@ pub(super) fn item_element(list: ListType, item: &Value) -> Option<String> {
         ListType::Atomic => None,
         ListType::Set => Some(format!("v:{item}")),
         ListType::Map(keys) => {
-            // keys are sorted in FieldsV1
+            // FieldsV1 sorts the keys
             let mut map: BTreeMap<&str, Value> = BTreeMap::new();
             for key in keys {
                 let default = || Schema::default_key(key).map(Value::from);
@@ -176,7 +176,7 @@ fn remove_element(object: &mut Value, element: &str) {
     }
 }
 
-/// The fields a configuration sets: what an apply owns.
+/// The fields of a configuration, which an apply owns.
 pub(super) fn owned_by(schema: Schema, config: &Value) -> FieldSet {
     if config.as_object().is_some_and(Map::is_empty) {
         return FieldSet::default();
@@ -184,7 +184,7 @@ pub(super) fn owned_by(schema: Schema, config: &Value) -> FieldSet {
     walk(schema, "", "", config, false)
 }
 
-/// The fields below a value that an update adds, with the maps and lists that were not there before.
+/// The fields of a value that an update adds, with the maps and lists that did not exist before.
 fn added(schema: Schema, parent: &str, field: &str, value: &Value) -> FieldSet {
     walk(schema, parent, field, value, true)
 }
@@ -281,7 +281,6 @@ fn compare_member(
             compare_value(schema, at, old, new, &mut inner);
             (inner.changed, inner.removed)
         }
-        // inside an item, the item itself is walked with its list's names: see `walk`
         (None, Some(new)) => (added(schema, at.0, at.1, new), FieldSet::default()),
         (Some(old), None) => (FieldSet::default(), added(schema, at.0, at.1, old).with_parents()),
         (None, None) => (FieldSet::default(), FieldSet::default()),

@@ -1,6 +1,6 @@
-//! The `managedFields` of an object: who owns which fields, and how ownership moves with each write.
+//! The `managedFields` of an object: the owners of its fields, and how ownership changes with each write.
 //!
-//! Follows the updater of structured-merge-diff. Pure: the time of an entry is an argument.
+//! The algorithm is that of the updater of structured-merge-diff. Pure: the time of an entry is an argument.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::fields::{FieldSet, compare};
 use super::schema::Schema;
 use crate::api::status::ApiError;
 
-/// Who writes, and how: the identity of one `managedFields` entry.
+/// The identity of one `managedFields` entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::api) struct Manager {
     pub(in crate::api) name: String,
@@ -19,7 +19,7 @@ pub(in crate::api) struct Manager {
 }
 
 impl Manager {
-    /// Whether an entry belongs to this manager: an applier keeps its entry across versions.
+    /// Whether an entry belongs to this manager; the entry of an apply may have another version.
     fn is(&self, other: &Self) -> bool {
         let version = self.apply || self.api_version == other.api_version;
         self.name == other.name
@@ -28,7 +28,7 @@ impl Manager {
             && version
     }
 
-    /// As conflict messages name it.
+    /// The name in conflict messages.
     fn printed(&self) -> String {
         let mut text = format!("{:?}", self.name);
         if let Some(subresource) = &self.subresource {
@@ -50,7 +50,6 @@ struct Entry {
 pub(in crate::api) struct Managers(Vec<Entry>);
 
 impl Managers {
-    /// Reads `metadata.managedFields`.
     pub(in crate::api) fn of(object: &Value) -> Self {
         let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -67,7 +66,7 @@ impl Managers {
         Self(entries.iter().map(read).collect())
     }
 
-    /// Writes `metadata.managedFields`, or removes it when nobody owns anything.
+    /// Writes `metadata.managedFields`, or removes it if it is empty.
     pub(in crate::api) fn store_in(&self, object: &mut Value) {
         let write = |entry: &Entry| {
             let mut value = json!({
@@ -92,20 +91,20 @@ impl Managers {
         }
     }
 
-    /// The set of a manager; empty when it owns nothing.
+    /// The fields of a manager.
     pub(in crate::api) fn set_of(&self, manager: &Manager) -> FieldSet {
         let entry = self.0.iter().find(|entry| manager.is(&entry.manager));
         entry.map(|entry| entry.set.clone()).unwrap_or_default()
     }
 
-    /// Everything that somebody owns, with the parents.
+    /// All fields that have an owner, with their parents.
     pub(in crate::api) fn union(&self) -> FieldSet {
         let mut all = FieldSet::default();
         self.0.iter().for_each(|entry| all.union(&entry.set));
         all.with_parents()
     }
 
-    /// Replaces the set of a manager.
+    /// Replaces the fields of a manager.
     pub(in crate::api) fn replace(&mut self, manager: &Manager, set: FieldSet, now: &str) {
         match self.0.iter_mut().find(|entry| manager.is(&entry.manager)) {
             Some(entry) if entry.set == set => {}
@@ -118,11 +117,9 @@ impl Managers {
         }
     }
 
-    /// Takes what a write changed away from the other managers, and refuses with their names unless forced.
-    ///
-    /// # Errors
-    /// 409 with one cause per field, when another manager owns a field that changed and `force` is false.
-    pub(in crate::api) fn yield_to(
+    /// Removes the fields that a write of `manager` changed from the other managers. If another manager owned one of them and
+    /// `force` is false: 409 with one cause per field.
+    pub(in crate::api) fn transfer_to(
         &mut self,
         manager: &Manager,
         schema: Schema,
@@ -138,13 +135,13 @@ impl Managers {
             entry.set.subtract(&difference.removed);
         }
         if !force && !conflicts.is_empty() {
-            return Err(refuse(&conflicts));
+            return Err(conflict(&conflicts));
         }
         self.0.retain(|entry| !entry.set.is_empty());
         Ok(())
     }
 
-    /// Records a write that is not an apply: the writer owns what it changed.
+    /// Records a write that is not an apply: the writer owns the fields that it changed.
     pub(in crate::api) fn record_update(
         &mut self,
         manager: &Manager,
@@ -154,8 +151,8 @@ impl Managers {
         now: &str,
     ) {
         let (old, new) = (comparable(old), comparable(new));
-        // forced: an update takes what it changes
-        let _ = self.yield_to(manager, schema, (&old, &new), true);
+        // An update never conflicts.
+        let _ = self.transfer_to(manager, schema, (&old, &new), true);
         let difference = compare(schema, &old, &new);
         let mut set = self.set_of(manager);
         set.subtract(&difference.removed);
@@ -168,7 +165,7 @@ impl Managers {
     }
 }
 
-/// The object without what nobody can own.
+/// The object without the fields that have no owner.
 pub(in crate::api) fn comparable(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(map) = object.as_object_mut() {
@@ -176,7 +173,7 @@ pub(in crate::api) fn comparable(object: &Value) -> Value {
         map.shift_remove("kind");
     }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for server_side in [
+        for field in [
             "name",
             "namespace",
             "uid",
@@ -188,7 +185,7 @@ pub(in crate::api) fn comparable(object: &Value) -> Value {
             "deletionTimestamp",
             "deletionGracePeriodSeconds",
         ] {
-            metadata.shift_remove(server_side);
+            metadata.shift_remove(field);
         }
         if metadata.is_empty()
             && let Some(map) = object.as_object_mut()
@@ -199,7 +196,7 @@ pub(in crate::api) fn comparable(object: &Value) -> Value {
     object
 }
 
-fn refuse(conflicts: &[(String, String)]) -> ApiError {
+fn conflict(conflicts: &[(String, String)]) -> ApiError {
     let message = match conflicts {
         [(manager, path)] => format!("Apply failed with 1 conflict: conflict with {manager}: {path}"),
         _ => {

@@ -1,5 +1,5 @@
-//! Strategic merge patch: lists with a merge key merge item by item; `$patch`, `$retainKeys` and
-//! `$deleteFromPrimitiveList` are obeyed, `$setElementOrder` is ignored.
+//! Strategic merge patch: lists with a merge key merge item by item. Supports `$patch` and `$deleteFromPrimitiveList`;
+//! `$setElementOrder` is ignored. Pure.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,6 @@ use super::schema::{ListType, Schema};
 
 const DIRECTIVE: &str = "$patch";
 
-/// Applies the patch to the object.
 pub(in crate::api) fn strategic(schema: Schema, target: &mut Value, patch: &Value) {
     merge_map(schema, "", target, patch);
 }
@@ -21,14 +20,11 @@ fn merge_map(schema: Schema, parent: &str, target: &mut Value, patch: &Value) {
         *target = Value::Object(Map::new());
     }
     let Value::Object(members) = target else { return };
-    if let Some(Value::Array(kept)) = changes.get("$retainKeys") {
-        members.retain(|key, _| kept.iter().any(|name| name == key));
-    }
     for (key, change) in changes {
         if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
             delete_from(members, list, change);
         } else if key.starts_with('$') {
-            // $patch and $retainKeys are done; $setElementOrder only sorts
+            // $patch is handled above; $setElementOrder only sorts
         } else if change.is_null() || change.get(DIRECTIVE).is_some_and(|directive| directive == "delete") {
             members.shift_remove(key);
         } else {
@@ -75,8 +71,8 @@ fn merge_list(schema: Schema, parent: &str, field: &str, target: &mut Value, cha
     }
 }
 
-/// The order that a real server leaves: what the patch names in the patch's order, the rest in the order it had; of the two,
-/// an item of the patch goes first unless it was behind the other before.
+/// The order of a real server: items of the patch in the order of the patch, others in their previous order; of the two an item
+/// of the patch comes first, unless it was after the other before.
 fn sort(list: ListType, items: &mut Vec<Value>, before: &[Value], changes: &[Value]) {
     let same = |left: &Value, right: &Value| match list {
         ListType::Map(keys) => same_key(keys[0], left, right),

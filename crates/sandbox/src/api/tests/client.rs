@@ -1,4 +1,4 @@
-//! The smallest HTTPS client: one connection a request, JSON both ways, lines for watches.
+//! A minimal HTTPS client: one connection per request, JSON, and the lines of watches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Client {
         sender.send_request(request).await
     }
 
-    /// Sends and reads the whole answer; an error is a connection that closed without one.
+    /// Sends a request and reads the whole answer; an error is a connection that was closed without one.
     pub(super) async fn try_send(
         &self,
         method: &str,
@@ -127,12 +127,12 @@ impl Lines {
         tokio::time::timeout(Duration::from_secs(5), self.read()).await.unwrap()
     }
 
-    /// Whether nothing comes for a while.
+    /// Whether nothing is received for 300 ms.
     pub(super) async fn is_silent(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(300), self.read()).await.is_err()
     }
 
-    /// Whether the connection breaks, or the watch ends, before anything more comes. Panics after 5 s.
+    /// Whether the connection is closed before anything more is received. Panics after 5 s.
     pub(super) async fn breaks(&mut self) -> bool {
         let frame = tokio::time::timeout(Duration::from_secs(5), self.body.frame()).await.unwrap();
         frame.is_none_or(|frame| frame.is_err())

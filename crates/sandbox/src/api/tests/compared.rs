@@ -1,10 +1,11 @@
-//! What only a comparison with a real server showed (`tests/conformance`): each once, in-process or over HTTPS.
+//! Behavior that only the comparison with a real server (`tests/conformance`) revealed, in-process or over HTTPS.
 
 use serde_json::{Value, json};
 
 use super::client::{APPLY, Client, MERGE};
 use super::{pod, server, store, store_with};
-use crate::api::{EventKind, Patch, Resource, Selector, Store, Subresource, Write};
+use crate::api::state::EventKind;
+use crate::api::{Patch, Resource, Selector, Store, Subresource, Write};
 
 fn patch(store: &Store, subresource: Subresource, body: Value) -> Value {
     let write = Write::by("tester").through(subresource);
@@ -13,9 +14,9 @@ fn patch(store: &Store, subresource: Subresource, body: Value) -> Value {
 }
 
 #[test]
-fn an_object_that_leaves_a_selection_is_shown_as_it_was_at_the_version_of_the_change() {
+fn an_object_that_no_longer_matches_is_sent_as_it_was_at_the_version_of_the_change() {
     let store = store_with("web");
-    let selector = Selector::labels("app=web").unwrap();
+    let selector = Selector::parse(&Resource::PODS, Some("app=web"), None).unwrap();
     let (_, mut events) = store.subscribe(&Resource::PODS, None, &selector).unwrap();
     let now = patch(&store, Subresource::Main, json!({"metadata": {"labels": {"app": "other"}}}));
     let event = events.try_next().unwrap().unwrap();
@@ -24,7 +25,7 @@ fn an_object_that_leaves_a_selection_is_shown_as_it_was_at_the_version_of_the_ch
 }
 
 #[test]
-fn a_strategic_patch_puts_what_is_new_before_what_it_does_not_name() {
+fn a_strategic_patch_inserts_new_items_before_those_it_does_not_name() {
     let store = store_with("web");
     let conditions = |types: &[&str]| {
         let items: Vec<Value> = types.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
@@ -44,7 +45,7 @@ fn a_strategic_patch_puts_what_is_new_before_what_it_does_not_name() {
 }
 
 #[test]
-fn a_request_that_is_taken_away_beside_a_limit_becomes_the_limit() {
+fn a_removed_request_of_a_container_with_a_limit_becomes_the_limit() {
     let store = store_with("web");
     let body = json!({"spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": null}}}]}});
     let pod = patch(&store, Subresource::Resize, body);
@@ -52,7 +53,7 @@ fn a_request_that_is_taken_away_beside_a_limit_becomes_the_limit() {
 }
 
 #[test]
-fn a_pod_on_a_node_that_is_not_there_cannot_be_resized() {
+fn a_pod_on_a_missing_node_cannot_be_resized() {
     let store = Store::default();
     store.create(&Resource::PODS, pod("web", &json!({"requests": {"cpu": "100m"}}))).unwrap();
     let body = json!({"spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": "200m"}}}]}});
@@ -82,7 +83,7 @@ fn secrets_leases_and_events_are_checked() {
 }
 
 #[tokio::test]
-async fn options_paths_and_methods_that_make_no_sense_have_the_real_servers_codes() {
+async fn invalid_options_paths_and_methods_are_answered_with_the_codes_of_a_real_server() {
     let server = server().await;
     server.store().create(&Resource::NODES, json!({"metadata": {"name": "n1"}})).unwrap();
     server.store().create(&Resource::PODS, pod("web", &json!({}))).unwrap();
@@ -99,7 +100,7 @@ async fn options_paths_and_methods_that_make_no_sense_have_the_real_servers_code
     }
     assert_eq!(client.send("PUT", PODS, &json!({})).await.code, 405);
     assert_eq!(client.send("DELETE", &format!("{PODS}/web/resize"), &json!({})).await.code, 405);
-    assert_eq!(client.get(&format!("{PODS}/web")).await.code, 200, "it is still there");
+    assert_eq!(client.get(&format!("{PODS}/web")).await.code, 200, "it still exists");
     assert_eq!(client.patch(&format!("{PODS}/web?force=1"), MERGE, &json!({})).await.code, 422);
     assert_eq!(client.patch(&format!("{PODS}/web"), APPLY, &json!({})).await.code, 422);
     let unknown = client.get("/apis/nothing/v1/things").await;
@@ -109,7 +110,7 @@ async fn options_paths_and_methods_that_make_no_sense_have_the_real_servers_code
 }
 
 #[tokio::test]
-async fn a_token_dies_with_its_account() {
+async fn a_token_is_invalid_without_its_service_account() {
     let server = server().await;
     let store = server.store();
     let account = json!({"metadata": {"name": "agent", "namespace": "default"}});

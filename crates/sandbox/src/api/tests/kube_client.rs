@@ -1,4 +1,4 @@
-//! The client that Plimsoll uses, against this server: apply with its conflicts, a watcher that lists in pages and resumes.
+//! The client library of Plimsoll with this server: apply with conflicts, a watcher that lists in pages and resumes.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn labels(value: &str) -> Patch<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn it_applies_and_understands_conflicts() {
+async fn an_apply_and_its_conflict() {
     let server = server().await;
     server.store().create(&Resource::PODS, pod("web", &json!({}))).unwrap();
     let pods: Api<Pod> = Api::namespaced(client(&server).await, "default");
@@ -50,7 +50,7 @@ async fn it_applies_and_understands_conflicts() {
 }
 
 #[tokio::test]
-async fn its_leases_are_compared_and_swapped() {
+async fn a_lease_update_is_a_compare_and_swap() {
     let server = server().await;
     let leases: Api<Lease> = Api::namespaced(client(&server).await, "default");
     let lease =
@@ -66,7 +66,7 @@ async fn its_leases_are_compared_and_swapped() {
 }
 
 #[tokio::test]
-async fn its_watcher_lists_in_pages_follows_changes_and_starts_again_after_a_410() {
+async fn a_watcher_lists_in_pages_follows_changes_and_starts_again_after_a_410() {
     let server = server().await;
     for index in 0..5 {
         server.store().create(&Resource::PODS, pod(&format!("p{index}"), &json!({}))).unwrap();
@@ -98,7 +98,7 @@ async fn its_watcher_lists_in_pages_follows_changes_and_starts_again_after_a_410
 }
 
 #[tokio::test]
-async fn its_streaming_lists_and_metadata_watches_work() {
+async fn streaming_lists_and_metadata_watches_work() {
     let server = server().await;
     server.store().create(&Resource::PODS, pod("web", &json!({}))).unwrap();
     let pods: Api<PartialObjectMeta<Pod>> = Api::all(client(&server).await);

@@ -1,10 +1,13 @@
-//! Lists in pages, selectors, and subscriptions: what is seen, from when, and when it is gone.
+//! Lists in pages, selectors, and subscriptions.
 
 use proptest::prelude::proptest;
 use serde_json::{Value, json};
 
 use super::pod;
-use crate::api::{EventKind, List, ListOptions, Patch, Resource, Selector, Store, Write};
+use crate::api::page::{List, ListOptions};
+use crate::api::state::EventKind;
+use crate::api::status::ApiError;
+use crate::api::{Patch, Resource, Selector, Store, Write};
 
 fn store_with_pods(count: usize) -> Store {
     let store = Store::default();
@@ -14,6 +17,14 @@ fn store_with_pods(count: usize) -> Store {
         store.create(&Resource::PODS, pod).unwrap();
     }
     store
+}
+
+fn labels(text: &str) -> Result<Selector, ApiError> {
+    Selector::parse(&Resource::PODS, Some(text), None)
+}
+
+fn fields(text: &str) -> Result<Selector, ApiError> {
+    Selector::parse(&Resource::PODS, None, Some(text))
 }
 
 fn names(list: &List) -> Vec<String> {
@@ -43,7 +54,7 @@ fn the_pages_of_a_list_show_the_state_of_its_first_page() {
 fn a_continue_token_from_before_a_compaction_is_410() {
     let store = store_with_pods(3);
     let token = page(&store, 1, None).token;
-    store.compact();
+    store.lock().compact();
     let options = ListOptions { limit: 1, token: token.as_deref(), ..ListOptions::default() };
     let error = store.page(&Resource::PODS, &options).unwrap_err();
     assert_eq!((error.code, error.reason.as_str()), (410, "Expired"));
@@ -61,7 +72,7 @@ fn a_version_of_the_future_is_504_and_an_exact_one_shows_the_past() {
 }
 
 #[test]
-fn label_selectors_know_every_operator() {
+fn label_selectors_support_every_operator() {
     let object =
         json!({"metadata": {"labels": {"app": "web", "tier": "front", "plimsoll.dev/cpu-band": "high"}}});
     for (selector, expected) in [
@@ -78,24 +89,24 @@ fn label_selectors_know_every_operator() {
         ("!plimsoll.dev/cpu-band", false),
         ("!missing", true),
     ] {
-        assert_eq!(Selector::labels(selector).unwrap().matches(&object), expected, "{selector}");
+        assert_eq!(labels(selector).unwrap().matches(&object), expected, "{selector}");
     }
     for broken in ["app in web", "a b", "=x", "app in (x"] {
-        assert_eq!(Selector::labels(broken).unwrap_err().code, 400, "{broken}");
+        assert_eq!(labels(broken).unwrap_err().code, 400, "{broken}");
     }
 }
 
 #[test]
-fn field_selectors_know_the_indexed_fields_only() {
+fn field_selectors_support_only_indexed_fields() {
     let store = store_with_pods(2);
     let count = |text: &str| {
-        let selector = Selector::fields(&Resource::PODS, text).unwrap();
+        let selector = fields(text).unwrap();
         store.list(&Resource::PODS, Some("default"), &selector).unwrap().len()
     };
     assert_eq!(count("spec.nodeName=n1"), 2);
     assert_eq!(count("spec.nodeName!=n1"), 0);
     assert_eq!(count("metadata.name=p001,metadata.namespace=default,status.phase=Pending"), 1);
-    let error = Selector::fields(&Resource::PODS, "spec.dnsPolicy=x").unwrap_err();
+    let error = fields("spec.dnsPolicy=x").unwrap_err();
     assert_eq!(error.code, 400);
     assert!(error.message.contains("field label not supported: spec.dnsPolicy"), "{error}");
 }
@@ -103,8 +114,8 @@ fn field_selectors_know_the_indexed_fields_only() {
 proptest! {
     #[test]
     fn no_selector_text_makes_the_parser_panic(text in ".{0,40}") {
-        let _ = Selector::labels(&text);
-        let _ = Selector::fields(&Resource::PODS, &text);
+        let _ = labels(&text);
+        let _ = fields(&text);
     }
 }
 
@@ -112,8 +123,8 @@ proptest! {
 fn a_watcher_with_a_selector_sees_objects_come_and_go_as_their_labels_change() {
     let store = store_with_pods(2);
     let (initial, mut events) =
-        store.subscribe(&Resource::PODS, None, &Selector::labels("parity=odd").unwrap()).unwrap();
-    assert_eq!(initial.len(), 1);
+        store.subscribe(&Resource::PODS, None, &labels("parity=odd").unwrap()).unwrap();
+    assert_eq!(initial.items.len(), 1);
     let relabel = |name: &str, parity: &Value| {
         let patch = Patch::Merge(json!({"metadata": {"labels": {"parity": parity}}}));
         store.patch(&Resource::PODS, "default", name, &patch, &Write::default()).unwrap();
@@ -133,23 +144,23 @@ async fn a_subscription_resumes_from_a_version_and_gets_410_when_that_is_compact
     let store = store_with_pods(1);
     let version = store.version();
     store.create(&Resource::PODS, pod("later", &json!({}))).unwrap();
-    let from = |version| store.subscribe_from(&Resource::PODS, None, &Selector::all(), version).unwrap();
+    let from = |version| store.subscribe_from(&Resource::PODS, None, &Selector::default(), version).unwrap();
     let event = from(version).next().await.unwrap();
     assert_eq!((event.kind, &event.object["metadata"]["name"]), (EventKind::Added, &json!("later")));
-    store.compact();
+    store.lock().compact();
     let error = from(version).next().await.unwrap_err();
     assert_eq!((error.code, error.reason.as_str()), (410, "Expired"));
     let mut fresh = from(store.version());
     store.delete(&Resource::PODS, "default", "later").unwrap();
     let event = fresh.next().await.unwrap();
     assert_eq!(event.kind, EventKind::Deleted);
-    assert_eq!(event.object["metadata"]["resourceVersion"], json!(event.version.to_string()));
+    assert_eq!(event.object["metadata"]["resourceVersion"], json!(store.version().to_string()));
 }
 
 #[test]
-fn a_bookmark_never_promises_what_was_not_read() {
+fn a_bookmark_never_skips_unread_changes() {
     let store = store_with_pods(1);
-    let (_, mut events) = store.subscribe(&Resource::PODS, None, &Selector::all()).unwrap();
+    let (_, mut events) = store.subscribe(&Resource::PODS, None, &Selector::default()).unwrap();
     assert_eq!(events.bookmark(), Some(store.version()));
     store.create(&Resource::NAMESPACES, json!({"metadata": {"name": "other"}})).unwrap();
     assert_eq!(events.bookmark(), Some(store.version()), "changes elsewhere advance it");

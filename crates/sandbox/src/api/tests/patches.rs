@@ -3,14 +3,13 @@
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use serde_json::{Value, json};
 
-use crate::api::patch::json::json as json_patch;
-use crate::api::patch::merge::merge;
+use crate::api::patch::apply_json;
 use crate::api::patch::schema::Schema;
 use crate::api::patch::strategic::strategic;
 
 fn merged(target: &Value, patch: &Value) -> Value {
     let mut target = target.clone();
-    merge(&mut target, patch);
+    json_patch::merge(&mut target, patch);
     target
 }
 
@@ -124,9 +123,9 @@ fn json_patch_adds_removes_moves_copies_and_tests() {
         {"op": "move", "from": "/a/b~1c", "path": "/m"},
         {"op": "remove", "path": "/a"},
     ]);
-    json_patch(&mut target, &patch).unwrap();
+    apply_json(&mut target, &patch).unwrap();
     assert_eq!(target, json!({"l": [0, 9, 2, 3], "z": 0, "m": 1}));
     let failing = json!([{"op": "test", "path": "/m", "value": 2}]);
-    assert_eq!(json_patch(&mut target, &failing).unwrap_err().code, 422);
-    assert_eq!(json_patch(&mut target, &json!({})).unwrap_err().code, 400);
+    assert_eq!(apply_json(&mut target, &failing).unwrap_err().code, 422);
+    assert_eq!(apply_json(&mut target, &json!({})).unwrap_err().code, 400);
 }

@@ -1,4 +1,4 @@
-//! `pods/resize`: what passes, what is refused and how, what is dropped.
+//! `pods/resize`: accepted and rejected changes, and fields that are dropped.
 
 use serde_json::{Value, json};
 
@@ -21,11 +21,11 @@ fn store_with_resources(resources: &Value) -> Store {
 }
 
 #[test]
-fn a_resize_changes_only_resources_bumps_the_generation_and_drops_labels_silently() {
+fn a_resize_changes_only_resources_increments_the_generation_and_drops_labels_silently() {
     let store = store_with("web");
     let body = json!({
-        "metadata": {"labels": {"sneaked": "in"}},
-        "spec": {"containers": [{"name": "app", "image": "evil:1", "resources": {"limits": {"cpu": "900m"}}}]},
+        "metadata": {"labels": {"dropped": "in"}},
+        "spec": {"containers": [{"name": "app", "image": "other:1", "resources": {"limits": {"cpu": "900m"}}}]},
     });
     let pod = patch(&store, &body).unwrap().object;
     let container = &pod["spec"]["containers"][0];
@@ -39,7 +39,7 @@ fn a_resize_changes_only_resources_bumps_the_generation_and_drops_labels_silentl
 }
 
 #[test]
-fn the_quality_of_service_class_must_stay() {
+fn the_quality_of_service_class_must_not_change() {
     let error = resize(&store_with_resources(&json!({})), &json!({"requests": {"cpu": "100m"}})).unwrap_err();
     let expected = "Pod \"web\" is invalid: spec: Invalid value: \"BestEffort\": Pod QOS Class may not change as a result of resizing";
     assert_eq!((error.code, error.message.as_str()), (422, expected));
@@ -91,7 +91,7 @@ fn a_stale_version_is_409_and_a_wrong_uid_422() {
 }
 
 #[test]
-fn a_merge_patch_with_one_container_of_two_is_refused() {
+fn a_merge_patch_with_one_container_of_two_is_rejected() {
     let store = Store::default();
     let mut two = pod("web", &json!({"limits": {"cpu": "1"}}));
     two["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "side", "image": "side:1"}));

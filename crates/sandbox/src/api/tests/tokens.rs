@@ -1,4 +1,4 @@
-//! Tokens over the wire: requested, reviewed with audiences, bound to pods, refused.
+//! Tokens over HTTPS: requests, reviews with audiences, bound pods, rejections.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn another_audience_an_unknown_token_an_expired_one_and_a_deleted_pod_are_
 }
 
 #[tokio::test]
-async fn only_tokens_for_the_api_server_are_let_in_and_the_journal_names_their_user() {
+async fn only_tokens_for_the_api_server_are_accepted_and_the_journal_names_their_user() {
     let server = server().await;
     let own = server.token_for("kube-system", "controller", None, &[], Duration::from_secs(600));
     let foreign = server.token_for("kube-system", "controller", None, &[OURS], Duration::from_secs(600));

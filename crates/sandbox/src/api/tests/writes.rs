@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{labels_of, pod, store_with};
-use crate::api::{EventKind, Patch, Resource, Selector, Store, Subresource, Write};
+use crate::api::state::EventKind;
+use crate::api::{Patch, Resource, Selector, Store, Subresource, Write};
 
 fn lease(holder: &str, version: Option<&Value>) -> Value {
     json!({
@@ -17,19 +18,19 @@ fn of_two_lease_updates_from_the_same_version_one_wins() {
     let store = Store::default();
     let created = store.create(&Resource::LEASES, lease("a", None)).unwrap();
     let version = &created["metadata"]["resourceVersion"];
-    store.update(&Resource::LEASES, lease("c", Some(version))).unwrap();
-    let error = store.update(&Resource::LEASES, lease("b", Some(version))).unwrap_err();
+    store.update(&Resource::LEASES, lease("c", Some(version)), &Write::default()).unwrap();
+    let error = store.update(&Resource::LEASES, lease("b", Some(version)), &Write::default()).unwrap_err();
     assert_eq!((error.code, error.reason.as_str()), (409, "Conflict"));
     assert!(
         error.message.starts_with("Operation cannot be fulfilled on leases.coordination.k8s.io \"lock\":"),
         "{error}"
     );
-    let error = store.update(&Resource::LEASES, lease("b", None)).unwrap_err();
-    assert_eq!(error.code, 422, "a lease is never updated blindly");
+    let error = store.update(&Resource::LEASES, lease("b", None), &Write::default()).unwrap_err();
+    assert_eq!(error.code, 422, "an update of a lease needs a version");
 }
 
 #[test]
-fn creating_sets_what_the_server_sets_and_refuses_a_second_one() {
+fn creation_sets_the_fields_of_the_server_and_rejects_a_second_object() {
     let store = store_with("web");
     let pod_now = store.get(&Resource::PODS, "default", "web").unwrap();
     assert_eq!(pod_now["metadata"]["generation"], 1);
@@ -57,7 +58,7 @@ fn a_limit_without_a_request_is_also_the_request() {
 }
 
 #[test]
-fn status_and_spec_are_written_apart() {
+fn status_and_spec_are_written_separately() {
     let store = store_with("web");
     let main = Patch::Merge(json!({"status": {"phase": "Running"}, "metadata": {"labels": {"x": "1"}}}));
     let written = store.patch(&Resource::PODS, "default", "web", &main, &Write::default()).unwrap();
@@ -66,7 +67,7 @@ fn status_and_spec_are_written_apart() {
     let both = Patch::Merge(json!({"status": {"phase": "Running"}, "metadata": {"labels": {"x": "2"}}}));
     let written = store.patch(&Resource::PODS, "default", "web", &both, &status).unwrap();
     assert_eq!(written.object["status"]["phase"], "Running");
-    assert_eq!(labels_of(&store, "web")["x"], "2", "of a pod the metadata too, as in a real server");
+    assert_eq!(labels_of(&store, "web")["x"], "2", "of a pod also the metadata, as in a real server");
     assert_eq!(written.object["metadata"]["generation"], 1);
     store
         .update_status(&Resource::PODS, "default", "web", |status| {
@@ -83,13 +84,13 @@ fn a_put_with_another_uid_or_an_old_version_is_409() {
     let old = store.get(&Resource::PODS, "default", "web").unwrap();
     let mut other = old.clone();
     other["metadata"]["uid"] = json!("bbb");
-    let error = store.update(&Resource::PODS, other).unwrap_err();
+    let error = store.update(&Resource::PODS, other, &Write::default()).unwrap_err();
     assert_eq!(error.code, 409);
     assert!(error.message.contains("UID in precondition: bbb"), "{error}");
     let mut new = old.clone();
     new["metadata"]["labels"]["x"] = json!("1");
-    store.update(&Resource::PODS, new.clone()).unwrap();
-    assert_eq!(store.update(&Resource::PODS, new).unwrap_err().code, 409);
+    store.update(&Resource::PODS, new.clone(), &Write::default()).unwrap();
+    assert_eq!(store.update(&Resource::PODS, new, &Write::default()).unwrap_err().code, 409);
 }
 
 #[test]
@@ -97,13 +98,13 @@ fn an_unchanged_update_keeps_the_version() {
     let store = store_with("web");
     let old = store.get(&Resource::PODS, "default", "web").unwrap();
     let version = store.version();
-    store.update(&Resource::PODS, old.clone()).unwrap();
+    store.update(&Resource::PODS, old.clone(), &Write::default()).unwrap();
     store.update_status(&Resource::PODS, "default", "web", |_| {}).unwrap();
     assert_eq!(store.version(), version);
 }
 
 #[test]
-fn deletion_obeys_preconditions_and_waits_for_finalizers() {
+fn deletion_checks_preconditions_and_waits_for_finalizers() {
     let store = store_with("web");
     let delete = |options: &Value| store.delete_as(&Resource::PODS, "default", "web", options, false);
     assert_eq!(delete(&json!({"preconditions": {"uid": "bbb"}})).unwrap_err().code, 409);
@@ -121,7 +122,7 @@ fn deletion_obeys_preconditions_and_waits_for_finalizers() {
 }
 
 #[test]
-fn a_graceful_deletion_needs_the_kubelet_to_finish_it() {
+fn a_graceful_deletion_is_completed_by_the_kubelet() {
     let store = Store::new(true);
     store.create(&Resource::PODS, pod("web", &json!({}))).unwrap();
     let marked = store.delete_as(&Resource::PODS, "default", "web", &json!({}), false).unwrap();
@@ -131,21 +132,21 @@ fn a_graceful_deletion_needs_the_kubelet_to_finish_it() {
 }
 
 #[test]
-fn a_namespace_takes_its_objects_along() {
+fn the_objects_of_a_namespace_are_deleted_with_it() {
     let store = Store::default();
     store.create(&Resource::NAMESPACES, json!({"metadata": {"name": "lab"}})).unwrap();
     assert!(store.get(&Resource::SERVICE_ACCOUNTS, "lab", "default").is_ok());
     let mut inside = pod("web", &json!({}));
     inside["metadata"]["namespace"] = json!("lab");
     store.create(&Resource::PODS, inside).unwrap();
-    let (_, mut events) = store.subscribe(&Resource::PODS, None, &Selector::all()).unwrap();
+    let (_, mut events) = store.subscribe(&Resource::PODS, None, &Selector::default()).unwrap();
     store.delete(&Resource::NAMESPACES, "", "lab").unwrap();
     assert_eq!(events.try_next().unwrap().unwrap().kind, EventKind::Deleted);
     assert!(events.try_next().unwrap().is_none());
 }
 
 #[test]
-fn a_definition_registers_its_kind_and_its_deletion_forgets_it() {
+fn a_definition_adds_its_kind_and_its_deletion_removes_it() {
     let store = Store::default();
     let resource = Resource::new("plimsoll.dev", "v1alpha1", "slaclasses");
     let class =
@@ -189,7 +190,7 @@ fn a_dry_run_answers_and_changes_nothing() {
 }
 
 #[test]
-fn what_has_not_the_shape_of_the_type_is_refused_and_never_a_panic() {
+fn an_object_with_fields_of_wrong_types_is_rejected_without_a_panic() {
     let store = store_with("web");
     for body in [
         json!({"metadata": []}),
@@ -216,7 +217,7 @@ fn what_has_not_the_shape_of_the_type_is_refused_and_never_a_panic() {
 }
 
 #[test]
-fn a_label_that_is_none_is_422() {
+fn an_invalid_label_is_422() {
     let store = store_with("web");
     for labels in [
         json!({"a": "not a label"}),

@@ -1,24 +1,24 @@
-//! What the kernel would count: usage, periods, throttling, pressure and memory of simulated cgroups.
+//! The kernel's accounting for simulated cgroups: usage, periods, throttling, pressure and memory.
 //!
-//! Pure: a slice of time in, counters forward. The rules are the kernel's, kept to what a reader can see: a quota is a
-//! budget per 100 ms that is refilled at the boundary and not saved; a container held back by its quota is throttled, one
-//! held back by the node only waits; both show as pressure; memory stops at the limit and counts an event.
+//! Pure: advances all counters by a slice of time. The rules are the kernel's, as far as a reader can see them: a quota is a
+//! budget per 100 ms that is refilled at each period boundary, and the rest of it is lost; a container limited by its quota
+//! is throttled, one limited by the node only waits; both show as pressure; memory stops at the limit and counts an event.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plimsoll_contract::{Bytes, ContainerId, Limit, PodUid};
 
-use crate::host::{Limits, PERIOD, PodSlot};
-use crate::load::{Changes, Load};
+use crate::host::{Limits, PERIOD, PodCgroup};
+use crate::load::{ChangeFilter, Load};
 
-/// Page cache that every simulated container has beside what it wants: a reader must take it off.
+/// Inactive page cache of every simulated container, which a reader must subtract.
 pub(super) const INACTIVE_FILE: u64 = 1 << 20;
 
 /// A simulated pod.
 #[derive(Debug, Clone)]
 pub(super) struct Pod {
-    pub slot: PodSlot,
+    pub cgroup: PodCgroup,
     pub limits: Limits,
     pub meter: Meter,
     pub pause: ContainerId,
@@ -31,11 +31,11 @@ pub(super) struct Container {
     pub name: String,
     pub limits: Limits,
     pub load: Load,
-    /// When it started, on the host's clock.
+    /// Time of its start, counted from the start of the host.
     pub started: Duration,
     pub meter: Meter,
-    pub told_cpu: Changes,
-    pub told_memory: Changes,
+    pub published_cpu: ChangeFilter,
+    pub published_memory: ChangeFilter,
 }
 
 /// The counters of one cgroup; times in seconds.
@@ -48,69 +48,73 @@ pub(super) struct Meter {
     pub cpu_pressure: Pressure,
     pub anon: u64,
     pub inactive_file: u64,
-    pub hits: u64,
+    /// How often memory reached its limit.
+    pub limit_events: u64,
     pub memory_pressure: Pressure,
-    /// Wanted and granted in the quota period that is running.
-    wanted: f64,
+    /// CPU seconds demanded and granted in the current quota period.
+    demanded: f64,
     granted: f64,
-    /// Wanted and granted in the slice that is being computed.
+    /// CPU seconds demanded and granted in the current slice.
     slice: (f64, f64),
 }
 
-/// Pressure stall information: how much of the time something waited.
+/// Pressure stall information: the share of time in which something waited.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Pressure {
-    /// Percent, over 10, 60 and 300 s.
+    /// Percent, averaged over 10, 60 and 300 s.
     pub averages: [f64; 3],
     /// Seconds.
     pub total: f64,
 }
 
 impl Meter {
-    /// What `memory.current` says.
+    /// The value of `memory.current`.
     pub(super) fn current(&self) -> u64 {
         self.anon + self.inactive_file
     }
 
-    /// How much of `wanted` the quota leaves in this period.
-    fn within_quota(&self, limits: &Limits, wanted: f64) -> f64 {
+    /// The part of a demand that the quota of this period still allows.
+    fn within_quota(&self, limits: &Limits, demand: f64) -> f64 {
         match budget(limits) {
-            Limit::Unlimited => wanted,
-            Limit::Of(budget) => wanted.min((budget - self.granted).max(0.0)),
+            Limit::Unlimited => demand,
+            Limit::Of(budget) => demand.min((budget - self.granted).max(0.0)),
         }
     }
 
-    fn settle(&mut self, seconds: f64) {
-        let (wanted, granted) = self.slice;
+    /// Adds the current slice to the counters, with the node's share of what was granted, and ends the quota period if
+    /// the slice ends with it.
+    fn account_cpu(&mut self, limits: &Limits, node_share: f64, seconds: f64, ends_period: bool) {
+        self.slice.1 *= node_share;
+        let (demanded, granted) = self.slice;
         self.usage += granted;
-        self.wanted += wanted;
+        self.demanded += demanded;
         self.granted += granted;
-        let stalled = if wanted > 0.0 { (1.0 - granted / wanted).max(0.0) } else { 0.0 };
+        let stalled = if demanded > 0.0 { (1.0 - granted / demanded).max(0.0) } else { 0.0 };
         self.cpu_pressure.advance(stalled, seconds);
-    }
-
-    fn close_period(&mut self, limits: &Limits) {
+        if !ends_period {
+            return;
+        }
         if let Limit::Of(budget) = budget(limits)
-            && self.wanted > 0.0
+            && self.demanded > 0.0
         {
             self.periods += 1;
-            if self.wanted > budget * (1.0 + 1e-9) {
+            if self.demanded > budget * (1.0 + 1e-9) {
                 self.throttled_periods += 1;
-                self.throttled += PERIOD.as_secs_f64() * (1.0 - budget / self.wanted);
+                self.throttled += PERIOD.as_secs_f64() * (1.0 - budget / self.demanded);
             }
         }
-        (self.wanted, self.granted) = (0.0, 0.0);
+        (self.demanded, self.granted) = (0.0, 0.0);
     }
 
-    /// Takes as much of the wanted memory as the limit lets it.
-    fn remember(&mut self, wanted: f64, limit: Limit<Bytes>, seconds: f64) {
+    /// Sets the memory in use to the demand, or to the limit.
+    fn account_memory(&mut self, demand: f64, limit: Limit<Bytes>, seconds: f64) {
         let most = limit.bound().map_or(u64::MAX, |bytes| bytes.0);
-        let wanted = wanted as u64;
-        self.anon = wanted.min(most);
+        let demand = demand as u64;
+        self.anon = demand.min(most);
         self.inactive_file = INACTIVE_FILE.min(most - self.anon);
-        let refused = wanted.saturating_sub(most);
-        self.hits += u64::from(refused > 0);
-        let stalled = if refused > 0 { refused as f64 / wanted as f64 } else { 0.0 };
+        let excess = demand.saturating_sub(most);
+        self.limit_events += u64::from(excess > 0);
+        let stalled = if excess > 0 { excess as f64 / demand as f64 } else { 0.0 };
         self.memory_pressure.advance(stalled, seconds);
     }
 }
@@ -124,7 +128,7 @@ impl Pressure {
     }
 }
 
-/// CPU seconds of one period.
+/// CPU seconds per quota period.
 fn budget(limits: &Limits) -> Limit<f64> {
     match limits.quota() {
         Limit::Unlimited => Limit::Unlimited,
@@ -132,14 +136,14 @@ fn budget(limits: &Limits) -> Limit<f64> {
     }
 }
 
-/// The end of the slice that starts at `from`: the next period boundary, or `to` where that is earlier.
+/// The end of the slice that starts at `from`: the next period boundary, or `to` if that is earlier.
 pub(super) fn slice_end(from: Duration, to: Duration) -> Duration {
     let period = PERIOD.as_nanos() as u64;
     let next = (from.as_nanos() as u64 / period + 1) * period;
     to.min(Duration::from_nanos(next))
 }
 
-/// Advances every counter over a slice, which does not cross a period boundary.
+/// Advances every counter by a slice, which does not cross a period boundary.
 pub(super) fn advance(pods: &mut BTreeMap<PodUid, Pod>, cpus: u32, from: Duration, to: Duration) {
     let seconds = (to - from).as_secs_f64();
     for pod in pods.values_mut() {
@@ -147,53 +151,44 @@ pub(super) fn advance(pods: &mut BTreeMap<PodUid, Pod>, cpus: u32, from: Duratio
     }
     let granted: f64 = pods.values().map(|pod| pod.meter.slice.1).sum();
     let node = f64::from(cpus) * seconds;
-    let scale = if granted > node { node / granted } else { 1.0 };
-    let closes = to.as_nanos().is_multiple_of(PERIOD.as_nanos());
+    let node_share = if granted > node { node / granted } else { 1.0 };
+    let ends_period = to.as_nanos().is_multiple_of(PERIOD.as_nanos());
     for pod in pods.values_mut() {
-        let limits = pod.limits;
-        settle(&mut pod.meter, &limits, scale, seconds, closes);
+        pod.meter.account_cpu(&pod.limits, node_share, seconds, ends_period);
         for container in pod.containers.values_mut() {
-            settle(&mut container.meter, &container.limits, scale, seconds, closes);
+            container.meter.account_cpu(&container.limits, node_share, seconds, ends_period);
         }
-        remember(pod, to, seconds);
+        account_memory(pod, to, seconds);
     }
 }
 
-fn settle(meter: &mut Meter, limits: &Limits, scale: f64, seconds: f64, closes: bool) {
-    meter.slice.1 *= scale;
-    meter.settle(seconds);
-    if closes {
-        meter.close_period(limits);
-    }
-}
-
-/// What each container gets of what it wants, after its own quota and its pod's.
+/// Grants each container its CPU demand within its own quota and that of its pod.
 fn share_within_pod(pod: &mut Pod, from: Duration, to: Duration) {
-    let mut wanted_by_all = 0.0;
+    let mut total = 0.0;
     for container in pod.containers.values_mut() {
         let since = |t: Duration| t.saturating_sub(container.started);
-        let wanted = container.load.cpu.integral(since(from), since(to));
-        let granted = container.meter.within_quota(&container.limits, wanted);
-        container.meter.slice = (wanted, granted);
-        wanted_by_all += granted;
+        let demand = container.load.cpu.integral(since(from), since(to));
+        let granted = container.meter.within_quota(&container.limits, demand);
+        container.meter.slice = (demand, granted);
+        total += granted;
     }
-    let granted = pod.meter.within_quota(&pod.limits, wanted_by_all);
-    pod.meter.slice = (wanted_by_all, granted);
-    if granted < wanted_by_all {
+    let granted = pod.meter.within_quota(&pod.limits, total);
+    pod.meter.slice = (total, granted);
+    if granted < total {
         for container in pod.containers.values_mut() {
-            container.meter.slice.1 *= granted / wanted_by_all;
+            container.meter.slice.1 *= granted / total;
         }
     }
 }
 
-fn remember(pod: &mut Pod, now: Duration, seconds: f64) {
-    let mut all = 0.0;
+fn account_memory(pod: &mut Pod, now: Duration, seconds: f64) {
+    let mut total = 0.0;
     for container in pod.containers.values_mut() {
-        let wanted = container.load.memory.at(now.saturating_sub(container.started));
-        container.meter.remember(wanted, container.limits.memory, seconds);
-        all += container.meter.anon as f64;
+        let demand = container.load.memory.at(now.saturating_sub(container.started));
+        container.meter.account_memory(demand, container.limits.memory, seconds);
+        total += container.meter.anon as f64;
     }
-    pod.meter.remember(all, pod.limits.memory, seconds);
+    pod.meter.account_memory(total, pod.limits.memory, seconds);
     let caches = pod.containers.values().map(|container| container.meter.inactive_file).sum::<u64>();
     let room = pod.limits.memory.bound().map_or(u64::MAX, |most| most.0 - pod.meter.anon);
     pod.meter.inactive_file = caches.min(room);

@@ -1,8 +1,8 @@
-//! The files of simulated cgroups: their content, and how they are written under the eyes of readers.
+//! The files of simulated cgroups: their content, and how they are written while readers have them open.
 //!
-//! A reader holds its descriptor for the life of a cgroup, as on a real host. So a file is written in place, by one `pwrite`
-//! of a content whose length does not change while the counters do (numbers are padded with zeros), and is emptied before
-//! it is unlinked.
+//! A reader keeps its file descriptors open as long as the cgroup exists, as on a real host. So a file is written in place,
+//! by one `pwrite` of a content whose length does not change with the counters (numbers are padded with zeros), and is
+//! truncated before it is removed.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -13,33 +13,10 @@ use std::path::Path;
 use plimsoll_contract::Limit;
 
 use super::account::{Meter, Pressure};
-use crate::host::layout::Hierarchy;
 use crate::host::{Limits, PERIOD};
 
-/// Name and content of each file of one cgroup, in one of the trees.
-pub(super) type Files = Vec<(&'static str, String)>;
-
-/// What cgroup v1 says where nothing is limited.
-const V1_UNLIMITED: u64 = 9_223_372_036_854_771_712;
-
-/// The trees of a hierarchy: their directory below `sys/fs/cgroup`.
-pub(super) fn trees(hierarchy: Hierarchy) -> &'static [&'static str] {
-    match hierarchy {
-        Hierarchy::V2 => &[""],
-        Hierarchy::V1 => &["cpu,cpuacct", "memory"],
-    }
-}
-
-/// The files of a cgroup in a tree.
-pub(super) fn files(tree: &str, limits: &Limits, meter: &Meter) -> Files {
-    match tree {
-        "" => v2(limits, meter),
-        "memory" => v1_memory(limits, meter),
-        _ => v1_cpu(limits, meter),
-    }
-}
-
-fn v2(limits: &Limits, meter: &Meter) -> Files {
+/// Name and content of each file of a cgroup.
+pub(super) fn files(limits: &Limits, meter: &Meter) -> Vec<(&'static str, String)> {
     let usage = micros(meter.usage);
     let (user, system) = (usage - usage / 5, usage / 5);
     let cpu_stat = lines(&[
@@ -76,9 +53,15 @@ fn v2(limits: &Limits, meter: &Meter) -> Files {
         Limit::Unlimited => "max".to_owned(),
         Limit::Of(micros) => micros.to_string(),
     };
-    let most = limits.memory.bound().map_or_else(|| "max".to_owned(), |bytes| bytes.0.to_string());
-    let events =
-        [("low", 0), ("high", 0), ("max", meter.hits), ("oom", 0), ("oom_kill", 0), ("oom_group_kill", 0)];
+    let memory_max = limits.memory.bound().map_or_else(|| "max".to_owned(), |bytes| bytes.0.to_string());
+    let events = [
+        ("low", 0),
+        ("high", 0),
+        ("max", meter.limit_events),
+        ("oom", 0),
+        ("oom_kill", 0),
+        ("oom_group_kill", 0),
+    ];
     vec![
         ("cpu.stat", cpu_stat),
         ("cpu.max", format!("{quota} {}\n", PERIOD.as_micros())),
@@ -86,53 +69,14 @@ fn v2(limits: &Limits, meter: &Meter) -> Files {
         ("cpu.pressure", pressure(&meter.cpu_pressure)),
         ("memory.current", number(meter.current())),
         ("memory.stat", memory_stat),
-        ("memory.max", format!("{most}\n")),
+        ("memory.max", format!("{memory_max}\n")),
         ("memory.events", lines(&events)),
         ("memory.pressure", pressure(&meter.memory_pressure)),
         ("cgroup.events", "populated 1\nfrozen 0\n".to_owned()),
     ]
 }
 
-fn v1_cpu(limits: &Limits, meter: &Meter) -> Files {
-    let cpu_stat = lines(&[
-        ("nr_periods", meter.periods),
-        ("nr_throttled", meter.throttled_periods),
-        ("throttled_time", nanos(meter.throttled)),
-    ]);
-    let quota = limits.quota().bound().map_or_else(|| "-1".to_owned(), |micros| micros.to_string());
-    vec![
-        ("cpu.stat", cpu_stat),
-        ("cpuacct.usage", number(nanos(meter.usage))),
-        ("cpu.cfs_quota_us", format!("{quota}\n")),
-        ("cpu.cfs_period_us", format!("{}\n", PERIOD.as_micros())),
-        ("cpu.shares", format!("{}\n", limits.shares())),
-    ]
-}
-
-fn v1_memory(limits: &Limits, meter: &Meter) -> Files {
-    let most = limits.memory.bound().map_or(V1_UNLIMITED, |bytes| bytes.0);
-    let own = [("cache", meter.inactive_file), ("rss", meter.anon), ("inactive_file", meter.inactive_file)];
-    let total = [
-        ("hierarchical_memory_limit", most),
-        ("total_cache", meter.inactive_file),
-        ("total_rss", meter.anon),
-        ("total_shmem", 0),
-        ("total_inactive_anon", 0),
-        ("total_active_anon", meter.anon),
-        ("total_inactive_file", meter.inactive_file),
-        ("total_active_file", 0),
-        ("total_unevictable", 0),
-    ];
-    vec![
-        ("memory.usage_in_bytes", number(meter.current())),
-        ("memory.limit_in_bytes", format!("{most}\n")),
-        ("memory.stat", lines(&own) + &lines(&total)),
-        ("memory.failcnt", number(meter.hits)),
-        ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n".to_owned()),
-    ]
-}
-
-/// Writes `content` over what is there, without a moment at which a reader could see less than a whole file.
+/// Replaces the content of a file; a reader never sees a shorter file than either content.
 pub(super) fn write_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     file.write_all_at(content, 0)?;
@@ -142,7 +86,7 @@ pub(super) fn write_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a cgroup's directory: its files are emptied, so that a held descriptor sees the end, then unlinked.
+/// Removes the directory of a cgroup. Its files are truncated first, so that an open file descriptor reads the end.
 pub(super) fn remove_directory(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -182,8 +126,4 @@ fn pressure(pressure: &Pressure) -> String {
 
 fn micros(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
-}
-
-fn nanos(seconds: f64) -> u64 {
-    (seconds * 1e9).round() as u64
 }

@@ -1,19 +1,21 @@
-//! What a simulated host says of itself under `proc` and `sys`: CPUs, memory, boot id.
+//! The files of a simulated host outside of its cgroups: CPUs, memory, boot id.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::host::{HostError, NodeSize};
+use anyhow::Context;
 
-/// A boot id: a random uuid, as the kernel draws it.
+use crate::host::NodeSize;
+
+/// A random boot id in the kernel's format.
 pub(super) fn new_boot_id() -> String {
     let digits = format!("{:032x}", fastrand::u128(..));
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
-/// Writes the files below `root`.
-pub(super) fn write(root: &Path, size: NodeSize, boot: &str) -> Result<(), HostError> {
+/// Writes the files that the agent reads below `root`.
+pub(super) fn write(root: &Path, size: NodeSize, boot: &str) -> anyhow::Result<()> {
     let online =
         if size.cpus == 1 { "0\n".to_owned() } else { format!("0-{}\n", size.cpus.saturating_sub(1)) };
     let files = [
@@ -24,10 +26,9 @@ pub(super) fn write(root: &Path, size: NodeSize, boot: &str) -> Result<(), HostE
     ];
     for (name, content) in files {
         let path = root.join(name);
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(HostError::io("create", directory))?;
-        }
-        fs::write(&path, content).map_err(HostError::io("write", &path))?;
+        fs::create_dir_all(path.parent().unwrap_or(root))
+            .and_then(|()| fs::write(&path, content))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

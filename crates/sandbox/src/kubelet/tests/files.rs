@@ -5,11 +5,11 @@ use std::fs;
 use super::*;
 
 #[tokio::test]
-async fn a_config_map_becomes_files_that_follow_it() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+async fn the_files_of_a_config_map_follow_its_changes() {
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let directory = cluster.directory.path().join("ca");
     cluster.kubelet.project_config_map("default", "plimsoll-ca", &directory).unwrap();
-    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "optional: empty before it exists");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "empty before the ConfigMap exists");
     let object =
         |data: Value| json!({"metadata": {"namespace": "default", "name": "plimsoll-ca"}, "data": data});
     let until = |name: &str, content: Option<&str>| {
@@ -20,17 +20,24 @@ async fn a_config_map_becomes_files_that_follow_it() {
     assert!(!cluster.directory.path().join("out").exists(), "a key is a name, not a path");
     cluster
         .store()
-        .update(&Resource::CONFIG_MAPS, object(json!({"ca.crt": "two", "next.crt": "three"})))
+        .update(
+            &Resource::CONFIG_MAPS,
+            object(json!({"ca.crt": "two", "next.crt": "three"})),
+            &Write::default(),
+        )
         .unwrap();
     until("ca.crt", Some("two"));
     until("next.crt", Some("three"));
-    cluster.store().update(&Resource::CONFIG_MAPS, object(json!({"ca.crt": "two"}))).unwrap();
+    cluster
+        .store()
+        .update(&Resource::CONFIG_MAPS, object(json!({"ca.crt": "two"})), &Write::default())
+        .unwrap();
     until("next.crt", None);
 }
 
 #[tokio::test]
 async fn a_token_is_bound_to_its_pod_and_renewed() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     let path = cluster.directory.path().join("token/token");
     let file = TokenFile {
         namespace: "default".into(),
@@ -41,7 +48,7 @@ async fn a_token_is_bound_to_its_pod_and_renewed() {
         path: path.clone(),
     };
     cluster.kubelet.project_token(file).unwrap();
-    assert!(!path.exists(), "no pod, no token");
+    assert!(!path.exists(), "no token without the pod");
     let pod = cluster.run("agent", &json!({}));
     let token = || fs::read_to_string(&path).ok();
     let first = wait_for(token, Option::is_some);
@@ -49,7 +56,7 @@ async fn a_token_is_bound_to_its_pod_and_renewed() {
     assert_eq!(claims["kubernetes.io"]["pod"]["uid"], pod["metadata"]["uid"]);
     assert_eq!(claims["aud"], json!(["plimsoll-aggregator"]));
     let second = wait_for(token, |now| *now != first);
-    assert!(claims_of(&second)["iat"].as_i64() < claims["exp"].as_i64(), "renewed before it ends");
+    assert!(claims_of(&second)["iat"].as_i64() < claims["exp"].as_i64(), "renewed before it expires");
 }
 
 fn claims_of(token: &Option<String>) -> Value {

@@ -1,19 +1,19 @@
-//! The kubelet on real cgroups: root only, else skipped by name.
+//! The kubelet on real cgroups: skipped without root.
 
 use super::*;
 use crate::host::real::{RealHost, tests as host_tests};
 
 #[tokio::test]
-async fn on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_without_a_trace() {
-    let test = "on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_without_a_trace";
+async fn on_real_cgroups_a_pod_is_resized_restarted_and_removed_completely() {
+    let test = "on_real_cgroups_a_pod_is_resized_restarted_and_removed_completely";
     if !host_tests::possible(test) {
         return;
     }
     let name = "plimsoll-test-kubelet";
-    let host = Arc::new(RealHost::new(name, host_tests::worker()).unwrap());
+    let host = Arc::new(RealHost::new(name, host_tests::workload_command()).unwrap());
     let api = ApiServer::start(ApiOptions::default()).await.unwrap();
     let mut kubelet =
-        Kubelet::start(&api, Arc::clone(&host) as Arc<dyn Host>, KubeletOptions::of("n1")).unwrap();
+        Kubelet::start(&api, Arc::clone(&host) as Arc<dyn Host>, KubeletOptions::new("n1")).unwrap();
     let spec = json!({"nodeName": "n1", "containers": [{"name": "app", "image": "app:1", "resources": half_a_core()}]});
     let metadata = json!({"namespace": "default", "name": "web"});
     api.store().create(&Resource::PODS, json!({"metadata": metadata, "spec": spec})).unwrap();
@@ -21,11 +21,12 @@ async fn on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_withou
     let until = |holds: &dyn Fn(&Value) -> bool| wait_for(pod, holds);
     let enforced = |pod: &Value| {
         let uid = uid(pod);
-        [Place::pod(&uid), Place::container(&uid, &id(pod))].map(|place| host.limits(&place).unwrap().cpu)
+        [CgroupId::pod(&uid), CgroupId::container(&uid, &id(pod))]
+            .map(|cgroup| host.limits(&cgroup).unwrap().cpu)
     };
     let running = until(&|pod| pod["status"]["phase"] == "Running");
     assert_eq!(enforced(&running), [Limit::Of(Cores(0.5)); 2]);
-    // Up and down: the kernel refuses a child's quota above its parent's, so the order counts.
+    // Up and down: the kernel rejects a quota above that of the parent, so the order matters.
     for cpu in ["900m", "200m"] {
         let resources = json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
         let patch =
@@ -45,7 +46,7 @@ async fn on_real_cgroups_a_pod_is_resized_restarted_when_it_dies_and_gone_withou
         status["restartCount"] == 1 && status["ready"] == true
     });
     assert_ne!(id(&again), id(&running));
-    assert_eq!(enforced(&again), [Limit::Of(Cores(0.2)); 2], "it comes back at its present size");
+    assert_eq!(enforced(&again), [Limit::Of(Cores(0.2)); 2], "it restarts at its current size");
     kubelet.stop();
     host.stop();
     assert_eq!(host_tests::directories_of(name), Vec::<std::path::PathBuf>::new());

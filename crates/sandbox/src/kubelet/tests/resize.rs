@@ -1,10 +1,10 @@
-//! In-place resizes, in every manner.
+//! In-place resizes, with every behavior.
 
 use super::*;
 
 #[tokio::test]
-async fn a_resize_at_once_reaches_cgroups_and_status() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+async fn an_immediate_resize_reaches_cgroups_and_status() {
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     cluster.run("web", &half_a_core());
     let generation = cluster.resize("web", "900m");
     let pod = cluster.until("web", |pod| pod["status"]["observedGeneration"] == generation);
@@ -23,9 +23,9 @@ async fn a_resize_at_once_reaches_cgroups_and_status() {
 #[tokio::test]
 async fn a_late_resize_is_in_progress_until_it_is_enforced() {
     let late = Duration::from_secs(2);
-    let cluster = Cluster::start(Manner::Late(late)).await;
+    let cluster = Cluster::start(ResizeBehavior::Delayed(late)).await;
     cluster.run("web", &half_a_core());
-    let asked = Instant::now();
+    let requested = Instant::now();
     let generation = cluster.resize("web", "900m");
     let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_some());
     assert_eq!(condition(&pod, "PodResizeInProgress").unwrap()["observedGeneration"], generation);
@@ -36,42 +36,44 @@ async fn a_late_resize_is_in_progress_until_it_is_enforced() {
         (&json!("500m"), &json!("900m"))
     );
     let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_none());
-    assert!(asked.elapsed() >= late);
+    assert!(requested.elapsed() >= late);
     assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.9)); 2]);
     assert_eq!(pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"], "900m");
 }
 
 #[tokio::test]
-async fn a_resize_half_done_stays_in_progress_with_an_error() {
-    let cluster = Cluster::start(Manner::Partially).await;
+async fn a_partial_resize_stays_in_progress_with_an_error() {
+    let cluster = Cluster::start(ResizeBehavior::Partial).await;
     cluster.run("web", &half_a_core());
     cluster.resize("web", "900m");
     let pod = cluster.until("web", |pod| condition(pod, "PodResizeInProgress").is_some());
     assert_eq!(condition(&pod, "PodResizeInProgress").unwrap()["reason"], "Error");
-    // Long enough for it to be finished, if it were.
+    // Long enough for a complete resize.
     thread::sleep(Duration::from_millis(300));
     assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.7)); 2]);
     assert_eq!(cluster.pod("web")["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"], "700m");
 }
 
 #[tokio::test]
-async fn a_resize_that_is_never_seen_changes_nothing_until_the_kubelet_wakes() {
-    let cluster = Cluster::start(Manner::Never).await;
+async fn an_ignored_resize_changes_nothing_until_the_behavior_changes() {
+    let cluster = Cluster::start(ResizeBehavior::Ignored).await;
     let before = cluster.run("web", &half_a_core());
     let generation = cluster.resize("web", "900m");
     thread::sleep(Duration::from_millis(400));
     let pod = cluster.pod("web");
     assert_eq!(pod["status"], before["status"]);
     assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.5)); 2]);
-    cluster.kubelet.set_manner("default", "web", Manner::AtOnce);
+    cluster.kubelet.set_resize_behavior("default", "web", ResizeBehavior::Immediate);
     let pod = cluster.until("web", |pod| pod["status"]["observedGeneration"] == generation);
     assert_eq!(cluster.cores(&pod), [Limit::Of(Cores(0.9)); 2]);
 }
 
 #[tokio::test]
-async fn a_refused_resize_is_pending_with_its_reason_and_ends_when_it_is_taken_back() {
-    for (manner, reason) in [(Manner::Deferred, "Deferred"), (Manner::Infeasible, "Infeasible")] {
-        let cluster = Cluster::start(manner).await;
+async fn a_pending_resize_has_its_reason_and_ends_when_it_is_reverted() {
+    for (behavior, reason) in
+        [(ResizeBehavior::Deferred, "Deferred"), (ResizeBehavior::Infeasible, "Infeasible")]
+    {
+        let cluster = Cluster::start(behavior).await;
         cluster.run("web", &half_a_core());
         let generation = cluster.resize("web", "900m");
         let pod = cluster.until("web", |pod| condition(pod, "PodResizePending").is_some());
@@ -89,8 +91,8 @@ async fn a_refused_resize_is_pending_with_its_reason_and_ends_when_it_is_taken_b
 }
 
 #[tokio::test]
-async fn what_does_not_fit_beside_the_others_waits_and_goes_through_when_there_is_room() {
-    let cluster = Cluster::start(Manner::AtOnce).await;
+async fn a_resize_that_does_not_fit_is_deferred_until_there_is_capacity() {
+    let cluster = Cluster::start(ResizeBehavior::Immediate).await;
     cluster.run("large", &json!({"requests": {"cpu": "3"}}));
     cluster.run("web", &half_a_core());
     cluster.resize("web", "1500m");

@@ -1,0 +1,276 @@
+//! The client of one replica: when to send a report, which one, and how to process the answer.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use plimsoll_contract::PodUid;
+use plimsoll_contract::rejection::RejectionBody;
+use plimsoll_contract::report::{MAX_BODY, Report};
+use plimsoll_contract::roster::Answer;
+use plimsoll_process::shutdown::Shutdown;
+use tokio::sync::mpsc;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+use tracing::Instrument;
+
+use super::connection::{Connection, ConnectionError, HttpAnswer};
+use super::credentials::{Ca, CredentialError, authorization};
+use crate::config::Delivery;
+use crate::metrics::{DeliveryResult, Metrics};
+use crate::report::encode;
+use crate::shared::Shared;
+
+/// Interval of full reports; they are also the heartbeat.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Pauses are up to this share longer or shorter, so that the agents of a cluster do not report in step.
+const JITTER: f64 = 0.1;
+/// After failures the pause doubles from the first to the second.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Pause while the CA or the token is missing: the interval at which the CA file is read.
+const CREDENTIALS_PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct ReplicaClient {
+    address: SocketAddr,
+    delivery: Arc<Delivery>,
+    shared: Arc<Shared>,
+    metrics: Metrics,
+    ca: Ca,
+    connection: Option<Connection>,
+    /// The newest roster version of this replica. Versions of different processes are not comparable.
+    roster_version: u64,
+    /// The generation of urgent pods that this replica has.
+    reported_urgency: u64,
+    pause: Duration,
+    /// Whether the last full report had to be shortened; logged when it changes.
+    shortened: bool,
+    /// Of the last delivery; only a change is logged.
+    outcome: Option<Outcome>,
+}
+
+/// Why a delivery failed.
+#[derive(Debug, thiserror::Error)]
+enum DeliveryError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error("answered {} {}", .0.status.as_u16(), .0.excerpt())]
+    Rejected(HttpAnswer),
+    #[error("the answer is not a roster: {0}")]
+    InvalidAnswer(serde_json::Error),
+    #[error("cannot write the report as JSON: {0}")]
+    Encode(serde_json::Error),
+}
+
+/// The result of a delivery, and what distinguishes it from others with the same result.
+type Outcome = (DeliveryResult, String);
+
+fn outcome(result: &Result<(), DeliveryError>) -> Outcome {
+    let simple = |result| (result, String::new());
+    match result {
+        Ok(()) => simple(DeliveryResult::Accepted),
+        Err(DeliveryError::Credentials(error)) => (DeliveryResult::NotReady, error.to_string()),
+        Err(DeliveryError::Connection(ConnectionError::Tls(_))) => simple(DeliveryResult::Untrusted),
+        Err(DeliveryError::Connection(ConnectionError::Timeout)) => simple(DeliveryResult::Timeout),
+        Err(DeliveryError::Connection(_)) => simple(DeliveryResult::Unreachable),
+        Err(DeliveryError::Rejected(answer)) => match answer.status {
+            status @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+                (DeliveryResult::Throttled, status.to_string())
+            }
+            status => (DeliveryResult::Rejected, status.to_string()),
+        },
+        Err(DeliveryError::InvalidAnswer(_) | DeliveryError::Encode(_)) => simple(DeliveryResult::BadAnswer),
+    }
+}
+
+impl ReplicaClient {
+    /// A client that has not connected yet.
+    pub(super) fn new(
+        address: SocketAddr,
+        delivery: Arc<Delivery>,
+        shared: Arc<Shared>,
+        metrics: Metrics,
+    ) -> ReplicaClient {
+        let ca = Ca::new(&delivery.ca);
+        ReplicaClient {
+            address,
+            delivery,
+            shared,
+            metrics,
+            ca,
+            connection: None,
+            roster_version: 0,
+            reported_urgency: 0,
+            pause: MIN_PAUSE,
+            shortened: false,
+            outcome: None,
+        }
+    }
+
+    /// Delivers until `stop`. `failed` is notified when a connection fails, so that the name is resolved again.
+    pub(super) async fn run(self, failed: mpsc::Sender<()>, stop: Shutdown) {
+        let span = tracing::info_span!("deliver", aggregator = %self.address);
+        self.deliver_until(stop, failed).instrument(span).await;
+    }
+
+    async fn deliver_until(mut self, stop: Shutdown, failed: mpsc::Sender<()>) {
+        let mut urgency = self.shared.urgency.subscribe();
+        let mut due = TokioInstant::now() + jitter(MIN_PAUSE);
+        let mut healthy = false;
+        loop {
+            let full = tokio::select! {
+                biased;
+                () = stop.triggered() => return,
+                () = sleep_until(due) => true,
+                // while deliveries fail, the pause is kept: the next report is a full one and contains everything
+                Ok(()) = urgency.changed(), if healthy => false,
+            };
+            let delivered = tokio::select! {
+                biased;
+                () = stop.triggered() => return,
+                delivered = self.deliver(full) => delivered,
+            };
+            healthy = delivered.is_ok();
+            match delivered {
+                Ok(()) if full => due = TokioInstant::now() + jitter(HEARTBEAT),
+                Ok(()) => {}
+                Err(error) => {
+                    due = TokioInstant::now() + self.back_off(&error);
+                    if matches!(error, DeliveryError::Connection(_)) {
+                        // if the channel is full, a lookup is due anyway
+                        let _ = failed.try_send(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn deliver(&mut self, full: bool) -> Result<(), DeliveryError> {
+        let (urgency, pods) = self.shared.urgent_since(self.reported_urgency);
+        if !full && pods.is_empty() {
+            return Ok(());
+        }
+        let answer = self.send(full, &pods).await;
+        let result = answer.and_then(|answer| self.process(answer));
+        self.record(&result);
+        if result.is_ok() {
+            self.reported_urgency = urgency;
+            self.pause = MIN_PAUSE;
+        }
+        result
+    }
+
+    async fn send(&mut self, full: bool, pods: &BTreeSet<PodUid>) -> Result<HttpAnswer, DeliveryError> {
+        let authorization = authorization(&self.delivery.token)?;
+        // a new connection where there is none, it was closed, or the CA has changed
+        let (tls, changed) = self.ca.current(Instant::now())?;
+        let mut connection = match self.connection.take() {
+            Some(open) if !changed && !open.is_closed() => open,
+            _ => Connection::open(self.address, &self.delivery, tls).await?,
+        };
+        // built only now, when it can be sent: it is the newest there is
+        let report = match full {
+            true => self.shared.full_report(self.roster_version),
+            false => self.shared.partial_report(pods, self.roster_version),
+        };
+        let body = self.encode(report)?;
+        let answer = connection.post(authorization, body).await?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+
+    /// The report as JSON. Logs when full reports begin or cease to be shortened.
+    fn encode(&mut self, report: Report) -> Result<Vec<u8>, DeliveryError> {
+        let (full, pods) = (report.full, report.pods.len());
+        let encoded =
+            encode(report, || self.shared.managed_pods(), MAX_BODY).map_err(DeliveryError::Encode)?;
+        let left_out = encoded.left_out;
+        if full && (left_out > 0) != std::mem::replace(&mut self.shortened, left_out > 0) {
+            match left_out {
+                0 => tracing::info!(pods, "the report is complete again"),
+                _ => tracing::warn!(
+                    pods,
+                    left_out,
+                    most = MAX_BODY,
+                    "the report would be too large: containers are left out of it; bands are not affected"
+                ),
+            }
+        }
+        Ok(encoded.body)
+    }
+
+    fn process(&mut self, answer: HttpAnswer) -> Result<(), DeliveryError> {
+        if !answer.status.is_success() {
+            // a replica that has a newer report of this node names its number; the next report must be above it
+            let rejection = serde_json::from_slice::<RejectionBody>(&answer.body).ok();
+            if let Some(newest) = rejection.and_then(|rejection| rejection.newest) {
+                self.shared.raise_seq_above(newest);
+            }
+            return Err(DeliveryError::Rejected(answer));
+        }
+        let answer: Answer = serde_json::from_slice(&answer.body).map_err(DeliveryError::InvalidAnswer)?;
+        tracing::debug!(version = answer.roster_version, pods = answer.roster.len(), "roster");
+        // an empty one is information too: the pods of this report are not listed
+        self.shared.apply_roster(&answer);
+        self.roster_version = answer.roster_version;
+        Ok(())
+    }
+
+    fn back_off(&mut self, error: &DeliveryError) -> Duration {
+        let requested = match error {
+            DeliveryError::Credentials(_) => return jitter(CREDENTIALS_PAUSE),
+            DeliveryError::Rejected(answer) => answer.retry_after.unwrap_or_default().min(MAX_PAUSE),
+            _ => Duration::ZERO,
+        };
+        let pause = jitter(self.pause);
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        requested.max(pause)
+    }
+
+    fn record(&mut self, result: &Result<(), DeliveryError>) {
+        let outcome = outcome(result);
+        self.metrics.record_delivery(outcome.0);
+        if self.outcome.as_ref() == Some(&outcome) {
+            return;
+        }
+        self.outcome = Some(outcome);
+        match result {
+            Ok(()) => tracing::info!("reports are accepted"),
+            Err(problem) => tracing::warn!(%problem, "reports are not delivered; retrying"),
+        }
+    }
+}
+
+/// Up to a tenth more or less.
+fn jitter(span: Duration) -> Duration {
+    span.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    fn rejected(status: StatusCode, body: &'static str) -> Outcome {
+        let answer = HttpAnswer { status, retry_after: None, body: body.into() };
+        outcome(&Err(DeliveryError::Rejected(answer)))
+    }
+
+    #[test]
+    fn another_status_or_another_missing_file_is_logged_and_another_wording_is_not() {
+        let (forbidden, conflict) = (StatusCode::FORBIDDEN, StatusCode::CONFLICT);
+        assert_ne!(rejected(forbidden, ""), rejected(conflict, ""));
+        assert_eq!(rejected(conflict, "seq 1 is older than 2"), rejected(conflict, "seq 3 is older than 4"));
+        let missing = |error| outcome(&Err(DeliveryError::Credentials(error)));
+        let none = || ErrorKind::NotFound.into();
+        assert_ne!(
+            missing(CredentialError::NoCa { path: "ca".into(), source: none() }),
+            missing(CredentialError::NoToken { path: "token".into(), source: none() })
+        );
+    }
+}

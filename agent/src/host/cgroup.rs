@@ -1,0 +1,242 @@
+//! One cgroup: its open descriptors, and what of it is due in a sweep.
+//!
+//! The hot path. A cgroup that keeps its descriptors open is read without building a path, looking anything up or allocating.
+//! One without (the process may not open enough) opens and closes everything each time. Proof: `tests/plan.rs` and
+//! `tests/damage.rs`; on real cgroups `agent/tests/differential.rs`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+use plimsoll_contract::{Bytes, Limit, Moment};
+
+use super::files::{Directories, Files, OpenFiles, open_directories, open_directory};
+use super::mounts::Mounts;
+use super::reader::{Failure, File, Reader};
+use crate::sample::{Inode, Read, Reading, Target};
+
+/// Interval, in sweeps, at which a cgroup's events, pressures and (unless that is slow) `memory.stat` are read.
+const DETAIL_EVERY: u64 = 5;
+/// Interval, in sweeps, at which the limits of a pod that is not managed are read.
+const LIMITS_EVERY: u64 = 10;
+/// Keeps limits and details of one cgroup out of the same sweep.
+const LIMITS_OFFSET: u64 = 2;
+/// For this many sweeps the limits of a new cgroup are read in every one: the runtime sets them shortly after it created the
+/// cgroup, and a first band relative to the request, because the quota was not set yet, would be wrong.
+pub(super) const NEW_SWEEPS: u8 = 20;
+/// Longest interval, in sweeps, at which `memory.stat` is read where it is slow.
+const MAX_DETAIL_EVERY: u64 = DETAIL_EVERY * 64;
+/// A read of `memory.stat` that takes longer is slow: thousands of dead cgroups, or a contended flush.
+const SLOW_READ: Duration = Duration::from_millis(50);
+/// Memory that changes by less than this many bytes has not changed: the kernel charges memory in batches of 64 pages.
+const CHARGE_BATCH: u64 = 256 << 10;
+
+/// One cgroup that is read.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    pub(super) target: Target,
+    /// Below each hierarchy's root.
+    pub(super) path: PathBuf,
+    pub(super) inode: Inode,
+    /// Whether its limits are read in every sweep.
+    pub(super) managed: bool,
+    /// Found removed; never read again.
+    pub(super) gone: bool,
+    /// Distributes what is not read in every sweep evenly over sweeps.
+    pub(super) phase: u64,
+    /// `None`: opened on demand.
+    directories: Option<Directories>,
+    open: OpenFiles,
+    /// Sweeps left in which its limits are read every time; at [`NEW_SWEEPS`] nothing was read yet, so everything is due.
+    new_sweeps: u8,
+    /// Whether there was a limit when last read. A pod's own cgroup is only read while there is one.
+    limited: bool,
+    /// Memory in use when `memory.stat` was last read.
+    memory_at_detail: Bytes,
+    /// Interval, in sweeps, at which `memory.stat` is read.
+    detail_every: u64,
+}
+
+/// What a sweep provides to each cgroup.
+pub(super) struct Sweep<'a, C> {
+    pub(super) mounts: &'a Mounts,
+    pub(super) clock: C,
+    /// Number of the sweep.
+    pub(super) number: u64,
+    pub(super) reader: &'a mut Reader,
+    /// Counts the slow reads of `memory.stat`.
+    pub(super) slow_reads: &'a mut u64,
+}
+
+impl Cgroup {
+    /// Opens the cgroup at `path` below each hierarchy. `keep_open`: whether to keep descriptors.
+    ///
+    /// # Errors
+    /// The directory of the primary hierarchy cannot be opened; [`Failure::Gone`] if it was removed.
+    pub(super) fn open(
+        target: Target,
+        path: &Path,
+        mounts: &Mounts,
+        reader: &mut Reader,
+        keep_open: bool,
+    ) -> Result<Cgroup, Failure> {
+        let directories = open_directories(mounts, path).map_err(|errno| directory_failure(reader, errno))?;
+        let primary = directories[mounts.primary()].as_ref().ok_or(Failure::Gone)?;
+        let stat = fstat(primary).map_err(|errno| reader.failure(File::Directory, errno))?;
+        Ok(Cgroup {
+            target,
+            path: path.to_owned(),
+            inode: Inode { device: stat.st_dev, number: stat.st_ino },
+            managed: false,
+            gone: false,
+            phase: 0,
+            directories: keep_open.then_some(directories),
+            open: OpenFiles::default(),
+            new_sweeps: NEW_SWEEPS,
+            limited: false,
+            memory_at_detail: Bytes(0),
+            detail_every: DETAIL_EVERY,
+        })
+    }
+
+    /// How many descriptors a cgroup may keep open.
+    pub(super) fn max_descriptors(mounts: &Mounts) -> usize {
+        mounts.paths.len() + OpenFiles::MAX
+    }
+
+    /// How many descriptors are reserved for it.
+    pub(super) fn descriptors(&self, mounts: &Mounts) -> usize {
+        if self.directories.is_some() { Cgroup::max_descriptors(mounts) } else { 0 }
+    }
+
+    /// Opens the directories that did not exist yet when it was opened: the kubelet creates those of the hierarchies one by one.
+    pub(super) fn open_missing(&mut self, mounts: &Mounts) {
+        for (directory, root) in self.directories.iter_mut().flatten().zip(&mounts.paths) {
+            if directory.is_none() {
+                *directory = open_directory(&root.join(&self.path)).ok();
+            }
+        }
+    }
+
+    /// Reads what is due. `None` if there is nothing to report: a pod's own cgroup without a limit, or a cgroup that
+    /// was removed, which is then marked as [`Cgroup::gone`].
+    pub(super) fn read<C: Fn() -> Moment>(&mut self, sweep: &mut Sweep<'_, C>) -> Option<Reading> {
+        // moved out and back, since the reads below change the rest of the cgroup
+        let open = self.directories.take();
+        let keep_open = open.is_some();
+        let result = match open.map_or_else(|| open_directories(sweep.mounts, &self.path), Ok) {
+            Ok(directories) => {
+                let result = self.read_files(&directories, keep_open, sweep);
+                self.directories = keep_open.then_some(directories);
+                result
+            }
+            Err(errno) => Err(directory_failure(sweep.reader, errno)),
+        };
+        match result {
+            Ok(reading) => reading,
+            Err(Failure::Unknown(reason)) => {
+                let (at, cpu, memory) = ((sweep.clock)(), Read::Unknown(reason), Read::Unknown(reason));
+                Some(Reading { at, inode: self.inode, cpu, memory, ..Reading::default() })
+            }
+            Err(Failure::Gone) => {
+                self.set_gone();
+                None
+            }
+        }
+    }
+
+    /// Closes everything.
+    pub(super) fn set_gone(&mut self) {
+        self.gone = true;
+        self.directories = None;
+        self.open = OpenFiles::default();
+    }
+
+    /// `Err` only if the cgroup was removed.
+    fn read_files<C: Fn() -> Moment>(
+        &mut self,
+        directories: &Directories,
+        keep_open: bool,
+        sweep: &mut Sweep<'_, C>,
+    ) -> Result<Option<Reading>, Failure> {
+        let turn = sweep.number.wrapping_add(self.phase);
+        let was_limited = self.limited;
+        let (first, new) = (self.new_sweeps == NEW_SWEEPS, self.new_sweeps > 0);
+        self.new_sweeps = self.new_sweeps.saturating_sub(1);
+        let mut reading = Reading { inode: self.inode, ..Reading::default() };
+        let mut files = Files {
+            controllers: &sweep.mounts.controllers,
+            directories,
+            open: &mut self.open,
+            keep_open,
+            reader: &mut *sweep.reader,
+        };
+        if new || self.managed || turn % LIMITS_EVERY == LIMITS_OFFSET {
+            reading.cpu_limit = read(files.cpu_limit())?;
+            reading.memory_limit = read(files.memory_limit())?;
+            self.limited =
+                is_bound(reading.cpu_limit, was_limited) | is_bound(reading.memory_limit, was_limited);
+        }
+        if self.target.container.is_none() && !self.limited && !was_limited {
+            return Ok(None);
+        }
+        let before = (sweep.clock)();
+        reading.cpu = read(files.cpu())?;
+        reading.at = Moment((before.0 + (sweep.clock)().0) / 2);
+        reading.memory = read(files.memory())?;
+
+        let memory = reading.memory.value().unwrap_or(self.memory_at_detail);
+        let change = memory.0.abs_diff(self.memory_at_detail.0);
+        let changed = change >= CHARGE_BATCH && change >= self.memory_at_detail.0 / 20;
+        // where the read is slow, a change is no reason to do it more often
+        let changed = changed && self.detail_every == DETAIL_EVERY;
+        if first || changed || turn.is_multiple_of(self.detail_every) {
+            let before = (sweep.clock)();
+            let detail = files.memory_detail();
+            if (sweep.clock)().since(before) > SLOW_READ {
+                *sweep.slow_reads += 1;
+                self.detail_every = (self.detail_every * 2).min(MAX_DETAIL_EVERY);
+            } else {
+                self.detail_every = (self.detail_every / 2).max(DETAIL_EVERY);
+            }
+            self.memory_at_detail = memory;
+            reading.memory_detail = read(detail)?;
+        }
+        if first || turn.is_multiple_of(DETAIL_EVERY) {
+            reading.cpu_pressure = read(files.cpu_pressure())?;
+            reading.memory_pressure = read(files.memory_pressure())?;
+            reading.memory_events = read(files.memory_events())?;
+        }
+        Ok(Some(reading))
+    }
+}
+
+fn directory_failure(reader: &mut Reader, errno: Errno) -> Failure {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => Failure::Gone,
+        errno => reader.failure(File::Directory, errno),
+    }
+}
+
+/// The result of one file as part of a reading. That the cgroup is gone concerns the whole reading.
+fn read<T>(result: Result<T, Failure>) -> Result<Read<T>, Failure> {
+    match result {
+        Ok(value) => Ok(Read::Value(value)),
+        Err(Failure::Unknown(reason)) => Ok(Read::Unknown(reason)),
+        Err(Failure::Gone) => Err(Failure::Gone),
+    }
+}
+
+/// Whether there is a limit; as `before` where it could not be read.
+fn is_bound<T>(limit: Read<Limit<T>>, before: bool) -> bool {
+    limit.value().map_or(before, |limit| limit.bound().is_some())
+}
+
+#[cfg(test)]
+impl Cgroup {
+    /// Makes everything due again.
+    pub(super) fn refresh(&mut self) {
+        self.new_sweeps = NEW_SWEEPS;
+    }
+}

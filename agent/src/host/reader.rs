@@ -1,0 +1,171 @@
+//! Reads one cgroup file and counts read errors.
+//!
+//! One buffer serves all reads; no valid file fills it. Errors are classified here only: a removed
+//! cgroup is [`Failure::Gone`], everything else is an [`UnknownReason`], counted by file.
+//! Proof: `tests/damage.rs`.
+
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::sys::uio::pread;
+use plimsoll_contract::load::UnknownReason;
+
+/// Size of the read buffer, larger than any file that is read: the longest, `memory.stat`, has about 2 KiB.
+const BUFFER: usize = 32 << 10;
+
+/// A file that is read, or a directory that is listed. A closed list: it is a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum File {
+    CpuStat,
+    CpuacctUsage,
+    CpuMax,
+    CfsQuota,
+    CfsPeriod,
+    CpuPressure,
+    MemoryCurrent,
+    MemoryUsage,
+    MemoryStat,
+    MemoryEvents,
+    MemoryFailcnt,
+    OomControl,
+    MemoryMax,
+    MemoryLimit,
+    MemoryPressure,
+    Directory,
+}
+
+impl File {
+    /// Its name in a cgroup's directory, and in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        self.name().to_str().unwrap_or_default()
+    }
+
+    fn name(self) -> &'static CStr {
+        match self {
+            File::CpuStat => c"cpu.stat",
+            File::CpuacctUsage => c"cpuacct.usage",
+            File::CpuMax => c"cpu.max",
+            File::CfsQuota => c"cpu.cfs_quota_us",
+            File::CfsPeriod => c"cpu.cfs_period_us",
+            File::CpuPressure => c"cpu.pressure",
+            File::MemoryCurrent => c"memory.current",
+            File::MemoryUsage => c"memory.usage_in_bytes",
+            File::MemoryStat => c"memory.stat",
+            File::MemoryEvents => c"memory.events",
+            File::MemoryFailcnt => c"memory.failcnt",
+            File::OomControl => c"memory.oom_control",
+            File::MemoryMax => c"memory.max",
+            File::MemoryLimit => c"memory.limit_in_bytes",
+            File::MemoryPressure => c"memory.pressure",
+            File::Directory => c"directory",
+        }
+    }
+}
+
+/// Read errors since the start, by file and reason.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadErrors {
+    counts: BTreeMap<(File, UnknownReason), u64>,
+}
+
+impl ReadErrors {
+    /// The counts that are not zero, with the file's name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, UnknownReason, u64)> {
+        self.counts.iter().map(|((file, reason), count)| (file.as_str(), *reason, *count))
+    }
+}
+
+/// Why a file has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The cgroup was removed.
+    Gone,
+    /// The cgroup exists, but this value is not known now.
+    Unknown(UnknownReason),
+}
+
+/// Whether the kernel has no pressure accounting, or it is switched off: a property of the node, not an error.
+fn is_without_pressure(file: File, reason: UnknownReason) -> bool {
+    matches!(file, File::CpuPressure | File::MemoryPressure)
+        && matches!(reason, UnknownReason::Absent | UnknownReason::NoController)
+}
+
+/// Reads files into one buffer and counts errors.
+#[derive(Debug)]
+pub(super) struct Reader {
+    buffer: Box<[u8]>,
+    pub(super) errors: ReadErrors,
+    /// Whether these are live cgroups, which exist as long as their `cgroup.procs` does; plain directories exist while linked.
+    pub(super) live: bool,
+}
+
+impl Reader {
+    pub(super) fn new(live: bool) -> Reader {
+        Reader { buffer: vec![0; BUFFER].into_boxed_slice(), errors: ReadErrors::default(), live }
+    }
+
+    /// Reads an open file from the beginning.
+    pub(super) fn read<T>(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        file: File,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T, Failure> {
+        match pread(fd, &mut self.buffer, 0) {
+            Ok(length) if length < self.buffer.len() => match parse(&self.buffer[..length]) {
+                Some(value) => Ok(value),
+                None => Err(self.unknown(file, UnknownReason::Malformed)),
+            },
+            Ok(_) => Err(self.unknown(file, UnknownReason::Malformed)),
+            Err(errno) => Err(self.failure(file, errno)),
+        }
+    }
+
+    /// Opens a file of the cgroup whose directory is `dir`.
+    pub(super) fn open(&mut self, dir: BorrowedFd<'_>, file: File) -> Result<OwnedFd, Failure> {
+        // do not hang if there is a pipe in place of the file
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+        openat(dir, file.name(), flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::ENOENT if !self.exists(dir) => Failure::Gone,
+            errno => self.failure(file, errno),
+        })
+    }
+
+    /// Counts and classifies an error.
+    pub(super) fn failure(&mut self, file: File, errno: Errno) -> Failure {
+        let reason = match errno {
+            Errno::ENODEV => return Failure::Gone,
+            Errno::ENOENT => UnknownReason::Absent,
+            Errno::EACCES | Errno::EPERM => UnknownReason::Denied,
+            // pressure accounting is compiled in but switched off
+            Errno::EOPNOTSUPP => UnknownReason::NoController,
+            _ => UnknownReason::Failed,
+        };
+        self.unknown(file, reason)
+    }
+
+    /// Counts a file whose content contradicts another's.
+    pub(super) fn malformed(&mut self, file: File) -> Failure {
+        self.unknown(file, UnknownReason::Malformed)
+    }
+
+    fn unknown(&mut self, file: File, reason: UnknownReason) -> Failure {
+        if !is_without_pressure(file, reason) {
+            *self.errors.counts.entry((file, reason)).or_default() += 1;
+        }
+        Failure::Unknown(reason)
+    }
+
+    /// Whether the cgroup still exists: only then is a missing file an error.
+    fn exists(&self, dir: BorrowedFd<'_>) -> bool {
+        if self.live {
+            fstatat(dir, c"cgroup.procs", AtFlags::empty()) != Err(Errno::ENOENT)
+        } else {
+            fstat(dir).is_ok_and(|stat| stat.st_nlink > 0)
+        }
+    }
+}

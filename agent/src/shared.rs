@@ -1,0 +1,145 @@
+//! What the sampling thread shares with the tasks that serve and deliver: one lock around one struct.
+//!
+//! The sampler locks once per cgroup and never while it reads a file, so a slow `memory.stat` delays no request and no
+//! delivery. Whoever else locks reads or updates the state and is done: nothing under the lock waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use plimsoll_contract::report::{MAX_SEQ, Report};
+use plimsoll_contract::roster::Answer;
+use plimsoll_contract::{Moment, NodeName, PodUid};
+use plimsoll_process::probe::{Heartbeat, Latch};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::config::Config;
+use crate::host::NodeInfo;
+use crate::report;
+use crate::state::NodeState;
+
+/// How long a pod stays urgent: by then a full report has included it.
+const URGENT_FOR: Duration = Duration::from_secs(15);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    node: NodeName,
+    data: Mutex<Data>,
+    /// Rises whenever a pod becomes urgent; see [`Shared::urgent_since`].
+    pub(crate) urgency: watch::Sender<u64>,
+    /// Touched by each sweep.
+    pub(crate) heartbeat: Heartbeat,
+    /// Set after the warm-up: every pod that was there at the start is classified, if it can be.
+    pub(crate) ready: Latch,
+}
+
+/// The data behind the lock.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) state: NodeState,
+    /// Capacity and boot id, as last read.
+    pub(crate) info: NodeInfo,
+    /// The managed pods, when a roster has arrived since the last sweep.
+    pub(crate) new_managed: Option<BTreeSet<PodUid>>,
+    /// When the last sweep ended.
+    pub(crate) last_sweep: Moment,
+    /// Sequence number of the last report.
+    seq: u64,
+    /// Pods to report at once, with the generation in which they became urgent. A later generation replaces an earlier one.
+    urgent: BTreeMap<PodUid, (u64, Moment)>,
+    generation: u64,
+}
+
+impl Shared {
+    /// Before the first sweep. Sequence numbers begin at `started`, so that they rise across restarts.
+    pub(crate) fn new(config: &Config, info: NodeInfo, started: Timestamp) -> Shared {
+        let mut state = NodeState::new(config.profile.clone(), config.without_roster());
+        state.set_capacity(info.capacity);
+        let data = Data {
+            state,
+            info,
+            new_managed: None,
+            last_sweep: clock::now(),
+            seq: u64::try_from(started.as_millisecond()).unwrap_or(0),
+            urgent: BTreeMap::new(),
+            generation: 0,
+        };
+        Shared {
+            node: config.node.clone(),
+            data: Mutex::new(data),
+            urgency: watch::Sender::new(0),
+            heartbeat: Heartbeat::new(Instant::now()),
+            ready: Latch::new(),
+        }
+    }
+
+    /// Locks the data; keep the guard only for as long as is needed to read or update them. A panic elsewhere does not make
+    /// them wrong: every field is written whole.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn apply_roster(&self, answer: &Answer) {
+        let mut data = self.lock();
+        let managed = data.state.apply_roster(answer, clock::now());
+        data.new_managed = Some(managed);
+    }
+
+    /// Makes the sequence number of the next report higher than `newest`.
+    pub(crate) fn raise_seq_above(&self, newest: u64) {
+        let mut data = self.lock();
+        data.seq = data.seq.max(newest.min(MAX_SEQ));
+    }
+
+    /// A report of every pod, with the next sequence number.
+    pub(crate) fn full_report(&self, roster_version: u64) -> Report {
+        let mut data = self.lock();
+        data.seq += 1;
+        data.state.full_report(self.empty_report(&data, roster_version), clock::now())
+    }
+
+    /// A report of these pods, with the next sequence number.
+    pub(crate) fn partial_report(&self, pods: &BTreeSet<PodUid>, roster_version: u64) -> Report {
+        let mut data = self.lock();
+        data.seq += 1;
+        data.state.partial_report(self.empty_report(&data, roster_version), pods, clock::now())
+    }
+
+    /// A report of every pod that is only shown: it has the last report's sequence number, and its ages are those at the last
+    /// sweep, so that it does not change until there is something new.
+    pub(crate) fn peek_report(&self) -> Report {
+        let data = self.lock();
+        data.state.full_report(self.empty_report(&data, 0), data.last_sweep)
+    }
+
+    /// The pods that have an SLA class.
+    pub(crate) fn managed_pods(&self) -> BTreeSet<PodUid> {
+        let data = self.lock();
+        data.state.pods().filter(|pod| pod.is_managed()).map(|pod| pod.uid().clone()).collect()
+    }
+
+    /// The pods that became urgent after `generation`, and the current generation.
+    pub(crate) fn urgent_since(&self, generation: u64) -> (u64, BTreeSet<PodUid>) {
+        let data = self.lock();
+        let newer = data.urgent.iter().filter(|(_, (since, _))| *since > generation);
+        (data.generation, newer.map(|(pod, _)| pod.clone()).collect())
+    }
+
+    /// Marks pods as urgent. The data are locked by the caller, so that what made them urgent is reported together with them.
+    pub(crate) fn mark_urgent(&self, data: &mut Data, pods: BTreeSet<PodUid>, now: Moment) {
+        if pods.is_empty() {
+            return;
+        }
+        data.generation += 1;
+        let generation = data.generation;
+        data.urgent.retain(|_, (_, at)| now.since(*at) < URGENT_FOR);
+        data.urgent.extend(pods.into_iter().map(|pod| (pod, (generation, now))));
+        self.urgency.send_replace(generation);
+    }
+
+    fn empty_report(&self, data: &Data, roster_version: u64) -> Report {
+        report::empty(&self.node, &data.info, data.seq, roster_version)
+    }
+}

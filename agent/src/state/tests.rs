@@ -1,0 +1,9 @@
+//! The state of simulated nodes, by subject.
+
+mod bands;
+mod basis;
+mod cost;
+mod missing;
+mod roster;
+pub(crate) mod sim;
+mod urgency;

@@ -1,0 +1,164 @@
+//! The API server's response to a write, from its status and body. Pure.
+//!
+//! The messages in the tests are those of a real Kubernetes 1.37 server.
+
+use std::time::Duration;
+
+use kube::core::Status;
+use plimsoll_contract::api_status::is_pod_gone;
+use plimsoll_contract::keys;
+
+use crate::input::WriteResult;
+
+/// Characters of a message that are kept.
+const SHOWN: usize = 300;
+/// The longest wait that a server is granted.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Classifies a response. `retry_after` is the header; a body that is not a Status is taken for a message.
+pub(crate) fn classify(status: u16, retry_after: Option<&str>, body: &[u8]) -> WriteResult {
+    if (200..300).contains(&status) {
+        return WriteResult::Written;
+    }
+    let said: Status = serde_json::from_slice(body).unwrap_or_else(|_| Status {
+        message: String::from_utf8_lossy(body).trim().to_owned(),
+        ..Status::default()
+    });
+    if is_pod_gone(status, &said.message, causes(&said)) {
+        return WriteResult::Gone;
+    }
+    match status {
+        409 => match conflicts(&said) {
+            keys if keys.is_empty() => WriteResult::Failed(409, short(&said.message)),
+            keys => WriteResult::Conflict(keys),
+        },
+        429 => WriteResult::Throttled(pause(retry_after, &said)),
+        _ => WriteResult::Failed(status, short(&said.message)),
+    }
+}
+
+/// The fields that a Status names as causes.
+fn causes(said: &Status) -> impl Iterator<Item = &str> {
+    said.details.iter().flat_map(|details| &details.causes).map(|cause| cause.field.as_str())
+}
+
+/// The keys that other field managers own, in order, each once.
+fn conflicts(said: &Status) -> Vec<String> {
+    let mut keys: Vec<String> = causes(said).filter_map(key).collect();
+    if keys.is_empty() {
+        // Without details there is still the message: `conflict with "helm": .metadata.labels.plimsoll.dev/cpu-band`.
+        let words = said.message.split(|c: char| c.is_whitespace() || c == ',' || c == '"');
+        keys = words.filter_map(key).collect();
+    }
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+/// `.metadata.labels.plimsoll.dev/cpu-band` and `metadata.annotations[plimsoll.dev/epoch]` name a key of ours.
+fn key(field: &str) -> Option<String> {
+    let field = field.trim_start_matches('.');
+    let rest = ["metadata.labels", "metadata.annotations"].iter().find_map(|map| field.strip_prefix(map))?;
+    let key = rest.trim_matches(|c| matches!(c, '.' | '[' | ']' | '"' | '\''));
+    // A key that we never write cannot be in conflict: such a response is a failure.
+    let mut written = keys::WRITTEN_LABELS.iter().chain(&keys::WRITTEN_ANNOTATIONS);
+    written.find(|written| **written == key).map(|key| (*key).to_owned())
+}
+
+fn pause(header: Option<&str>, said: &Status) -> Option<Duration> {
+    let header = header.and_then(|seconds| seconds.trim().parse().ok());
+    let details = said.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
+    let seconds = header.or(details).filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
+}
+
+fn short(message: &str) -> String {
+    message.chars().take(SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status(code: u16, message: &str, causes: &[(&str, &str)]) -> Vec<u8> {
+        let causes: Vec<_> = causes
+            .iter()
+            .map(
+                |(reason, field)| json!({"reason": reason, "message": "conflict with \"x\"", "field": field}),
+            )
+            .collect();
+        let details = json!({"name": "web", "kind": "pods", "causes": causes});
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+            "message": message, "details": details});
+        status.to_string().into_bytes()
+    }
+
+    #[test]
+    fn a_conflict_names_the_keys_that_others_own() {
+        let causes = [
+            ("FieldManagerConflict", ".metadata.labels.plimsoll.dev/memory-band"),
+            ("FieldManagerConflict", ".metadata.annotations.plimsoll.dev/evidence"),
+            ("FieldManagerConflict", ".metadata.labels.plimsoll.dev/memory-band"),
+        ];
+        let body = status(409, "Apply failed with 3 conflicts", &causes);
+        let keys = vec![keys::EVIDENCE.to_owned(), keys::MEMORY_BAND.to_owned()];
+        assert_eq!(classify(409, None, &body), WriteResult::Conflict(keys));
+    }
+
+    #[test]
+    fn a_conflict_without_details_is_read_from_its_message() {
+        let message =
+            "Apply failed with 1 conflict: conflict with \"helm\": .metadata.labels.plimsoll.dev/cpu-band";
+        let want = WriteResult::Conflict(vec![keys::CPU_BAND.to_owned()]);
+        assert_eq!(classify(409, None, &status(409, message, &[])), want);
+        assert_eq!(classify(409, None, message.as_bytes()), want);
+    }
+
+    #[test]
+    fn a_conflict_of_another_kind_names_no_key() {
+        let body = status(409, "the object has been modified", &[]);
+        assert_eq!(
+            classify(409, None, &body),
+            WriteResult::Failed(409, "the object has been modified".into())
+        );
+        let foreign = status(409, "Apply failed", &[("FieldManagerConflict", ".spec.nodeName")]);
+        assert!(matches!(classify(409, None, &foreign), WriteResult::Failed(409, _)));
+        let never_ours = status(409, "", &[("FieldManagerConflict", ".metadata.labels.plimsoll.dev/sla")]);
+        assert!(matches!(classify(409, None, &never_ours), WriteResult::Failed(409, _)));
+    }
+
+    #[test]
+    fn a_pod_that_is_gone_or_another_one_is_gone() {
+        let mismatch = "Operation cannot be fulfilled on pods \"web\": uid mismatch: the provided object specified uid a, and no existing object was found";
+        assert_eq!(classify(409, None, &status(409, mismatch, &[])), WriteResult::Gone);
+        let immutable = "Pod \"web\" is invalid: metadata.uid: Invalid value: \"a\": field is immutable";
+        let cause = [("FieldValueInvalid", "metadata.uid")];
+        assert_eq!(classify(422, None, &status(422, immutable, &cause)), WriteResult::Gone);
+        assert_eq!(classify(404, None, b"404 page not found"), WriteResult::Gone);
+        let other = status(422, "Pod \"web\" is invalid: metadata.labels: Invalid value", &[]);
+        assert!(matches!(classify(422, None, &other), WriteResult::Failed(422, _)));
+    }
+
+    #[test]
+    fn a_busy_server_says_how_long_to_wait_in_its_header_or_its_body() {
+        let second = |n| Some(Duration::from_secs(n));
+        let too_many = b"Too many requests, please try again later.";
+        assert_eq!(classify(429, Some("7"), too_many), WriteResult::Throttled(second(7)));
+        let body = json!({"kind": "Status", "details": {"retryAfterSeconds": 2}}).to_string();
+        assert_eq!(classify(429, None, body.as_bytes()), WriteResult::Throttled(second(2)));
+        assert_eq!(classify(429, Some("soon"), b""), WriteResult::Throttled(None));
+        assert_eq!(classify(429, Some("99999999"), b""), WriteResult::Throttled(Some(LONGEST_PAUSE)));
+    }
+
+    #[test]
+    fn every_other_answer_is_a_failure_with_its_status_and_a_bounded_message() {
+        for status in [400, 401, 403, 500, 503] {
+            let WriteResult::Failed(code, message) = classify(status, None, &[b'x'; 5000]) else {
+                panic!("{status}")
+            };
+            assert_eq!((code, message.len()), (status, SHOWN));
+        }
+        assert_eq!(classify(200, None, b"not json"), WriteResult::Written);
+    }
+}

@@ -1,0 +1,209 @@
+//! Writes: whose turn it is, what exactly is written, and what an outcome means. The content is computed when a write is sent;
+//! each pod has at most one write in flight.
+
+use std::time::Duration;
+
+use plimsoll_contract::status::Decision;
+use plimsoll_contract::{Moment, PodName};
+
+use super::{Core, Note};
+use crate::action::{Action, Change, KubeEvent, Reason, Write};
+use crate::input::{Now, Outcome, WriteResult};
+use crate::labels::PodLabels;
+use crate::plan::evidence;
+use crate::plan::labels::{LabelPlan, has_orphaned_basis, keys_for};
+use crate::state::Pod;
+use crate::writes::Confirmation;
+
+/// A write without an outcome.
+#[derive(Debug)]
+pub(super) struct OpenWrite {
+    write: Write,
+    sent: Moment,
+    /// Number of its decision.
+    decision: u64,
+}
+
+impl Core {
+    /// Sends the writes that may be sent now.
+    pub(super) fn dispatch(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let Some(epoch) = self.gate.open(self.state.synced()) else { return };
+        while let Some(name) = self.queue.first() {
+            let LabelPlan::Write { reason, from, to } = self.plan(&name) else {
+                self.queue.remove(&name);
+                self.state.dirty.insert(name);
+                self.plan_dirty();
+                continue;
+            };
+            if !self.budget.spend(self.now, self.state.listed_nodes, self.open.len()) {
+                return;
+            }
+            self.queue.remove(&name);
+            self.queue.plan_at(&name, None);
+            actions.extend(self.send(now, &name, reason, (from, to), epoch).map(Action::Write));
+        }
+    }
+
+    fn send(
+        &mut self,
+        now: Now,
+        name: &PodName,
+        reason: Reason,
+        (from, to): (PodLabels, PodLabels),
+        epoch: u64,
+    ) -> Option<Write> {
+        let pod = self.state.pods.get_mut(name)?;
+        let change = match reason {
+            Reason::Withdrawn => {
+                Change::Labels { labels: Default::default(), annotations: Default::default() }
+            }
+            _ => keys_for(&to, pod, &evidence::describe(pod, &to, now.wall), epoch, self.settings.output),
+        };
+        pod.writes.state.sent();
+        self.last_write += 1;
+        let (from, described) = PodLabels::describe(&from, &to);
+        let write = Write {
+            id: self.last_write,
+            pod: name.clone(),
+            uid: pod.facts.uid.clone(),
+            node: pod.facts.node.clone(),
+            epoch,
+            reason,
+            from,
+            to: described,
+            change,
+        };
+        let decision = self.decisions.add(Decision {
+            at: now.wall,
+            action: write.change.action().into(),
+            namespace: name.namespace.as_ref().into(),
+            pod: name.name.as_ref().into(),
+            node: write.node.clone(),
+            from: write.from.clone(),
+            to: write.to.clone(),
+            reason: reason.as_str().into(),
+            outcome: "sent".into(),
+            took_ms: None,
+        });
+        self.open.insert(write.id, OpenWrite { write: write.clone(), sent: self.now, decision });
+        Some(write)
+    }
+
+    /// Applies the outcome of a write.
+    pub(super) fn complete(&mut self, now: Now, outcome: Outcome, actions: &mut Vec<Action>) {
+        let Some(open) = self.open.remove(&outcome.write) else { return };
+        let result = outcome.result;
+        self.log_outcome(&open, &result, Some(outcome.took));
+        let write = open.write;
+        let budget = &self.settings.budget;
+        let (short, longest) = (budget.back_off / 2, budget.back_off_most);
+        match result {
+            WriteResult::Written => self.written(&write),
+            WriteResult::Conflict(keys) => self.conflict(now, &write, keys, actions),
+            WriteResult::Gone => self.back_off(&write, longest),
+            WriteResult::Throttled(wait) => {
+                self.budget.throttle(self.now, wait);
+                self.back_off(&write, short);
+            }
+            WriteResult::Failed(..) | WriteResult::NoAnswer => self.failed(&write),
+        }
+    }
+
+    /// Gives up writes without an outcome; their pods are planned for again.
+    pub(super) fn give_up_open_writes(&mut self) {
+        let limit = self.settings.outcome_within;
+        let old = self.open.iter().filter(|(_, open)| open.sent + limit <= self.now);
+        let old: Vec<u64> = old.map(|(id, _)| *id).collect();
+        for id in old {
+            if let Some(open) = self.open.remove(&id) {
+                self.log_outcome(&open, &WriteResult::NoAnswer, None);
+                self.failed(&open.write);
+            }
+        }
+    }
+
+    fn log_outcome(&mut self, open: &OpenWrite, result: &WriteResult, took: Option<Duration>) {
+        if let Some(decision) = self.decisions.complete(open.decision, result.as_str(), took) {
+            self.notes.push(Note::Decided { decision: Box::new(decision), problem: result.problem() });
+        }
+    }
+
+    fn written(&mut self, write: &Write) {
+        let (now, output) = (self.now, self.settings.output);
+        let until = now + self.settings.confirm_within;
+        let labels = PodLabels::in_change(&write.change, output);
+        let Some(pod) = self.pod_of(write) else { return };
+        let writes = &mut pod.writes;
+        let shown = PodLabels::of(&pod.facts, output).without(&writes.conflicts);
+        writes.state.written((shown != labels).then_some(Confirmation { labels, until }));
+        writes.failures = 0;
+        writes.orphaned_basis = false;
+        writes.withdrawn = write.reason == Reason::Withdrawn;
+        writes.last = (!writes.withdrawn).then_some((labels, now));
+    }
+
+    /// Leaves keys to their owner. Keys that were not asked for cannot be in conflict: such a response is a failure.
+    fn conflict(&mut self, now: Now, write: &Write, mut keys: Vec<String>, actions: &mut Vec<Action>) {
+        let output = self.settings.output;
+        keys.sort();
+        keys.dedup();
+        let Some(pod) = self.pod_of(write) else { return };
+        let news = keys.iter().any(|key| !pod.writes.conflicts.contains_key(key));
+        for key in &keys {
+            let shown = pod.facts.labels.contains_key(key) || pod.facts.annotations.contains_key(key);
+            pod.writes.conflicts.insert(key.clone(), shown);
+        }
+        pod.writes.orphaned_basis |= news && has_orphaned_basis(pod, output);
+        pod.writes.state.released();
+        let report = !keys.is_empty() && pod.writes.reported_conflicts.insert(keys.clone());
+        let node = pod.facts.node.clone();
+        if !news {
+            self.failed(write);
+        }
+        if !report {
+            return;
+        }
+        let note = format!("Somebody else owns {}: left as it is.", keys.join(", "));
+        self.notes.push(Note::Conflict { pod: write.pod.clone(), keys });
+        self.decisions.add(Decision {
+            at: now.wall,
+            action: "announce".into(),
+            namespace: write.pod.namespace.as_ref().into(),
+            pod: write.pod.name.as_ref().into(),
+            node,
+            from: String::new(),
+            to: note.clone(),
+            reason: "label_conflict".into(),
+            outcome: "sent".into(),
+            took_ms: None,
+        });
+        let about = Some((write.pod.clone(), write.uid.clone()));
+        actions.push(Action::Publish(KubeEvent {
+            about,
+            reason: "LabelConflict".into(),
+            note,
+            warning: true,
+        }));
+    }
+
+    fn failed(&mut self, write: &Write) {
+        let Some(pod) = self.pod_of(write) else { return };
+        pod.writes.failures += 1;
+        let failures = pod.writes.failures;
+        self.back_off(write, self.budget.back_off(failures));
+    }
+
+    fn back_off(&mut self, write: &Write, wait: Duration) {
+        let until = self.now + wait;
+        if let Some(pod) = self.pod_of(write) {
+            pod.writes.state.backs_off(until);
+        }
+    }
+
+    /// The pod that a write was for, unless it is gone or another; it is planned for again.
+    fn pod_of(&mut self, write: &Write) -> Option<&mut Pod> {
+        let pod = self.state.pods.get_mut(&write.pod).filter(|pod| pod.facts.uid == write.uid)?;
+        self.state.dirty.insert(write.pod.clone());
+        Some(pod)
+    }
+}

@@ -1,0 +1,62 @@
+//! What the core says about itself, as values: for logs, metrics and `/readyz`. Nothing here causes a write.
+
+use std::collections::BTreeMap;
+
+use plimsoll_contract::rejection::PodRejection;
+use plimsoll_contract::status::{AgentState, Decision};
+use plimsoll_contract::{Band, NodeName, PodName, Resource};
+
+use super::Withheld;
+use crate::plan::silence::Phase;
+
+/// Something to log. Each is a transition: the core repeats none.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Note {
+    /// The first report of a node that this replica accepted, with the number of pods in it.
+    FirstReport { node: NodeName, pods: usize },
+    /// A late or silent node reports again.
+    ReportsAgain { node: NodeName },
+    /// No report for `late_after`.
+    NodeLate { node: NodeName },
+    /// No report for `silent_after`.
+    NodeSilent { node: NodeName },
+    /// The number of nodes that are silent makes a difference now, or no longer.
+    Silence { phase: Phase, silent: usize, nodes: usize },
+    /// Pods of a full report were rejected, another number than in the one before.
+    PodsRejected { node: NodeName, reason: PodRejection, count: usize },
+    /// A report was rejected as a whole.
+    ReportRejected { node: NodeName, rejection: String },
+    /// The node reported other nodes' pods too often: its reports are rejected for a while.
+    Quarantined { node: NodeName },
+    /// The position of the pause switch.
+    PauseSwitch { paused: bool },
+    /// Why writes are withheld changed; `None`: they are not.
+    Withheld { why: Option<Withheld> },
+    /// Another field manager owns keys of ours on a pod.
+    Conflict { pod: PodName, keys: Vec<String> },
+    /// A write has its outcome, and what a person needs to know beside it.
+    Decided { decision: Box<Decision>, problem: Option<String> },
+}
+
+/// Numbers for metrics, counted when asked for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Gauges {
+    /// Pods by the band of each resource.
+    pub(crate) bands: BTreeMap<(Resource, Band), u64>,
+    /// Nodes by whether their agent reports.
+    pub(crate) nodes: BTreeMap<AgentState, u64>,
+    /// Pods known.
+    pub(crate) pods: u64,
+    /// Pods on which another field manager owns a key of ours.
+    pub(crate) conflicts: u64,
+    /// Pods that wait to be written to.
+    pub(crate) pending: u64,
+    /// Writes without an outcome.
+    pub(crate) in_flight: u64,
+    /// Writes per second allowed now.
+    pub(crate) rate: f64,
+    /// Whether `unknown` is withheld because many nodes are silent.
+    pub(crate) unknown_withheld: bool,
+    /// Why nothing is written.
+    pub(crate) withheld: Option<Withheld>,
+}

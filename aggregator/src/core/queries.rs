@@ -1,0 +1,124 @@
+//! Questions to the core: from the agents' port, the people's port and metrics. Nothing here changes anything.
+
+use std::ops::Bound;
+
+use plimsoll_contract::load::BoundBy;
+use plimsoll_contract::status::{Decision, NodeStatus, PodStatus, ResourceStatus};
+use plimsoll_contract::{NodeName, PodName, PodUid, Resource};
+
+use super::{Core, Gauges, Withheld};
+use crate::facts::PodFacts;
+use crate::input::Now;
+use crate::state::{LoadHistory, Node, Pod, bands_on};
+
+impl Core {
+    /// The pod with this API uid, in any namespace, provided its cgroup carries the same: static pods are not found.
+    pub(crate) fn find_agent_pod(&self, uid: &str) -> Option<&PodFacts> {
+        let name = self.state.by_cgroup.get(&PodUid::new(uid).ok()?)?;
+        self.state.pods.get(name).map(|pod| &pod.facts).filter(|facts| facts.uid == uid)
+    }
+
+    /// Whether pods, nodes and namespaces were listed.
+    pub(crate) fn synced(&self) -> bool {
+        self.state.synced()
+    }
+
+    /// Why nothing is written, if nothing is.
+    pub(crate) fn withheld(&self) -> Option<Withheld> {
+        self.gate.withheld(self.state.synced())
+    }
+
+    /// One pod.
+    pub(crate) fn pod(&self, name: &PodName) -> Option<PodStatus> {
+        Some(self.pod_status(self.state.pods.get(name)?))
+    }
+
+    /// At most `most` pods after `after`, by namespace and name: all of them at once would keep the core locked for too long.
+    pub(crate) fn pods_after(&self, after: Option<&PodName>, most: usize) -> Vec<PodStatus> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let pods = self.state.pods.range::<PodName, _>((from, Bound::Unbounded));
+        pods.take(most).map(|(_, pod)| self.pod_status(pod)).collect()
+    }
+
+    /// Changes whenever the status of any pod does.
+    pub(crate) fn pods_revision(&self) -> u64 {
+        self.state.revision + self.decisions.revision()
+    }
+
+    /// All nodes that the API server lists, by name.
+    pub(crate) fn nodes(&self, now: Now) -> Vec<NodeStatus> {
+        let listed = self.state.nodes.iter().filter(|(_, node)| node.facts.is_some());
+        listed.map(|(name, node)| self.node_status(name, node, now)).collect()
+    }
+
+    /// The last thousand decisions, newest first.
+    pub(crate) fn decisions(&self) -> Vec<Decision> {
+        self.decisions.newest_first().cloned().collect()
+    }
+
+    /// Changes whenever [`Core::decisions`] does.
+    pub(crate) fn decisions_revision(&self) -> u64 {
+        self.decisions.revision()
+    }
+
+    /// Numbers for metrics. Looks at every pod: for a scrape, not for a step.
+    pub(crate) fn gauges(&self, now: Now) -> Gauges {
+        let mut gauges = Gauges {
+            pods: self.state.pods.len() as u64,
+            pending: self.queue.len() as u64,
+            in_flight: self.open.len() as u64,
+            rate: self.budget.rate_milli(self.now, self.state.listed_nodes) as f64 / 1000.0,
+            unknown_withheld: self.silence.withheld_until().is_some(),
+            withheld: self.withheld(),
+            ..Gauges::default()
+        };
+        for pod in self.state.pods.values() {
+            gauges.conflicts += u64::from(!pod.writes.conflicts.is_empty());
+            for resource in Resource::ALL {
+                *gauges.bands.entry((resource, pod.load(resource).load.band)).or_default() += 1;
+            }
+        }
+        for node in self.state.nodes.values().filter(|node| node.facts.is_some()) {
+            *gauges.nodes.entry(node.agent_at(now.at, &self.settings)).or_default() += 1;
+        }
+        gauges
+    }
+
+    fn pod_status(&self, pod: &Pod) -> PodStatus {
+        let facts = &pod.facts;
+        PodStatus {
+            namespace: facts.pod.namespace.as_ref().into(),
+            name: facts.pod.name.as_ref().into(),
+            uid: facts.uid.clone(),
+            node: facts.node.clone(),
+            class: self.state.class(facts).map(Into::into),
+            cpu: resource_status(pod, &pod.cpu),
+            memory: resource_status(pod, &pod.memory),
+            labeled: bands_on(facts, self.settings.output),
+            left_alone: self.state.left_alone(facts),
+            conflicts: pod.writes.conflicts.keys().cloned().collect(),
+            last: self.decisions.last_on(&facts.pod).cloned(),
+        }
+    }
+
+    fn node_status(&self, name: &NodeName, node: &Node, now: Now) -> NodeStatus {
+        NodeStatus {
+            node: name.clone(),
+            report_age: node.reported.map(|at| now.at.since(at).as_secs_f64()),
+            state: node.agent_at(now.at, &self.settings),
+            seq: node.seq,
+            capacity: node.capacity,
+            boot: node.boot.clone(),
+            pods: node.pods.len(),
+        }
+    }
+}
+
+fn resource_status(pod: &Pod, history: &LoadHistory) -> ResourceStatus {
+    let load = &history.load;
+    ResourceStatus {
+        container: load.usage.is_some().then(|| pod.container_name(load.container.as_ref())),
+        bound_by: load.bound_by.filter(|by| *by != BoundBy::None),
+        ..load.clone().map(|amount| amount, |id| id.to_string())
+    }
+}

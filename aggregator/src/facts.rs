@@ -1,0 +1,158 @@
+//! What is kept of Kubernetes objects: each is reduced to its facts as soon as it is read, and nothing else stays in memory.
+//!
+//! The facts cover what labels need and what resizing needs: resources as declared, as allocated by the kubelet and as enforced;
+//! resize policies and conditions; what nodes can allocate. A value that is missing is absent, never zero.
+
+use std::collections::BTreeMap;
+
+use plimsoll_contract::roster::ContainerKind;
+use plimsoll_contract::{Bytes, ContainerId, Cores, NodeName, PodName, PodUid};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PodFacts {
+    pub(crate) pod: PodName,
+    /// The API's uid: it goes into every write.
+    pub(crate) uid: String,
+    /// The uid in the name of its cgroup; absent where the API's uid cannot be one.
+    pub(crate) cgroup_uid: Option<PodUid>,
+    pub(crate) node: Option<NodeName>,
+    /// `Succeeded` or `Failed`.
+    pub(crate) finished: bool,
+    pub(crate) terminating: bool,
+    /// The labels under our prefix.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The annotations under our prefix.
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) containers: Vec<ContainerFacts>,
+    /// Its controller, as `DaemonSet/plimsoll-agent`.
+    pub(crate) controller: Option<String>,
+    pub(crate) service_account: String,
+    /// Its quality-of-service class, as the API server says it: `Guaranteed`, `Burstable`, `BestEffort`.
+    #[serde(default)]
+    pub(crate) qos: Option<String>,
+    #[serde(default)]
+    pub(crate) generation: Option<i64>,
+    /// `status.observedGeneration`: the generation that the kubelet has acted on.
+    #[serde(default)]
+    pub(crate) observed_generation: Option<i64>,
+    /// Pod-level resources (`spec.resources`), where they are set.
+    #[serde(default)]
+    pub(crate) pod_resources: Option<Resources>,
+    /// The conditions `Ready`, `PodResizePending` and `PodResizeInProgress`.
+    #[serde(default)]
+    pub(crate) conditions: Vec<ConditionFacts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ContainerFacts {
+    pub(crate) name: String,
+    pub(crate) kind: ContainerKind,
+    /// Id, once it runs.
+    pub(crate) id: Option<ContainerId>,
+    pub(crate) restarts: u32,
+    /// Resources as declared in the spec.
+    pub(crate) spec: Resources,
+    /// Requests that the kubelet has set aside (`allocatedResources`); they differ from the spec while a resize is pending.
+    #[serde(default)]
+    pub(crate) allocated: Option<Resources>,
+    /// Resources that the runtime enforces (`status.resources`).
+    #[serde(default)]
+    pub(crate) actual: Option<Resources>,
+    /// What a resize of its CPU does: `NotRequired` or `RestartContainer`.
+    #[serde(default)]
+    pub(crate) cpu_resize_policy: Option<String>,
+    /// What a resize of its memory does.
+    #[serde(default)]
+    pub(crate) memory_resize_policy: Option<String>,
+}
+
+impl ContainerFacts {
+    /// The requests in force: allocated, else actual, else declared.
+    pub(crate) fn requests(&self) -> &Resources {
+        self.allocated.as_ref().or(self.actual.as_ref()).unwrap_or(&self.spec)
+    }
+}
+
+/// Requests and limits of CPU and memory; absent where none is set.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Resources {
+    pub(crate) cpu_request: Option<Cores>,
+    pub(crate) cpu_limit: Option<Cores>,
+    pub(crate) memory_request: Option<Bytes>,
+    pub(crate) memory_limit: Option<Bytes>,
+}
+
+/// One condition of a pod or node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConditionFacts {
+    /// Type, such as `Ready`.
+    pub(crate) kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub(crate) status: String,
+    /// Machine-readable reason, such as `Deferred`.
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NodeFacts {
+    pub(crate) name: NodeName,
+    /// CPU that pods may request in total.
+    #[serde(default)]
+    pub(crate) allocatable_cpu: Option<Cores>,
+    /// Memory that pods may request in total.
+    #[serde(default)]
+    pub(crate) allocatable_memory: Option<Bytes>,
+    /// The condition `Ready`.
+    #[serde(default)]
+    pub(crate) conditions: Vec<ConditionFacts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NamespaceFacts {
+    pub(crate) name: String,
+    /// `plimsoll.dev/ignore=true`.
+    pub(crate) ignored: bool,
+    /// `plimsoll.dev/sla`.
+    pub(crate) class: Option<String>,
+}
+
+#[cfg(test)]
+impl PodFacts {
+    /// A pod of which only its names are known.
+    pub(crate) fn bare(namespace: &str, name: &str, uid: &str) -> PodFacts {
+        PodFacts {
+            pod: PodName::new(namespace, name),
+            uid: uid.to_owned(),
+            cgroup_uid: None,
+            node: None,
+            finished: false,
+            terminating: false,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            containers: Vec::new(),
+            controller: None,
+            service_account: "default".to_owned(),
+            qos: None,
+            generation: None,
+            observed_generation: None,
+            pod_resources: None,
+            conditions: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl NodeFacts {
+    /// A node of which only its name is known.
+    pub(crate) fn bare(name: &str) -> NodeFacts {
+        NodeFacts {
+            name: NodeName::new(name).unwrap(),
+            allocatable_cpu: None,
+            allocatable_memory: None,
+            conditions: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Which labels a pod is to carry, and whether that is written now, later or not at all.
+//!
+//! A known band is wanted at once. `unknown` is wanted only after the load has been unknown for a while, and only over a band of
+//! ours. An apply removes the keys that it omits, so [`keys_for`] is the only place that builds a set of keys.
+
+use std::collections::BTreeMap;
+
+use plimsoll_contract::status::LeftAlone;
+use plimsoll_contract::{Band, Basis, Moment, Resource, keys};
+
+use crate::action::{Change, Reason};
+use crate::facts::PodFacts;
+use crate::labels::{BandLabel, PodLabels, values};
+use crate::settings::{Output, Settings};
+use crate::state::{LoadHistory, Pod};
+
+/// What to do about the labels of one pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LabelPlan {
+    /// Nothing, until something changes.
+    Idle,
+    /// Nothing before then.
+    Wait(Moment),
+    /// Write them.
+    Write {
+        reason: Reason,
+        /// What the pod carries.
+        from: PodLabels,
+        /// What it is to carry.
+        to: PodLabels,
+    },
+}
+
+/// What matters about a pod's surroundings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings {
+    /// Why it gets no labels, if it gets none.
+    pub(crate) left_alone: Option<LeftAlone>,
+    /// Its node has not reported to this replica yet, and is not silent.
+    pub(crate) not_yet_reported: bool,
+    /// Its node is one of many silent ones: `unknown` is withheld until then.
+    pub(crate) unknown_withheld: Option<Moment>,
+}
+
+/// Plans the labels of one pod.
+pub(crate) fn plan_labels(pod: &Pod, around: Surroundings, now: Moment, settings: &Settings) -> LabelPlan {
+    if pod.facts.terminating || pod.writes.state.in_flight() || settings.output == Output::Metrics {
+        return LabelPlan::Idle;
+    }
+    let plan = match around.left_alone {
+        Some(LeftAlone::SystemNamespace) => LabelPlan::Idle,
+        Some(_) => plan_removal(pod, now, settings),
+        None => plan_bands(pod, around, now, settings),
+    };
+    match (plan, pod.writes.state.not_before(now)) {
+        (LabelPlan::Write { .. }, Some(until)) => LabelPlan::Wait(until),
+        (plan, _) => plan,
+    }
+}
+
+/// Removes our keys, once.
+fn plan_removal(pod: &Pod, now: Moment, settings: &Settings) -> LabelPlan {
+    if pod.writes.withdrawn || !carries_ours(&pod.facts) {
+        return LabelPlan::Idle;
+    }
+    let from = present(pod, now, settings.output);
+    LabelPlan::Write { reason: Reason::Withdrawn, from, to: PodLabels::default() }
+}
+
+/// Makes the labels say what is known.
+fn plan_bands(pod: &Pod, around: Surroundings, now: Moment, settings: &Settings) -> LabelPlan {
+    if around.not_yet_reported && !pod.any_known() {
+        return LabelPlan::Idle;
+    }
+    let from = present(pod, now, settings.output);
+    let target = target(pod, &from, now, settings);
+    let to = target.labels;
+    let believed_until = pod.writes.state.believed(now).map(|confirmation| confirmation.until);
+    let replan_at = [target.replan_at, believed_until].into_iter().flatten().min();
+    if target.incomplete || (from.satisfies(&to) && !pod.writes.orphaned_basis) {
+        return replan_at.map_or(LabelPlan::Idle, LabelPlan::Wait);
+    }
+    let reason = if !from.any() && pod.writes.last.is_none() {
+        Reason::First
+    } else if from.only_become_unknown(&to) && !from.satisfies(&to) {
+        Reason::Silence
+    } else {
+        Reason::Transition
+    };
+    // The same labels again are a repair: somebody else removed them.
+    let repair_at =
+        pod.writes.last.filter(|(labels, _)| *labels == to).map(|(_, at)| at + settings.repair_every);
+    let withheld = around.unknown_withheld.filter(|_| reason == Reason::Silence);
+    match [repair_at, withheld].into_iter().flatten().filter(|at| *at > now).max() {
+        Some(at) => LabelPlan::Wait(replan_at.map_or(at, |replan| replan.min(at))),
+        None => LabelPlan::Write { reason, from, to },
+    }
+}
+
+/// The labels that a pod carries as far as we know: an own write that the watch has not shown yet counts, keys that another
+/// manager owns do not.
+fn present(pod: &Pod, now: Moment, output: Output) -> PodLabels {
+    let believed = pod.writes.state.believed(now).map(|confirmation| confirmation.labels);
+    believed.unwrap_or_else(|| PodLabels::of(&pod.facts, output)).without(&pod.writes.conflicts)
+}
+
+/// What one resource, or a pod, is to be labeled.
+#[derive(Debug, Clone, Copy, Default)]
+struct Target<L> {
+    labels: L,
+    /// The pod has no labels yet, and those of the other resource may still come: nothing is written.
+    incomplete: bool,
+    /// When time alone may change this.
+    replan_at: Option<Moment>,
+}
+
+fn target(pod: &Pod, present: &PodLabels, now: Moment, settings: &Settings) -> Target<PodLabels> {
+    let cpu = resource_target(present.cpu, &pod.cpu, &pod.memory, now, settings);
+    let memory = resource_target(present.memory, &pod.memory, &pod.cpu, now, settings);
+    let ours = |resource| !pod.writes.conflicts.contains_key(keys::band_label(resource));
+    let incomplete = (cpu.incomplete && ours(Resource::Cpu)) || (memory.incomplete && ours(Resource::Memory));
+    let labels = PodLabels { cpu: cpu.labels, memory: memory.labels }.without(&pod.writes.conflicts);
+    let replan_at = [cpu.replan_at, memory.replan_at].into_iter().flatten().min();
+    Target { labels, incomplete: incomplete && !present.any(), replan_at }
+}
+
+fn resource_target(
+    present: BandLabel,
+    own: &LoadHistory,
+    other: &LoadHistory,
+    now: Moment,
+    settings: &Settings,
+) -> Target<BandLabel> {
+    let stay = |labels, until| Target { labels, incomplete: false, replan_at: Some(until) };
+    let become_unknown = Target { labels: BandLabel::UNKNOWN, ..Target::default() };
+    match (own.band(), own.load.basis) {
+        // A known band at once; another basis under the same band once it lasted.
+        (Some(band), Some(basis)) => {
+            let other_basis = present.band == Some(band) && present.basis.is_some_and(|b| b != basis);
+            let lasted_at = own.basis_changed + settings.basis_after;
+            match other_basis && now < lasted_at {
+                true => stay(present, lasted_at),
+                false => {
+                    let labels = BandLabel { band: Some(band), basis: Some(basis), unparsable: false };
+                    Target { labels, ..Target::default() }
+                }
+            }
+        }
+        // Unknown for a while: a band of ours is outdated.
+        _ if present.band.is_some_and(Band::is_known) => {
+            let outdated_at = own.known_changed + settings.silent_after;
+            if now >= outdated_at { become_unknown } else { stay(present, outdated_at) }
+        }
+        _ if present.band.is_some() => become_unknown,
+        // A resource that never had a band, beside one that has: it may still come.
+        _ if other.known() => {
+            let passing = own.known_changed.max(other.known_changed) + settings.silent_after;
+            let expected_until = match own.lasting_unknown() {
+                true => passing.min(other.known_changed.max(own.reason_changed) + settings.settle_after),
+                false => passing,
+            };
+            match now >= expected_until {
+                true => become_unknown,
+                false => Target { incomplete: true, ..stay(BandLabel::default(), expected_until) },
+            }
+        }
+        _ => Target::default(),
+    }
+}
+
+/// Every key of ours that a pod is to carry, without those that another manager owns.
+pub(crate) fn keys_for(labels: &PodLabels, pod: &Pod, evidence: &str, epoch: u64, output: Output) -> Change {
+    let conflicts = &pod.writes.conflicts;
+    let ours = labels.without(conflicts);
+    let mut bands = BTreeMap::new();
+    for resource in Resource::ALL {
+        let label = ours.get(resource);
+        let words = [
+            (keys::band_label(resource), label.band.map(Band::as_str)),
+            (keys::basis_label(resource), label.basis.map(Basis::as_str)),
+        ];
+        bands.extend(words.into_iter().filter_map(|(key, word)| Some((key.to_owned(), word?.to_owned()))));
+    }
+    let mut annotations = BTreeMap::from([
+        (keys::EVIDENCE.to_owned(), evidence.to_owned()),
+        (keys::EPOCH.to_owned(), epoch.to_string()),
+    ]);
+    for recorded in [keys::ORIGINAL_RESOURCES, keys::DECISION] {
+        let present = pod.facts.annotations.get_key_value(recorded);
+        annotations.extend(present.map(|(key, value)| (key.clone(), value.clone())));
+    }
+    annotations.retain(|key, _| !conflicts.contains_key(key));
+    match output {
+        Output::Annotations => {
+            annotations.extend(bands);
+            Change::Labels { labels: BTreeMap::new(), annotations }
+        }
+        Output::Labels | Output::Metrics => Change::Labels { labels: bands, annotations },
+    }
+}
+
+/// Whether a pod carries a basis that is not known to be another manager's, beside a band that is.
+pub(crate) fn has_orphaned_basis(pod: &Pod, output: Output) -> bool {
+    let conflicts = &pod.writes.conflicts;
+    let values = values(&pod.facts.labels, &pod.facts.annotations, output);
+    Resource::ALL.into_iter().any(|resource| {
+        let basis = keys::basis_label(resource);
+        conflicts.contains_key(keys::band_label(resource))
+            && !conflicts.contains_key(basis)
+            && values.contains_key(basis)
+    })
+}
+
+fn carries_ours(facts: &PodFacts) -> bool {
+    let written = |key: &String| {
+        keys::WRITTEN_LABELS.contains(&key.as_str()) || keys::WRITTEN_ANNOTATIONS.contains(&key.as_str())
+    };
+    facts.labels.keys().any(written) || facts.annotations.keys().any(written)
+}

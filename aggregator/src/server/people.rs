@@ -1,0 +1,133 @@
+//! The port for people, Prometheus and probes: plain HTTP, GET only. Nothing here changes anything.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | Prometheus text |
+//! | `/livez` | 200 while the engine ticks |
+//! | `/readyz` | 200 once reports can be accepted; the body says what is missing, and why nothing is written |
+//! | `/v1/nodes`, `/v1/pods`, `/v1/pods/{namespace}/{name}`, `/v1/decisions` | see [`plimsoll_contract::status`] |
+//!
+//! The lists of pods and of decisions have a weak `ETag`: clients that poll learn in a few bytes that nothing changed.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Router, http::Uri};
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use plimsoll_contract::PodName;
+use plimsoll_process::http::answer;
+use plimsoll_process::metrics::{CONTENT_TYPE, render};
+use prometheus::Registry;
+use serde_json::json;
+
+use super::pod_list;
+use crate::core::Core;
+use crate::engine::Engine;
+use crate::readiness::Readiness;
+
+/// The engine ticks every second; a process whose last tick is older than this hangs.
+const MAX_TICK_AGE: Duration = Duration::from_secs(10);
+
+const INDEX: &str = "plimsoll-aggregator: GET /metrics /livez /readyz /v1/nodes /v1/pods /v1/pods/NAMESPACE/NAME \
+                     /v1/decisions\n";
+
+/// What the answers are made from.
+#[derive(Debug, Clone)]
+pub(crate) struct PeoplePort {
+    pub(crate) engine: Engine,
+    pub(crate) registry: Registry,
+    pub(crate) readiness: Readiness,
+}
+
+pub(crate) fn router(port: PeoplePort) -> Router {
+    Router::new()
+        .route("/", get(|| async { answer::text(StatusCode::OK, INDEX) }))
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/pods", get(pods))
+        .route("/v1/pods/{namespace}/{name}", get(pod))
+        .route("/v1/decisions", get(decisions))
+        .fallback(not_found)
+        .layer(middleware::from_fn(get_only))
+        .with_state(port)
+}
+
+async fn get_only(request: Request, next: Next) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return answer::method_not_allowed("GET, HEAD").into_response();
+    }
+    let mut response = next.run(request).await;
+    // A proxy must not show an old state; a client may keep one and ask whether it is still valid.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn metrics(State(port): State<PeoplePort>) -> Response {
+    answer::with_type(StatusCode::OK, CONTENT_TYPE, render(&port.registry)).into_response()
+}
+
+async fn livez(State(port): State<PeoplePort>) -> Response {
+    let age = port.engine.heartbeat().age(Instant::now());
+    if age <= MAX_TICK_AGE {
+        return answer::text(StatusCode::OK, "ok\n").into_response();
+    }
+    let text = format!("the engine has not ticked for {age:?}\n");
+    answer::text(StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+async fn readyz(State(port): State<PeoplePort>) -> Response {
+    let (synced, withheld) = port.engine.ask(|core, _| (core.synced(), core.withheld()));
+    let ready = synced && port.readiness.is_ready();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let writes = withheld.map_or("allowed".to_owned(), |why| format!("withheld ({why})"));
+    answer::text(status, format!("{}writes: {writes}\n", port.readiness.text())).into_response()
+}
+
+async fn nodes(State(port): State<PeoplePort>) -> Response {
+    let nodes = port.engine.ask(Core::nodes);
+    answer::json(StatusCode::OK, &nodes).into_response()
+}
+
+async fn pods(State(port): State<PeoplePort>, headers: HeaderMap) -> Response {
+    let tag = tag(port.engine.ask(|core, _| core.pods_revision()), &port);
+    if answer::matches(&headers, &tag) {
+        return answer::with_weak_etag(&headers, &tag, Response::new(Body::empty()));
+    }
+    answer::with_weak_etag(&headers, &tag, pod_list::response(port.engine))
+}
+
+async fn pod(State(port): State<PeoplePort>, Path((namespace, name)): Path<(String, String)>) -> Response {
+    match port.engine.ask(|core, _| core.pod(&PodName::new(&namespace, &name))) {
+        Some(pod) => answer::json(StatusCode::OK, &pod).into_response(),
+        None => {
+            missing(&format!("there is no pod {namespace}/{name}"), "GET /v1/pods lists all that are known")
+        }
+    }
+}
+
+async fn decisions(State(port): State<PeoplePort>, headers: HeaderMap) -> Response {
+    let (revision, decisions) = port.engine.ask(|core, _| (core.decisions_revision(), core.decisions()));
+    let response = answer::json(StatusCode::OK, &decisions).into_response();
+    answer::with_weak_etag(&headers, &tag(revision, &port), response)
+}
+
+/// The tag of a state: revisions of different processes are different states.
+fn tag(revision: u64, port: &PeoplePort) -> String {
+    format!("{:x}-{revision}", port.engine.started_millis())
+}
+
+async fn not_found(uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    missing(&format!("nothing at {path}"), INDEX.trim_end())
+}
+
+fn missing(error: &str, hint: &str) -> Response {
+    answer::json(StatusCode::NOT_FOUND, &json!({"error": error, "hint": hint})).into_response()
+}

@@ -1,0 +1,75 @@
+//! What an agent is told about its pods: roster entries with versions, so that a lost answer heals itself.
+//!
+//! A version rises only when the content of an entry changed; it never falls within a process.
+
+use plimsoll_contract::roster::{Answer, Bands, RosterContainer, RosterPod};
+use plimsoll_contract::{NodeName, PodName, keys};
+
+use super::State;
+use crate::facts::PodFacts;
+use crate::labels::PodLabels;
+use crate::settings::Output;
+
+impl State {
+    /// Every entry of the node that is newer than `echoed`; all of them when `echoed` cannot be a version of this process.
+    pub(crate) fn answer(&self, node: &NodeName, echoed: u64) -> Answer {
+        let ours = (self.roster_base..=self.roster_version).contains(&echoed);
+        let echoed = if ours { echoed } else { 0 };
+        let Some(node) = self.nodes.get(node) else {
+            return Answer { roster_version: self.roster_version, ..Answer::default() };
+        };
+        let pods = node.pods.iter().filter(|_| node.roster_newest > echoed);
+        let pods = pods.filter_map(|name| self.pods.get(name)).filter(|pod| pod.roster_version > echoed);
+        let roster = pods.filter_map(|pod| self.roster_entry(&pod.facts)).collect();
+        Answer { roster_version: self.roster_version, roster, rejected: node.rejected.clone() }
+    }
+
+    /// The entry of a pod; none while it has no cgroup that an agent could find.
+    pub(super) fn roster_entry(&self, facts: &PodFacts) -> Option<RosterPod> {
+        if facts.finished || facts.node.is_none() {
+            return None;
+        }
+        let containers = facts.containers.iter().filter_map(|c| {
+            let requests = c.requests();
+            Some(RosterContainer {
+                id: c.id.clone()?,
+                name: c.name.clone(),
+                kind: c.kind,
+                generation: c.restarts,
+                cpu_request: requests.cpu_request,
+                memory_request: requests.memory_request,
+            })
+        });
+        Some(RosterPod {
+            uid: facts.cgroup_uid.clone()?,
+            namespace: facts.pod.namespace.as_ref().into(),
+            name: facts.pod.name.as_ref().into(),
+            managed: self.class(facts).is_some(),
+            bands: bands_on(facts, self.output),
+            containers: containers.collect(),
+        })
+    }
+
+    /// Gives a pod's entry a new version.
+    pub(super) fn renew_roster_entry(&mut self, name: &PodName) {
+        let Some(pod) = self.pods.get_mut(name) else { return };
+        self.roster_version += 1;
+        pod.roster_version = self.roster_version;
+        if let Some(node) = pod.facts.node.as_ref().and_then(|node| self.nodes.get_mut(node)) {
+            node.roster_newest = self.roster_version;
+        }
+    }
+
+    /// The SLA class: the pod's, else its namespace's.
+    pub(crate) fn class<'a>(&'a self, facts: &'a PodFacts) -> Option<&'a str> {
+        let own = facts.labels.get(keys::SLA);
+        let class = own.or_else(|| self.namespaces.get(facts.pod.namespace.as_ref())?.class.as_ref());
+        class.map(String::as_str).filter(|class| !class.is_empty())
+    }
+}
+
+/// The bands that the watch shows on a pod.
+pub(crate) fn bands_on(facts: &PodFacts, output: Output) -> Bands {
+    let labels = PodLabels::of(facts, output);
+    Bands { cpu: labels.cpu.band, memory: labels.memory.band }
+}

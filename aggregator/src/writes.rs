@@ -1,0 +1,183 @@
+//! The life of one write to a pod, and what earlier writes left behind. Pure; shared by every kind of change.
+//!
+//! ```text
+//!             sent             written                 shown by the watch, or `until`
+//!   Idle ------------> InFlight -------> Confirming ------------------------------------> Idle
+//!    ^                    |                                                                 ^
+//!    |                    | failed, throttled, gone                                         |
+//!    |                    +------------------------> BackingOff -------- `until` -----------+
+//!    +----- conflict -----+
+//! ```
+//!
+//! A pod has at most one write in flight. What was written is believed until the watch shows it or `until` passes, also while the
+//! next write is in flight or backs off: `confirmation` travels with the state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plimsoll_contract::Moment;
+
+use crate::facts::PodFacts;
+use crate::labels::PodLabels;
+use crate::settings::Output;
+
+/// Labels that were written and that the watch has not shown yet; believed until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Confirmation {
+    pub(crate) labels: PodLabels,
+    pub(crate) until: Moment,
+}
+
+/// Where a pod's write stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteState {
+    /// Nothing is under way.
+    Idle,
+    /// Sent, without a response yet.
+    InFlight { confirmation: Option<Confirmation> },
+    /// Done, and not yet shown by the watch.
+    Confirming(Confirmation),
+    /// The last write did not succeed: nothing is sent before `until`.
+    BackingOff { until: Moment, confirmation: Option<Confirmation> },
+}
+
+impl WriteState {
+    pub(crate) fn in_flight(self) -> bool {
+        matches!(self, WriteState::InFlight { .. })
+    }
+
+    /// When the next write may be sent, if that is later than `now`.
+    pub(crate) fn not_before(self, now: Moment) -> Option<Moment> {
+        match self {
+            WriteState::BackingOff { until, .. } if until > now => Some(until),
+            _ => None,
+        }
+    }
+
+    /// What was written and is believed at `now`.
+    pub(crate) fn believed(self, now: Moment) -> Option<Confirmation> {
+        self.confirmation().filter(|confirmation| confirmation.until > now)
+    }
+
+    fn confirmation(self) -> Option<Confirmation> {
+        match self {
+            WriteState::Idle => None,
+            WriteState::Confirming(confirmation) => Some(confirmation),
+            WriteState::InFlight { confirmation } | WriteState::BackingOff { confirmation, .. } => {
+                confirmation
+            }
+        }
+    }
+
+    /// The write is sent.
+    pub(crate) fn sent(&mut self) {
+        *self = WriteState::InFlight { confirmation: self.confirmation() };
+    }
+
+    /// The write was done; without a confirmation the watch shows it already.
+    pub(crate) fn written(&mut self, confirmation: Option<Confirmation>) {
+        *self = confirmation.map_or(WriteState::Idle, WriteState::Confirming);
+    }
+
+    /// The write was not done, and nothing is to be waited for.
+    pub(crate) fn released(&mut self) {
+        *self = self.confirmation().map_or(WriteState::Idle, WriteState::Confirming);
+    }
+
+    /// The write was not done; the next one waits.
+    pub(crate) fn backs_off(&mut self, until: Moment) {
+        *self = WriteState::BackingOff { until, confirmation: self.confirmation() };
+    }
+
+    /// The watch shows these labels.
+    fn shown(&mut self, labels: PodLabels) {
+        match self {
+            WriteState::Confirming(confirmation) if confirmation.labels == labels => *self = WriteState::Idle,
+            WriteState::InFlight { confirmation } | WriteState::BackingOff { confirmation, .. } => {
+                *confirmation = confirmation.filter(|confirmation| confirmation.labels != labels);
+            }
+            WriteState::Idle | WriteState::Confirming(_) => {}
+        }
+    }
+}
+
+/// The writes of one pod.
+#[derive(Debug)]
+pub(crate) struct PodWrites {
+    pub(crate) state: WriteState,
+    /// Failed writes in a row.
+    pub(crate) failures: u32,
+    /// The last labels written, and when.
+    pub(crate) last: Option<(PodLabels, Moment)>,
+    /// Our keys were removed, and that was the last thing done.
+    pub(crate) withdrawn: bool,
+    /// Keys that another field manager owns, and whether the watch has shown them since.
+    pub(crate) conflicts: BTreeMap<String, bool>,
+    /// The pod carries a basis of ours beside a band that turned out to be another manager's: one more write removes it.
+    pub(crate) orphaned_basis: bool,
+    /// Sets of conflicting keys that an Event has reported.
+    pub(crate) reported_conflicts: BTreeSet<Vec<String>>,
+}
+
+impl Default for PodWrites {
+    fn default() -> Self {
+        PodWrites {
+            state: WriteState::Idle,
+            failures: 0,
+            last: None,
+            withdrawn: false,
+            conflicts: BTreeMap::new(),
+            orphaned_basis: false,
+            reported_conflicts: BTreeSet::new(),
+        }
+    }
+}
+
+impl PodWrites {
+    /// Applies what the watch shows: own writes that arrived, other managers' keys that are gone. After a relist (`relisted`) a key
+    /// may have come and gone unseen.
+    pub(crate) fn observe(&mut self, facts: &PodFacts, output: Output, relisted: bool) {
+        self.conflicts.retain(|key, seen| {
+            let shown = facts.labels.contains_key(key) || facts.annotations.contains_key(key);
+            let gone = !shown && (*seen || relisted);
+            *seen |= shown;
+            !gone
+        });
+        self.state.shown(PodLabels::of(facts, output).without(&self.conflicts));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use plimsoll_contract::Band;
+
+    use super::*;
+    use crate::labels::BandLabel;
+
+    fn at(seconds: u64) -> Moment {
+        Moment(Duration::from_secs(seconds))
+    }
+
+    fn labels(band: Band) -> PodLabels {
+        let label = BandLabel { band: Some(band), ..BandLabel::default() };
+        PodLabels { cpu: label, memory: label }
+    }
+
+    #[test]
+    fn what_was_written_is_believed_through_a_failed_second_write_until_it_is_shown() {
+        let low = Confirmation { labels: labels(Band::Low), until: at(90) };
+        let mut state = WriteState::Idle;
+        state.sent();
+        state.written(Some(low));
+        state.sent();
+        assert!(state.in_flight());
+        state.backs_off(at(20));
+        assert_eq!((state.not_before(at(10)), state.believed(at(10))), (Some(at(20)), Some(low)));
+        assert_eq!((state.not_before(at(20)), state.believed(at(90))), (None, None));
+        state.shown(labels(Band::High));
+        assert_eq!(state.believed(at(10)), Some(low), "an older state of the pod confirms nothing");
+        state.shown(low.labels);
+        assert_eq!(state.believed(at(10)), None);
+    }
+}
