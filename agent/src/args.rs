@@ -37,7 +37,7 @@ pub struct Args {
     pub aggregator: Option<HostPort>,
 
     /// CA certificates that the aggregator's certificate is verified against: a file, or a directory with `ca.crt`; read again
-    /// every 2 s
+    /// with a report, at most every 2 s
     #[arg(long, env = "CA_FILE", value_name = "PATH", default_value = "/var/run/plimsoll/ca")]
     pub ca_file: PathBuf,
 
@@ -140,7 +140,7 @@ mod tests {
     fn an_invalid_flag_is_named_with_the_valid_values() {
         let text = error(&["--profile", "fast"]);
         assert!(text.contains("--profile") && text.contains("default") && text.contains("lab"), "{text}");
-        for (flag, value, cure) in [
+        for (flag, value, remedy) in [
             ("--period", "1", "250ms"),
             ("--period", "0s", "250ms"),
             ("--aggregator", "https://x", "HOST:PORT"),
@@ -148,7 +148,7 @@ mod tests {
             ("--log-filter", "inof", "level"),
         ] {
             let text = error(&[flag, value]);
-            assert!(text.contains(flag) && text.contains(value) && text.contains(cure), "{text}");
+            assert!(text.contains(flag) && text.contains(value) && text.contains(remedy), "{text}");
         }
     }
 

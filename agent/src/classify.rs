@@ -4,8 +4,8 @@
 //!              warm-up over: band of the smoothed utilization
 //!   Fresh ---------------------------------------------> Known <---- announced by the roster (before any data of our own)
 //!     ^                                                  |   ^
-//!     |                        no data for `patience`    v   |  data again
-//!     +---- no data for `memory` ------------------- Suspended
+//!     |                        no data for `unknown_after` v  |  data again
+//!     +---- no data for `retention` ---------------- Suspended
 //! ```
 //!
 //! Pure. `Fresh` and `Suspended` are `unknown`. Missing data can hold a band up or make it unknown; it never lowers one:
@@ -31,7 +31,7 @@ pub(crate) struct Observation<'a> {
     pub(crate) data_since: Option<Moment>,
     /// Why one of the candidates is unknown, if any is.
     pub(crate) missing: Option<UnknownReason>,
-    /// Whether a container is expected back: it stopped less than [`Profile::memory`] ago.
+    /// Whether a container is expected back: it stopped less than [`Profile::retention`] ago.
     pub(crate) restarting: bool,
 }
 
@@ -118,7 +118,7 @@ impl Classifier {
     ) -> Option<BandChange> {
         let from = self.band();
         let fresh = matches!(self.phase, Phase::Fresh(_));
-        if !fresh && self.supported.is_some_and(|last| now.since(last) > profile.memory) {
+        if !fresh && self.supported.is_some_and(|last| now.since(last) > profile.retention) {
             self.phase = Phase::default();
             (self.since, self.supported, self.missing_since) = (None, None, None);
         }
@@ -185,7 +185,8 @@ impl Classifier {
         } else if !only_restarting {
             let reason = observation.missing.unwrap_or(UnknownReason::Absent);
             let missing_since = *self.missing_since.get_or_insert(now);
-            if now.since(missing_since) > profile.patience() || matches!(self.phase, Phase::Suspended(_)) {
+            if now.since(missing_since) > profile.unknown_after() || matches!(self.phase, Phase::Suspended(_))
+            {
                 self.phase = Phase::Suspended(reason);
             }
         }
@@ -193,12 +194,12 @@ impl Classifier {
 
     /// Whether these candidates alone keep the band where it is. They never prove `low`: an unknown one may be hot.
     fn is_proven(&self, paths: &[Path], profile: &Profile) -> bool {
-        let least = match (self.moderate.is_on(), self.high.is_on()) {
+        let min = match (self.moderate.is_on(), self.high.is_on()) {
             (false, false) => return false,
             (_, true) => profile.high.off,
             (true, false) => profile.moderate.off,
         };
-        hottest(paths).is_some_and(|hottest| hottest >= least)
+        hottest(paths).is_some_and(|hottest| hottest >= min)
     }
 
     fn begin(&mut self, moderate: bool, high: bool, now: Moment) {

@@ -1,4 +1,4 @@
-//! The machine's clocks, and sleeping until a deadline. The only code of the agent that reads a clock.
+//! The machine's boot-time and monotonic clocks, and sleeping until a deadline.
 
 use std::time::Duration;
 

@@ -70,7 +70,7 @@ impl Config {
         }
     }
 
-    /// What the CPU of a container without quota is relative to while no roster names its request.
+    /// What the CPU utilization of a container without a quota is relative to while no roster contains its request.
     pub(crate) fn without_roster(&self) -> WithoutRoster {
         match self.delivery {
             Some(_) => WithoutRoster::Unknown,

@@ -19,7 +19,7 @@ use anyhow::Context;
 use plimsoll_process::shutdown::Shutdown;
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::config::Delivery;
@@ -51,7 +51,7 @@ pub(crate) async fn run(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let delivery = Arc::new(delivery);
-    let mut running: BTreeMap<SocketAddr, Shutdown> = BTreeMap::new();
+    let mut running: BTreeMap<SocketAddr, AbortHandle> = BTreeMap::new();
     let mut clients = JoinSet::new();
     let (failed, mut failures) = mpsc::channel::<()>(1);
     let mut resolves = true;
@@ -61,27 +61,29 @@ pub(crate) async fn run(
             let before = std::mem::replace(&mut resolves, resolved.is_ok());
             log_lookup(&delivery.host, before, resolved.as_ref());
             if let Ok(addresses) = resolved {
-                running.retain(|address, stop| {
+                running.retain(|address, client| {
                     let remains = addresses.contains(address);
                     if !remains {
-                        stop.trigger();
+                        client.abort();
                     }
                     remains
                 });
                 for address in addresses {
                     running.entry(address).or_insert_with(|| {
-                        let stop = shutdown.child();
                         let client =
                             ReplicaClient::new(address, delivery.clone(), shared.clone(), metrics.clone());
-                        clients.spawn(client.run(failed.clone(), stop.clone()));
-                        stop
+                        clients.spawn(client.run(failed.clone()))
                     });
                 }
             }
             tokio::select! {
                 () = sleep(LOOKUP_INTERVAL) => {}
                 Some(()) = failures.recv() => sleep(MIN_LOOKUP_INTERVAL).await,
-                Some(ended) = clients.join_next() => ended.context("a replica client panicked")?,
+                Some(ended) = clients.join_next() => match ended {
+                    Err(error) if error.is_panic() => return Err(error).context("a replica client panicked"),
+                    // aborted, because its address is gone
+                    _ => {}
+                },
             }
         }
     };

@@ -7,10 +7,10 @@
 //!   node_info: node (/proc)
 //! ```
 //!
-//! The only modules that use the file system, and only to read: the cgroup tree below `<root>/sys/fs/cgroup` and
-//! three files of `/proc`. What cannot be read is unknown with a reason, never zero; a removed cgroup
-//! is no error. Proof: the unit tests beside each module, `host/tests.rs` (whole
-//! trees, every file damaged in every way), `agent/tests/differential.rs` (real cgroups, against `cgroups-rs`).
+//! The only modules that read cgroup files (below `<root>/sys/fs/cgroup`) and `/proc` (three files of it). They write nothing.
+//! What cannot be read is unknown with a reason, never zero; a removed cgroup is no error. Proof: the unit tests beside each
+//! module, `host/tests.rs` (whole trees, every file damaged in every way), `agent/tests/differential.rs` (real cgroups,
+//! against `cgroups-rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -89,9 +89,9 @@ pub enum HostError {
     Node(PathBuf, String),
 }
 
-/// A change of the set of cgroups.
+/// A cgroup was created or removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum CgroupEvent {
     /// Created; it is read from now on.
     Appeared(Target),
     /// Removed.
@@ -131,8 +131,8 @@ pub struct Host {
     watch: Watch,
     reader: Reader,
     sweeps: u64,
-    /// The last phases assigned, to pods and to containers.
-    phases: [u64; 2],
+    /// The last sweep offsets assigned, to pods and to containers.
+    sweep_offsets: [u64; 2],
     /// Descriptors that all cgroups together may keep open, and those reserved now.
     max_descriptors: usize,
     descriptors: usize,
@@ -166,7 +166,7 @@ impl Host {
             managed: BTreeSet::new(),
             watch: Watch::new(),
             sweeps: 0,
-            phases: [0; 2],
+            sweep_offsets: [0; 2],
             max_descriptors: usize::try_from(raise_open_files().saturating_sub(RESERVED_DESCRIPTORS))
                 .unwrap_or(usize::MAX),
             descriptors: 0,
@@ -263,7 +263,7 @@ impl fmt::Display for Description {
     }
 }
 
-/// Why none was found at `base`: there may be one that must not be read, which has another remedy.
+/// Why no hierarchy was found at `base`. A directory that may not be listed needs another remedy than one without hierarchies.
 fn no_hierarchy(base: &Path) -> HostError {
     match fs::read_dir(base) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

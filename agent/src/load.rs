@@ -32,8 +32,8 @@ pub(crate) enum Request {
 }
 
 /// The smallest denominators: a thousandth of a core, one byte.
-const LEAST_CORES: f64 = 0.001;
-const LEAST_BYTES: f64 = 1.0;
+const MIN_CORES: f64 = 0.001;
+const MIN_BYTES: f64 = 1.0;
 
 /// The basis of CPU utilization, or why there is none: an enforced quota (at most the node's CPUs), else the request (at least
 /// `floor`), else the node.
@@ -50,7 +50,7 @@ pub(crate) fn cpu_basis(
         (Limit::Unlimited, Request::Of(request)) if request.0 > 0.0 => (Basis::Request, request.0.max(floor)),
         (Limit::Unlimited, _) => (Basis::Node, node.ok_or(UnknownReason::WarmingUp)?.cores.0),
     };
-    denominator(basis, amount, LEAST_CORES)
+    denominator(basis, amount, MIN_CORES)
 }
 
 /// The basis of memory utilization, or why there is none: an enforced limit (at most the node's memory), else the node.
@@ -62,18 +62,18 @@ pub(crate) fn memory_basis(
         Limit::Of(limit) => (Basis::Limit, node.map_or(limit, |node| limit.min(node.bytes))),
         Limit::Unlimited => (Basis::Node, node.ok_or(UnknownReason::WarmingUp)?.bytes),
     };
-    denominator(basis, amount.as_f64(), LEAST_BYTES)
+    denominator(basis, amount.as_f64(), MIN_BYTES)
 }
 
-fn denominator(basis: Basis, amount: f64, least: f64) -> Result<Denominator, UnknownReason> {
+fn denominator(basis: Basis, amount: f64, min: f64) -> Result<Denominator, UnknownReason> {
     if amount.is_finite() && amount >= 0.0 {
-        Ok(Denominator { basis, amount: amount.max(least) })
+        Ok(Denominator { basis, amount: amount.max(min) })
     } else {
         Err(UnknownReason::Malformed)
     }
 }
 
-/// A smoothed usage (EWMA with a half-life), and its course during the last sample.
+/// A smoothed usage (EWMA with a half-life), and how it changed during the last sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Smoothed {
     value: f64,
@@ -104,9 +104,9 @@ impl Smoothed {
         }
     }
 
-    /// Adds the mean usage between two moments. After more than `profile.memory` without data it starts over.
+    /// Adds the mean usage between two moments. After more than `profile.retention` without data it starts over.
     pub(crate) fn add(&mut self, start: Moment, end: Moment, usage: f64, profile: &Profile) {
-        if start.since(self.end) > profile.memory {
+        if start.since(self.end) > profile.retention {
             *self = Smoothed::new(start, end, usage);
             return;
         }
@@ -148,7 +148,7 @@ impl Smoothed {
         self.end
     }
 
-    /// The course of the utilization during the last sample, relative to this amount. `rescaled`: the amount was another before.
+    /// How the utilization relative to this amount changed during the last sample. `rescaled`: the amount was another before.
     pub(crate) fn path(&self, amount: f64, rescaled: bool) -> Path {
         if rescaled {
             return Path::jump(self.value / amount, self.end);
@@ -168,7 +168,7 @@ fn remaining_share(time: Duration, half_life: Duration) -> f64 {
     (-time.as_secs_f64() / half_life.as_secs_f64()).exp2()
 }
 
-/// The course of a utilization between two sweeps: exponentially from `from` toward `toward`, as far as `to`.
+/// How a utilization changed between two sweeps: exponentially from `from` toward `toward`, as far as `to`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Path {
     pub(crate) from: f64,
@@ -181,7 +181,7 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// A utilization without a known course.
+    /// A utilization of which only the last value is known.
     pub(crate) fn jump(to: f64, at: Moment) -> Path {
         Path { from: to, toward: to, to, start: at, end: at }
     }

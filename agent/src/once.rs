@@ -9,7 +9,7 @@ use plimsoll_contract::{Moment, Report};
 
 use crate::clock;
 use crate::config::Config;
-use crate::host::{Change, Host};
+use crate::host::{CgroupEvent, Host};
 use crate::report;
 use crate::state::{NodeState, WithoutRoster};
 
@@ -66,10 +66,10 @@ pub fn sweep_twice(
 }
 
 fn discover(host: &mut Host, state: &mut NodeState, now: Moment) {
-    for change in host.discover(now) {
-        match change {
-            Change::Appeared(target) => state.appeared(&target, now),
-            Change::Gone(target) => state.gone(&target, now),
+    for event in host.discover(now) {
+        match event {
+            CgroupEvent::Appeared(target) => state.appeared(&target, now),
+            CgroupEvent::Gone(target) => state.gone(&target, now),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How fast bands follow the load: every number of the band rules in one place.
 //!
-//! Pure data. [`Profile::standard`] is for clusters, [`Profile::lab`] for demonstrations. The other
-//! numbers are those of the profile; `Profile::check` reports every problem of those that flags can set.
+//! Pure data. [`Profile::standard`] is for clusters, [`Profile::lab`] for demonstrations. Flags can replace some of the times;
+//! `Profile::check` reports every problem of those.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub struct Profile {
     /// How many changes lengthen the dwell.
     pub flaps: FlapLimit,
     /// How long the state of a container or pod is kept without data, for example across a restart.
-    pub memory: Duration,
-    /// Smallest CPU request used as a denominator, in cores: relative to less, a utilization says more about the request than
-    /// the load.
+    pub retention: Duration,
+    /// Smallest CPU request used as a denominator, in cores: relative to a smaller one, a utilization depends more on the request
+    /// than on the load.
     pub request_floor: f64,
 }
 
@@ -69,7 +69,7 @@ impl Profile {
                 window: Duration::from_secs(30 * 60),
                 max_dwell: Duration::from_secs(10 * 60),
             },
-            memory: Duration::from_secs(60),
+            retention: Duration::from_secs(60),
             request_floor: 0.05,
         }
     }
@@ -87,10 +87,10 @@ impl Profile {
     }
 
     /// The longest time between two readings over which a rate is computed. The mean of a counter is exact however late it is
-    /// read, so an agent that gets too little CPU continues to work; but a machine that was suspended meanwhile used nothing,
+    /// read, so an agent that gets too little CPU continues to work; but a machine that was suspended in between used nothing,
     /// and that must not last long enough to lower a band: hence a quarter of the dwell (`docs/adr/0008`).
     pub(crate) fn longest_gap(&self) -> Duration {
-        self.late_sweep().max(self.dwell_off.min(self.memory) / 4)
+        self.late_sweep().max(self.dwell_off.min(self.retention) / 4)
     }
 
     /// A sweep that begins more than this after the last one is late.
@@ -99,7 +99,7 @@ impl Profile {
     }
 
     /// How long a band is kept without data before it becomes `unknown`.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn unknown_after(&self) -> Duration {
         self.late_sweep().max(self.half_life)
     }
 
@@ -107,7 +107,7 @@ impl Profile {
     pub(crate) fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
         let mut require = |holds: bool, problem: String| problems.extend((!holds).then_some(problem));
-        let Profile { period, half_life, memory, .. } = self;
+        let Profile { period, half_life, retention, .. } = self;
         let (shortest, longest) = (Duration::from_millis(50), Duration::from_secs(15));
         require((shortest..=longest).contains(period), format!("--period is {period:?}: use 50ms to 15s"));
         require(
@@ -121,8 +121,8 @@ impl Profile {
         }
         let forgotten = "after which a load is forgotten";
         require(
-            half_life < memory,
-            format!("--half-life is {half_life:?}: it must be shorter than {memory:?}, {forgotten}"),
+            half_life < retention,
+            format!("--half-life is {half_life:?}: it must be shorter than {retention:?}, {forgotten}"),
         );
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -134,8 +134,16 @@ mod tests {
 
     #[test]
     fn both_profiles_are_valid() {
-        assert_eq!(Profile::standard().check(), Ok(()));
-        assert_eq!(Profile::lab().check(), Ok(()));
+        for profile in [Profile::standard(), Profile::lab()] {
+            assert_eq!(profile.check(), Ok(()));
+            let Profile { moderate, high, flaps, .. } = profile;
+            let edges = [0.0, moderate.off, moderate.on, high.off, high.on, 1.0];
+            assert!(edges.is_sorted_by(|lower, upper| lower < upper), "{edges:?}");
+            assert!(profile.request_floor > 0.0 && profile.request_floor <= 1.0, "{profile:?}");
+            assert!(profile.retention > profile.longest_gap(), "{profile:?}");
+            assert!(flaps.transitions > 0 && !flaps.window.is_zero(), "{flaps:?}");
+            assert!(flaps.max_dwell >= profile.dwell_on.max(profile.dwell_off), "{flaps:?}");
+        }
     }
 
     #[test]

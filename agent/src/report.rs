@@ -43,15 +43,15 @@ impl NodeState {
 }
 
 fn with_pods<'a>(empty: Report, pods: impl Iterator<Item = &'a PodState>, now: Moment) -> Report {
-    let most = Most {
+    let bounds = UpperBounds {
         cores: empty.capacity.cores.0 * CAPACITY_SLACK,
         bytes: empty.capacity.bytes.as_f64() * CAPACITY_SLACK,
     };
-    Report { pods: pods.take(MAX_PODS).map(|pod| most.pod(pod, now)).collect(), ..empty }
+    Report { pods: pods.take(MAX_PODS).map(|pod| bounds.pod(pod, now)).collect(), ..empty }
 }
 
-/// The most that can be used.
-struct Most {
+/// The largest usages that a report may contain.
+struct UpperBounds {
     cores: f64,
     bytes: f64,
 }
@@ -79,13 +79,13 @@ fn load<A>(state: &ResourceState, usage: impl Fn(f64) -> A, of: impl Fn(f64) -> 
     }
 }
 
-impl Most {
+impl UpperBounds {
     fn cores(&self, cores: f64) -> Cores {
         Cores(micro(cores).min(self.cores))
     }
 
     fn bytes(&self, bytes: f64) -> Bytes {
-        // never negative; rounding up must not exceed the most
+        // never negative; rounding up must not exceed the bound
         Bytes(bytes.round().min(self.bytes.floor()) as u64)
     }
 
@@ -141,16 +141,16 @@ pub(crate) struct Encoded {
     pub(crate) left_out: usize,
 }
 
-/// The report as JSON, of at most `most` bytes if leaving out containers achieves that: of pods that are not `managed` first
+/// The report as JSON, of at most `max_bytes` bytes if leaving out containers achieves that: of pods that are not `managed` first
 /// those that do not determine the CPU band, then all; last those of managed pods. Pods and bands are never left out.
 pub(crate) fn encode(
     mut report: Report,
     managed: impl FnOnce() -> BTreeSet<PodUid>,
-    most: usize,
+    max_bytes: usize,
 ) -> serde_json::Result<Encoded> {
     let count = |report: &Report| report.pods.iter().map(|pod| pod.containers.len()).sum::<usize>();
     let (mut body, all) = (serde_json::to_vec(&report)?, count(&report));
-    if body.len() > most {
+    if body.len() > max_bytes {
         let managed = managed();
         // which containers remain: by whether their pod is managed, and whether they determine its CPU band
         let remains: [fn(bool, bool) -> bool; 3] =
@@ -161,7 +161,7 @@ pub(crate) fn encode(
                 pod.containers.retain(|container| remains(managed, hottest == Some(&container.id)));
             }
             body = serde_json::to_vec(&report)?;
-            if body.len() <= most {
+            if body.len() <= max_bytes {
                 break;
             }
         }

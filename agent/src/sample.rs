@@ -159,11 +159,11 @@ impl CpuSample {
             (Some(before), Some(after)) => Some(throttled_share(before, after)?),
             _ => None,
         };
-        let most = cpus.map_or(f64::INFINITY, |cpus| cpus.0 * CPU_SLACK);
-        if used > most * time.as_secs_f64() + CPU_LAG {
+        let max = cpus.map_or(f64::INFINITY, |cpus| cpus.0 * CPU_SLACK);
+        if used > max * time.as_secs_f64() + CPU_LAG {
             return Err(UnknownReason::CounterReset);
         }
-        Ok(CpuSample { start, end, cores: Cores((used / time.as_secs_f64()).min(most)), throttled })
+        Ok(CpuSample { start, end, cores: Cores((used / time.as_secs_f64()).min(max)), throttled })
     }
 }
 

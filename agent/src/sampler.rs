@@ -14,7 +14,7 @@ use plimsoll_process::shutdown::Shutdown;
 use tokio::sync::oneshot;
 
 use crate::clock::{self, Ticks};
-use crate::host::{Change, Host};
+use crate::host::{CgroupEvent, Host};
 use crate::metrics::Metrics;
 use crate::profile::Profile;
 use crate::shared::Shared;
@@ -96,6 +96,7 @@ impl Sampler {
                 let mut data = self.shared.lock();
                 data.state.set_capacity(info.capacity);
                 data.info = info;
+                drop(data);
                 if !before {
                     tracing::info!("the node's capacity can be read again");
                 }
@@ -108,16 +109,16 @@ impl Sampler {
     }
 
     fn discover(&mut self, now: Moment) {
-        let changes = self.host.discover(now);
+        let events = self.host.discover(now);
         let mut new_pods = BTreeSet::new();
         let mut data = self.shared.lock();
-        for change in &changes {
-            match change {
-                Change::Appeared(target) => {
+        for event in &events {
+            match event {
+                CgroupEvent::Appeared(target) => {
                     data.state.appeared(target, now);
                     new_pods.insert(target.pod.clone());
                 }
-                Change::Gone(target) => data.state.gone(target, now),
+                CgroupEvent::Gone(target) => data.state.gone(target, now),
             }
         }
         self.shared.mark_urgent(&mut data, new_pods, now);

@@ -22,9 +22,9 @@ use crate::metrics::Metrics;
 use crate::series;
 use crate::shared::Shared;
 
-/// The agent is not alive if the last sweep is older than this many periods, but at least [`LATE_AT_LEAST`].
+/// The agent is not alive if the last sweep is older than this many periods, but at least [`MIN_LATE_AFTER`].
 const LATE_PERIODS: u32 = 5;
-const LATE_AT_LEAST: Duration = Duration::from_secs(10);
+const MIN_LATE_AFTER: Duration = Duration::from_secs(10);
 
 /// Answers the requests.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Port {
 
 impl Port {
     pub(crate) fn new(shared: Arc<Shared>, registry: Registry, metrics: Metrics, period: Duration) -> Port {
-        Port { shared, registry, metrics, late_after: (period * LATE_PERIODS).max(LATE_AT_LEAST) }
+        Port { shared, registry, metrics, late_after: (period * LATE_PERIODS).max(MIN_LATE_AFTER) }
     }
 
     pub(crate) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {

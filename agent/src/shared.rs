@@ -27,7 +27,7 @@ const URGENT_FOR: Duration = Duration::from_secs(15);
 pub(crate) struct Shared {
     node: NodeName,
     data: Mutex<Data>,
-    /// Rises whenever a pod becomes urgent; see [`Shared::urgent_since`].
+    /// The newest `urgency_seq`, for tasks that wait for it; see [`Shared::urgent_since`].
     pub(crate) urgency: watch::Sender<u64>,
     /// Touched by each sweep.
     pub(crate) heartbeat: Heartbeat,
@@ -47,9 +47,10 @@ pub(crate) struct Data {
     pub(crate) last_sweep: Moment,
     /// Sequence number of the last report.
     seq: u64,
-    /// Pods to report at once, with the generation in which they became urgent. A later generation replaces an earlier one.
+    /// Pods to report at once, with the `urgency_seq` and the time at which they last became urgent.
     urgent: BTreeMap<PodUid, (u64, Moment)>,
-    generation: u64,
+    /// Rises whenever a pod becomes urgent.
+    urgency_seq: u64,
 }
 
 impl Shared {
@@ -64,7 +65,7 @@ impl Shared {
             last_sweep: clock::now(),
             seq: u64::try_from(started.as_millisecond()).unwrap_or(0),
             urgent: BTreeMap::new(),
-            generation: 0,
+            urgency_seq: 0,
         };
         Shared {
             node: config.node.clone(),
@@ -75,8 +76,8 @@ impl Shared {
         }
     }
 
-    /// Locks the data; keep the guard only for as long as is needed to read or update them. A panic elsewhere does not make
-    /// them wrong: every field is written whole.
+    /// Locks the data. The guard must not be held longer than it takes to read or update the data. A panic in another thread
+    /// cannot have left a field half written, so a poisoned lock is used nevertheless.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Data> {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,21 +98,24 @@ impl Shared {
     pub(crate) fn full_report(&self, roster_version: u64) -> Report {
         let mut data = self.lock();
         data.seq += 1;
-        data.state.full_report(self.empty_report(&data, roster_version), clock::now())
+        let empty = report::empty(&self.node, &data.info, data.seq, roster_version);
+        data.state.full_report(empty, clock::now())
     }
 
     /// A report of these pods, with the next sequence number.
     pub(crate) fn partial_report(&self, pods: &BTreeSet<PodUid>, roster_version: u64) -> Report {
         let mut data = self.lock();
         data.seq += 1;
-        data.state.partial_report(self.empty_report(&data, roster_version), pods, clock::now())
+        let empty = report::empty(&self.node, &data.info, data.seq, roster_version);
+        data.state.partial_report(empty, pods, clock::now())
     }
 
     /// A report of every pod that is only shown: it has the last report's sequence number, and its ages are those at the last
     /// sweep, so that it does not change until there is something new.
     pub(crate) fn peek_report(&self) -> Report {
         let data = self.lock();
-        data.state.full_report(self.empty_report(&data, 0), data.last_sweep)
+        let empty = report::empty(&self.node, &data.info, data.seq, 0);
+        data.state.full_report(empty, data.last_sweep)
     }
 
     /// The pods that have an SLA class.
@@ -120,11 +124,11 @@ impl Shared {
         data.state.pods().filter(|pod| pod.is_managed()).map(|pod| pod.uid().clone()).collect()
     }
 
-    /// The pods that became urgent after `generation`, and the current generation.
-    pub(crate) fn urgent_since(&self, generation: u64) -> (u64, BTreeSet<PodUid>) {
+    /// The current `urgency_seq`, and the pods that became urgent after `seq`.
+    pub(crate) fn urgent_since(&self, seq: u64) -> (u64, BTreeSet<PodUid>) {
         let data = self.lock();
-        let newer = data.urgent.iter().filter(|(_, (since, _))| *since > generation);
-        (data.generation, newer.map(|(pod, _)| pod.clone()).collect())
+        let newer = data.urgent.iter().filter(|(_, (since, _))| *since > seq);
+        (data.urgency_seq, newer.map(|(pod, _)| pod.clone()).collect())
     }
 
     /// Marks pods as urgent. The data are locked by the caller, so that what made them urgent is reported together with them.
@@ -132,14 +136,10 @@ impl Shared {
         if pods.is_empty() {
             return;
         }
-        data.generation += 1;
-        let generation = data.generation;
+        data.urgency_seq += 1;
+        let seq = data.urgency_seq;
         data.urgent.retain(|_, (_, at)| now.since(*at) < URGENT_FOR);
-        data.urgent.extend(pods.into_iter().map(|pod| (pod, (generation, now))));
-        self.urgency.send_replace(generation);
-    }
-
-    fn empty_report(&self, data: &Data, roster_version: u64) -> Report {
-        report::empty(&self.node, &data.info, data.seq, roster_version)
+        data.urgent.extend(pods.into_iter().map(|pod| (pod, (seq, now))));
+        self.urgency.send_replace(seq);
     }
 }

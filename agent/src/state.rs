@@ -28,15 +28,15 @@ pub(crate) use container::Container;
 pub(crate) use pod::{PodState, ResourceState};
 use roster::RosterEntry;
 
-/// How long the roster entry of a pod that is not on the node is kept, in multiples of `Profile::memory`.
-const ROSTER_MEMORY: u32 = 10;
+/// How long the roster entry of a pod that is not on the node is kept, in multiples of `Profile::retention`.
+const ROSTER_RETENTION: u32 = 10;
 
-/// What the CPU of a container without quota is relative to while no roster names its request.
+/// What the CPU utilization of a container without a quota is relative to while no roster contains its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WithoutRoster {
-    /// To the node: no aggregator is configured that could name it. Every container counts.
+    /// The node. For agents without an aggregator, which never get a roster; every container counts.
     NodeBasis,
-    /// To nothing: it is unknown until the roster lists the container.
+    /// Nothing: the utilization is unknown until the roster lists the container.
     Unknown,
 }
 
@@ -92,7 +92,7 @@ impl NodeState {
         }
     }
 
-    /// Sets the node's capacity. Until it is known limits are not clipped to it and nothing is relative to the node.
+    /// Sets the node's capacity. Until then, limits are not reduced to it, and no utilization is relative to the node.
     pub fn set_capacity(&mut self, capacity: Capacity) {
         self.node = Some(capacity);
     }
@@ -139,7 +139,7 @@ impl NodeState {
         let Some(pod) = self.pods.get_mut(&target.pod) else {
             return;
         };
-        let counts = pod.counts(target);
+        let counts = target.container.as_ref().is_none_or(|id| pod.is_counting(id));
         let container = match &target.container {
             None => Some(pod.own.get_or_insert_default()),
             Some(id) => pod.containers.get_mut(id),
@@ -181,12 +181,12 @@ impl NodeState {
             self.roster.insert(listed.uid.clone(), entry);
         }
         // the answer does not name pods that are gone: their entries expire
-        let memory = self.profile.memory.saturating_mul(ROSTER_MEMORY);
+        let retention = self.profile.retention.saturating_mul(ROSTER_RETENTION);
         self.roster.retain(|uid, entry| {
             if self.pods.contains_key(uid) {
                 entry.last_seen = now;
             }
-            now.since(entry.last_seen) < memory
+            now.since(entry.last_seen) < retention
         });
         self.roster.iter().filter(|(_, entry)| entry.managed).map(|(uid, _)| uid.clone()).collect()
     }

@@ -1,7 +1,7 @@
 //! Whether sweeps are on time. They are late when the node leaves the agent too little CPU, when a read hangs, or when the
 //! machine slept.
 //!
-//! Pure. How late sweeps affect bands is decided in `sample` and `classify`; this is for whoever has to find the cause.
+//! Pure. How late sweeps affect bands is decided in `sample` and `classify`; this module only finds what is logged and counted.
 
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ pub(crate) struct SweepTiming {
 /// A change to be logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimingChange {
-    /// Sweeps are late; the last one by this interval.
+    /// Sweeps are late; the time between the last two.
     Late(Duration),
-    /// They are on time again; how many were missed.
+    /// Sweeps are on time again; how many were missed.
     OnTime { missed: u64 },
 }
 
@@ -37,7 +37,7 @@ impl SweepTiming {
         SweepTiming { period: profile.period, late_after: profile.late_sweep(), last: None, late: None }
     }
 
-    /// Records the begin of a sweep. Returns how many should have happened since the last one, and what changed.
+    /// Records the start of a sweep. Returns how many sweeps were missed since the last one, and what changed.
     pub(crate) fn record(&mut self, now: Moment) -> (u64, Option<TimingChange>) {
         let Some(last) = self.last.replace(now) else {
             return (0, None);

@@ -13,7 +13,7 @@ const RECENT: usize = 30;
 const INTERVAL_SECONDS: u64 = 10;
 const INTERVALS: usize = 6;
 /// Seconds of data required for the mean of a minute.
-const MINUTE_LEAST: f32 = 40.0;
+const MIN_MINUTE_SECONDS: f32 = 40.0;
 const HOURS: usize = 25;
 const HOUR_SECONDS: u64 = 3600;
 
@@ -111,7 +111,7 @@ impl Peaks {
             return;
         }
         let seconds: f32 = self.intervals.iter().map(|interval| interval.seconds).sum();
-        if seconds >= MINUTE_LEAST {
+        if seconds >= MIN_MINUTE_SECONDS {
             let mean = self.intervals.iter().map(|interval| interval.sum).sum::<f32>() / seconds;
             self.raise(self.hour, mean);
         }
@@ -171,8 +171,7 @@ struct Recent {
     /// The second being collected: usage times seconds, and seconds.
     sum: f32,
     seconds: f32,
-    next: u8,
-    /// Ring of the second in which each ended, and its mean.
+    /// The second in which each ended, and its mean; the newest last.
     means: [Option<(u32, f32)>; RECENT],
 }
 
@@ -191,8 +190,8 @@ impl Recent {
     }
 
     fn push(&mut self, mean: (u32, f32)) {
-        self.means[usize::from(self.next)] = Some(mean);
-        self.next = (self.next + 1) % RECENT as u8;
+        self.means.rotate_left(1);
+        self.means[RECENT - 1] = Some(mean);
     }
 
     fn p95(&self, now: Moment) -> Option<f64> {
@@ -206,11 +205,7 @@ impl Recent {
 
     fn continue_from(&mut self, earlier: &Recent) {
         let mut joined = earlier.clone();
-        for index in 0..RECENT {
-            if let Some(mean) = self.means[(usize::from(self.next) + index) % RECENT] {
-                joined.push(mean);
-            }
-        }
+        self.means.iter().flatten().for_each(|mean| joined.push(*mean));
         (joined.sum, joined.seconds) = (self.sum, self.seconds);
         *self = joined;
     }

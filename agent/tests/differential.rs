@@ -22,7 +22,7 @@ use cgroups_rs::fs::cpuacct::CpuAcctController;
 use cgroups_rs::fs::memory::MemController;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use plimsoll_agent::host::{Change, Host, HostConfig, Version};
+use plimsoll_agent::host::{CgroupEvent, Host, HostConfig, Version};
 use plimsoll_agent::sample::{CpuCounters, Read, Reading, Throttling};
 use plimsoll_contract::load::UnknownReason;
 use plimsoll_contract::report::MemoryEvents;
@@ -286,14 +286,14 @@ fn on_v1_a_removed_container_is_gone_and_one_created_again_is_another() {
     assert_eq!(host.read_errors(), &errors, "a removed cgroup is no error");
     let changes = host.discover(Moment::default());
     assert!(
-        matches!(changes.as_slice(), [Change::Gone(target)] if target.container.as_ref().unwrap().as_str() == BUSY)
+        matches!(changes.as_slice(), [CgroupEvent::Gone(target)] if target.container.as_ref().unwrap().as_str() == BUSY)
     );
 
     for path in cgroups.paths(BUSY) {
         fs::create_dir(path).unwrap();
     }
     assert!(
-        matches!(host.discover(Moment::default()).as_slice(), [Change::Appeared(_)]),
+        matches!(host.discover(Moment::default()).as_slice(), [CgroupEvent::Appeared(_)]),
         "by inotify, at once"
     );
     let after = read(&mut host, BUSY).unwrap();

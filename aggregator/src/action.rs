@@ -13,7 +13,7 @@ pub(crate) enum Action {
     Publish(KubeEvent),
 }
 
-/// One change to one pod. Queue, budget, gate, log and outcome do not look inside `change`.
+/// One change to one pod. Queue, budget, gate, log and record do not look inside `change`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Write {
     /// Identifies the write; the outcome names it.
@@ -53,16 +53,16 @@ impl Change {
     }
 }
 
-/// Why a pod is written to.
+/// Why a pod is written to, in the order in which writes are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reason {
     /// A band changed.
     Transition,
-    /// The pod had no band yet.
-    First,
     /// Its node is silent, or nothing has been known of the pod for as long.
     Silence,
+    /// The pod had no band yet.
+    First,
     /// It must not carry our keys any more: it finished, or it is ignored.
     Withdrawn,
 }

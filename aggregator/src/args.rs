@@ -48,14 +48,8 @@ pub struct Args {
     #[arg(long, env = "PLIMSOLL_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Where the bands are written: as labels; as annotations, for systems that are keyed by label sets (Cilium, VPA);
-    /// or nowhere: only metrics and the plain port show them
-    #[arg(
-        long,
-        env = "PLIMSOLL_OUTPUT",
-        default_value = "labels",
-        value_name = "labels|annotations|metrics"
-    )]
+    /// Where the bands are written
+    #[arg(long, env = "PLIMSOLL_OUTPUT", value_enum, default_value_t)]
     pub output: Output,
 
     /// Record every input of the core and its actions to this file, as JSON lines, to replay them later

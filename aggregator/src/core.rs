@@ -27,7 +27,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use plimsoll_contract::rejection::{PodRejection, RejectedPod};
+use plimsoll_contract::rejection::PodRejection;
 use plimsoll_contract::roster::Answer;
 use plimsoll_contract::status::AgentState;
 use plimsoll_contract::{Moment, PodName, Report};
@@ -38,13 +38,13 @@ use crate::input::{Input, Now};
 use crate::plan::budget::Budget;
 use crate::plan::gate::Gate;
 pub(crate) use crate::plan::gate::Withheld;
-use crate::plan::labels::{LabelPlan, Surroundings, plan_labels};
+use crate::plan::labels::{LabelPlan, PodContext, plan_labels};
 use crate::plan::queue::WriteQueue;
 use crate::plan::silence::{Phase, SilenceGuard};
 use crate::rejection::Rejection;
 use crate::settings::Settings;
 use crate::state::State;
-use dispatch::OpenWrite;
+use dispatch::InFlightWrite;
 pub(crate) use notes::Gauges;
 pub(crate) use notes::Note;
 
@@ -59,8 +59,7 @@ pub(crate) struct Core {
     budget: Budget,
     silence: SilenceGuard,
     decisions: DecisionLog,
-    /// Writes without an outcome.
-    open: BTreeMap<u64, OpenWrite>,
+    in_flight: BTreeMap<u64, InFlightWrite>,
     last_write: u64,
     /// The phase of the silence guard that an Event last announced.
     announced: Phase,
@@ -88,7 +87,7 @@ impl Core {
             budget: Budget::new(settings.budget),
             silence: SilenceGuard::new(settings.silence),
             decisions: DecisionLog::default(),
-            open: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             last_write: 0,
             announced: Phase::Normal,
             logged_withheld: Some(Withheld::NotSynced),
@@ -134,18 +133,14 @@ impl Core {
 
     /// A report: admitted, ingested, and answered with the roster entries that the agent does not have yet.
     fn accept(&mut self, report: &Report) -> Result<Answer, Rejection> {
-        if let Err(rejection) = self.state.admit(self.now, report) {
-            let (node, rejection_text) = (report.node.clone(), rejection.to_string());
-            self.notes.push(Note::ReportRejected { node, rejection: rejection_text });
-            return Err(rejection);
-        }
+        self.state.admit(self.now, report)?;
         let first = self.state.nodes.get(&report.node).is_some_and(|node| node.reported.is_none());
-        let rejected = self.state.ingest(self.now, report, &self.settings);
-        self.note_report(report, first, &rejected);
+        self.state.ingest(self.now, report, &self.settings);
+        self.note_report(report, first);
         Ok(self.state.answer(&report.node, report.roster_version))
     }
 
-    fn note_report(&mut self, report: &Report, first: bool, rejected: &[RejectedPod]) {
+    fn note_report(&mut self, report: &Report, first: bool) {
         let Some(node) = self.state.nodes.get_mut(&report.node) else { return };
         let name = || report.node.clone();
         let before = std::mem::replace(&mut node.agent, AgentState::Reporting);
@@ -154,20 +149,25 @@ impl Core {
         } else if before != AgentState::Reporting {
             self.notes.push(Note::ReportsAgain { node: name() });
         }
+        if before == AgentState::Silent {
+            // `unknown` may have been withheld from its pods.
+            self.state.dirty.extend(node.pods.iter().cloned());
+        }
         // A partial report names few pods: its counts say nothing new.
         if report.full {
             for (reason, count) in node.newly_rejected() {
                 self.notes.push(Note::PodsRejected { node: name(), reason, count });
             }
         }
-        let foreign = rejected.iter().any(|pod| pod.reason == PodRejection::ForeignPod);
-        if foreign && node.count_foreign_report(self.now, &self.settings) {
+        if node.rejected_for(PodRejection::ForeignPod) > 0
+            && node.count_foreign_report(self.now, &self.settings)
+        {
             self.notes.push(Note::Quarantined { node: name() });
         }
     }
 
     fn tick(&mut self) {
-        self.give_up_open_writes();
+        self.expire_in_flight();
         let (now, settings) = (self.now, &self.settings);
         let mut due = Vec::new();
         for (name, node) in &mut self.state.nodes {
@@ -213,7 +213,11 @@ impl Core {
     /// Publishes an Event when the phase of the silence guard changed. Only the leader does.
     fn announce_silence(&mut self, actions: &mut Vec<Action>) {
         let phase = self.silence.phase();
-        if phase == self.announced || self.gate.epoch.is_none() || !self.state.synced() {
+        if phase == self.announced
+            || self.gate.epoch.is_none()
+            || self.gate.paused.is_none()
+            || !self.state.synced()
+        {
             return;
         }
         self.announced = phase;
@@ -222,7 +226,7 @@ impl Core {
             Phase::Withholding(_) => (
                 "ManyNodesSilent",
                 format!(
-                    "Many nodes are silent: the labels of their pods stay as they are for {minutes} min. Check the agents and the way to \
+                    "Many nodes are silent: the labels of their pods stay as they are for {minutes} min. Check the agents and the network path to \
                      the aggregator."
                 ),
                 true,
@@ -260,7 +264,7 @@ impl Core {
         };
         let node = self.state.node_of(&pod.facts);
         let silent = node.is_some_and(|node| node.agent == AgentState::Silent);
-        let around = Surroundings {
+        let context = PodContext {
             left_alone: self.state.left_alone(&pod.facts),
             not_yet_reported: node.is_some_and(|node| node.reported.is_none()) && !silent,
             unknown_withheld: self.silence.withheld_until().filter(|_| silent),
@@ -268,7 +272,7 @@ impl Core {
         let Some(pod) = self.state.pods.get_mut(name) else {
             return LabelPlan::Idle;
         };
-        pod.writes.withdrawn &= around.left_alone.is_some();
-        plan_labels(pod, around, self.now, &self.settings)
+        pod.writes.withdrawn &= context.left_alone.is_some();
+        plan_labels(pod, context, self.now, &self.settings)
     }
 }

@@ -36,7 +36,6 @@ struct Shared {
     core: Mutex<Core>,
     recorder: Option<Mutex<Recorder>>,
     started: Instant,
-    started_millis: u64,
     writes: mpsc::UnboundedSender<Write>,
     events: mpsc::Sender<KubeEvent>,
     heartbeat: Heartbeat,
@@ -61,17 +60,11 @@ impl Engine {
             core: Mutex::new(core),
             recorder: recorder.map(Mutex::new),
             started,
-            started_millis: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
             writes,
             events,
             heartbeat: Heartbeat::new(started.into_std()),
         };
         (Engine(Arc::new(shared)), Outputs { writes: write_receiver, events: event_receiver })
-    }
-
-    /// When the engine was made, in milliseconds since the epoch.
-    pub(crate) fn started_millis(&self) -> u64 {
-        self.0.started_millis
     }
 
     /// Recorded at every tick.
@@ -162,4 +155,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

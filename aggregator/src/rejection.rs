@@ -60,9 +60,9 @@ pub(crate) enum Rejection {
     #[error("the API server knows no node {0}")]
     UnknownNode(NodeName),
     #[error(
-        "report {got} is not newer than {have}, the last one accepted; continue above it (cause: the node's clock was set back, or two agents report it)"
+        "report {got} of node {node} is not newer than {have}, the last one accepted; continue above it (cause: the node's clock was set back, or two agents report it)"
     )]
-    OldSequence { got: u64, have: u64 },
+    OldSequence { node: NodeName, got: u64, have: u64 },
     #[error("node {0} is in quarantine: it reported pods of other nodes")]
     Quarantined(NodeName),
     #[error(transparent)]
@@ -168,8 +168,8 @@ mod tests {
             Rejection::ReviewsBusy,
             Rejection::ReviewsDown,
             Rejection::NotSynced,
-            Rejection::UnknownNode(node),
-            Rejection::OldSequence { got: 1, have: 2 },
+            Rejection::UnknownNode(node.clone()),
+            Rejection::OldSequence { node, got: 1, have: 2 },
         ];
         for rejection in sample {
             assert!(words.contains(rejection.as_str()), "{rejection}");

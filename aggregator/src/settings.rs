@@ -1,29 +1,26 @@
-//! The settings of the core: where it writes, and every number it decides with. `Default` is what the documentation promises.
+//! The settings of the core: where it writes, and every duration, rate and threshold it decides with. `Default` is what the
+//! documentation promises.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 use std::time::Duration;
 
 use plimsoll_contract::keys;
 use serde::{Deserialize, Serialize};
 
 /// Where the bands are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Output {
-    /// As labels.
+    /// As labels
     #[default]
     Labels,
-    /// As annotations under the same keys, for clusters in which label sets are expensive.
+    /// As annotations under the same keys, for systems that are keyed by label sets (Cilium, VPA)
     Annotations,
-    /// Nowhere: no pod is ever written to.
+    /// Nowhere: no pod is written to, and only metrics and the HTTP API show the bands
     Metrics,
 }
 
 impl Output {
-    /// Every mode.
-    pub const ALL: [Output; 3] = [Output::Labels, Output::Annotations, Output::Metrics];
-
     /// The word on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,18 +28,6 @@ impl Output {
             Output::Annotations => "annotations",
             Output::Metrics => "metrics",
         }
-    }
-}
-
-/// A word that is not an output mode.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an output mode: use one of labels, annotations, metrics")]
-pub struct UnknownOutput(String);
-
-impl FromStr for Output {
-    type Err = UnknownOutput;
-    fn from_str(word: &str) -> Result<Self, UnknownOutput> {
-        Self::ALL.into_iter().find(|o| o.as_str() == word).ok_or_else(|| UnknownOutput(word.into()))
     }
 }
 
@@ -64,7 +49,7 @@ pub struct Settings {
     pub settle_after: Duration,
     /// How long another basis under the same band must last before it is written.
     pub basis_after: Duration,
-    /// The shortest time between two repairs of labels that somebody else removed.
+    /// The shortest time between two repairs of labels that another client removed.
     pub repair_every: Duration,
     /// How long an own write is believed although the watch does not show it.
     pub confirm_within: Duration,
@@ -72,9 +57,9 @@ pub struct Settings {
     pub outcome_within: Duration,
     /// Reports with foreign pods, within `foreign_within`, that quarantine a node for `quarantine`.
     pub foreign_reports: usize,
-    /// See `foreign_reports`.
+    /// The time within which `foreign_reports` are counted.
     pub foreign_within: Duration,
-    /// See `foreign_reports`.
+    /// How long a quarantine lasts.
     pub quarantine: Duration,
     /// The write budget.
     pub budget: BudgetSettings,
@@ -117,6 +102,8 @@ pub struct SilenceSettings {
     pub foresight: Duration,
     /// How long `unknown` is withheld; after that the silence is taken for the truth.
     pub hold: Duration,
+    /// How long fewer nodes must be silent before `unknown` is no longer withheld.
+    pub calm: Duration,
 }
 
 impl Default for Settings {
@@ -165,6 +152,7 @@ impl Default for SilenceSettings {
             least: 3,
             foresight: Duration::from_secs(15),
             hold: Duration::from_secs(10 * 60),
+            calm: Duration::from_secs(30),
         }
     }
 }

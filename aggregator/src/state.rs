@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) dirty: BTreeSet<PodName>,
     /// Nodes that the API server lists.
     pub(crate) listed_nodes: usize,
-    /// Rises whenever the status of any pod changes.
+    /// Rises whenever the status of a pod may have changed.
     pub(crate) revision: u64,
     output: Output,
     left_alone: BTreeSet<String>,
@@ -120,6 +120,7 @@ impl State {
         let facts = self.compact(facts);
         let name = facts.pod.clone();
         self.dirty.insert(name.clone());
+        self.revision += 1;
         match self.pods.get_mut(&name) {
             Some(pod) if pod.facts.uid == facts.uid => {
                 pod.writes.observe(&facts, self.output, relisted);
@@ -134,7 +135,6 @@ impl State {
             }
             None => self.insert_pod(now, facts),
         }
-        self.revision += 1;
     }
 
     /// Saves memory: the node's name is shared, and nobody reads the text of the evidence here.

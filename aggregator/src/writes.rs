@@ -113,9 +113,9 @@ pub(crate) struct PodWrites {
     /// Keys that another field manager owns, and whether the watch has shown them since.
     pub(crate) conflicts: BTreeMap<String, bool>,
     /// The pod carries a basis of ours beside a band that turned out to be another manager's: one more write removes it.
-    pub(crate) orphaned_basis: bool,
+    pub(crate) leftover_basis: bool,
     /// Sets of conflicting keys that an Event has reported.
-    pub(crate) reported_conflicts: BTreeSet<Vec<String>>,
+    pub(crate) published_conflicts: BTreeSet<Vec<String>>,
 }
 
 impl Default for PodWrites {
@@ -126,8 +126,8 @@ impl Default for PodWrites {
             last: None,
             withdrawn: false,
             conflicts: BTreeMap::new(),
-            orphaned_basis: false,
-            reported_conflicts: BTreeSet::new(),
+            leftover_basis: false,
+            published_conflicts: BTreeSet::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! aggregator.
 //!
 //! ```text
-//! pause -> confirm that the aggregator paused -> scan -> an apply of nothing, a pod -> scan -> report
+//! pause -> confirm that the aggregator paused -> scan -> one apply without keys per pod -> scan -> report
 //! ```
 //!
 //! The apply uses our field manager, is never forced, and contains the pod's uid: the API server then removes exactly the
@@ -53,15 +53,15 @@ pub(crate) async fn run(
     let aggregator = Aggregator::new(client, args.url.as_ref())?;
     let paused = pause::set(client, true).await? == Switch::Set;
     // Also without a switch: while its namespace is being deleted, an aggregator may still run.
-    let confirmation = confirm::wait(&aggregator).await;
+    let state = confirm::wait(&aggregator).await;
     let is_text = args.output == ReportFormat::Text;
     if is_text {
-        report::print_pause(paused, &confirmation, out)?;
+        report::print_pause(paused, &state, out)?;
     }
     let before = scan(&pods).await?;
-    let outcomes = removal::remove_all(client, &before).await;
+    let results = removal::remove_all(client, &before).await;
     let after = scan(&pods).await.context("some keys may be removed already; run it again")?;
-    let report = Report::new((paused, &confirmation), &before, outcomes, &after);
+    let report = Report::new((paused, &state), &before, results, &after);
     report.print(args.output, out)?;
     report.result()?;
     if is_text && paused {

@@ -31,7 +31,7 @@ enum Problem {
     NoCluster(String),
     #[error("cannot reach the {server}: {cause}; check that it is running and that this machine reaches it")]
     Unreachable { server: &'static str, cause: String },
-    #[error("no answer within {} s; try again, or look at the load of the API server", REQUEST_TIMEOUT.as_secs())]
+    #[error("no answer within {} s; try again, or check the load of the API server", REQUEST_TIMEOUT.as_secs())]
     Timeout,
     #[error("the API server does not accept your credentials ({0}); log in again")]
     Unauthorized(String),

@@ -8,12 +8,13 @@
 //!                   PodStatus -> table::Row -> lines (plain) | screen (terminal)
 //!
 //!   plimsoll pause ----- key `paused` of ConfigMap plimsoll-control ----> API server ---> aggregator (confirmed)
-//!   plimsoll cleanup --- pause; list; apply of nothing, a pod; list ----> API server
+//!   plimsoll cleanup --- pause, list, one apply per pod, list ----------> API server
 //! ```
 //!
-//! Every command uses the rights of the person who runs it. Only `pause` and `cleanup` write: the pause switch, and on
-//! pods nothing but the removal of our own keys. `plimsoll` and `kubectl plimsoll` are the same program. Each request
-//! has a deadline and is sent once; a failure says what was attempted, with which server, and what to do.
+//! Every command uses the rights of the person who runs it. Only `pause` and `cleanup` write: both set the pause switch, and
+//! `cleanup` removes our keys from pods. `plimsoll` and `kubectl plimsoll` are the same program. Each request has a timeout.
+//! The client never retries; `cleanup` retries after an answer 429, and a list starts over if its continue token expired. A
+//! failure says what was attempted, with which server, and what to do.
 //!
 //! | module | contents |
 //! |---|---|
@@ -83,7 +84,7 @@ pub async fn run(args: &Args, out: &mut (impl Write + Send)) -> anyhow::Result<(
     }
 }
 
-/// Whether the output was a pipe whose reader has exited, as with `| head`. That is not a failure.
+/// Whether writing failed because the reader of the output has exited, as with `| head`. That is not a failure.
 pub fn reader_left(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|e| e.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }

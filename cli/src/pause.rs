@@ -19,7 +19,7 @@ use kube::{Client, Error};
 use plimsoll_contract::keys;
 use serde_json::json;
 
-use self::confirm::{Aggregator, Confirmation};
+use self::confirm::{Aggregator, PauseState};
 use crate::args::PauseArgs;
 use crate::connect::{Failure, Operation};
 
@@ -57,11 +57,11 @@ pub(crate) async fn run(
             bail!("nothing to pause: there is no namespace {namespace}; is Plimsoll installed here?");
         }
         (Switch::Set, false) => {
-            let confirmation = confirm::wait(&Aggregator::new(client, args.url.as_ref())?).await;
-            if let Confirmation::Missing(_) = confirmation {
-                bail!("the pause switch is on, but {confirmation}");
+            let state = confirm::wait(&Aggregator::new(client, args.url.as_ref())?).await;
+            if let PauseState::Unconfirmed(_) = state {
+                bail!("the pause switch is on, but {state}");
             }
-            writeln!(out, "paused: {confirmation}; `plimsoll pause --off` lets it write again")?;
+            writeln!(out, "paused: {state}; `plimsoll pause --off` lets it write again")?;
         }
     }
     Ok(out.flush()?)

@@ -1,4 +1,4 @@
-//! The metadata of pods, 500 a page, so that neither side holds the whole list; specs and environment variables are not
+//! The metadata of pods, listed in pages of 500, so that neither side holds the whole list. Specs and statuses are not
 //! transferred.
 
 use k8s_openapi::api::core::v1::Pod;
@@ -7,7 +7,7 @@ use kube::api::{Api, ListParams, PartialObjectMeta};
 
 use crate::connect::{Failure, Operation};
 
-/// Pods a page.
+/// Pods per page.
 pub(crate) const PAGE: u32 = 500;
 /// How often a list is restarted after its continue token expired.
 const MAX_RESTARTS: u32 = 3;

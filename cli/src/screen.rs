@@ -1,14 +1,19 @@
-//! The rows in a terminal: the same columns as [`crate::table::lines`], with the bands in color.
+//! The rows in a terminal: the same columns as [`crate::table::lines`], with the bands in color. Also reads the terminal's keys.
 
 #[cfg(test)]
 mod tests;
 
+use std::thread;
+use std::time::Duration;
+
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use plimsoll_contract::Band;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Cell, Paragraph, Row as ScreenRow, Table};
+use tokio::sync::mpsc;
 
 use crate::table::{COLUMNS, HEADER, Row, widths};
 
@@ -26,6 +31,30 @@ pub fn draw_in(frame: &mut Frame<'_>, area: Rect, title: &str, rows: &[Row], fir
     let hidden = rows.len() - visible.len();
     let more = if hidden > 0 { format!("{hidden} more (up, down)  ") } else { String::new() };
     frame.render_widget(Paragraph::new(Line::styled(format!("{more}{status}"), Modifier::DIM)), foot);
+}
+
+/// Keys and other events of the terminal, read by a thread that ends when the receiver is dropped or the terminal cannot be read.
+pub fn terminal_events() -> mpsc::Receiver<Event> {
+    let (sender, receiver) = mpsc::channel(16);
+    thread::spawn(move || {
+        while !sender.is_closed() {
+            let event = match event::poll(Duration::from_millis(200)) {
+                Ok(false) => continue,
+                Ok(true) => event::read(),
+                Err(error) => Err(error),
+            };
+            if event.map(|event| sender.blocking_send(event)).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Whether the key ends a live table: `q`, Esc or Ctrl-C.
+pub fn is_quit(key: KeyEvent) -> bool {
+    let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    key.kind == KeyEventKind::Press && (interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
 }
 
 /// Which columns are shown, and how.

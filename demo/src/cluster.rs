@@ -1,4 +1,4 @@
-//! The test cluster: a sandbox with the unmodified agent and aggregator, connected as in a real cluster.
+//! The sandbox cluster: a sandbox with the unmodified agent and aggregator, connected as in a real cluster.
 //!
 //! ```text
 //!   host (real or simulated cgroups) <- kubelet <- API server (loopback, HTTPS) <- aggregator
@@ -50,7 +50,7 @@ const SIMULATED: NodeSize = NodeSize { cpus: 2, memory: Bytes(4 << 30) };
 /// Shutdown grace period of the agent and the aggregator.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Options of a test cluster.
+/// Options of a sandbox cluster.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The agent's profile.
@@ -87,7 +87,7 @@ impl Options {
     }
 }
 
-/// A running test cluster.
+/// A running sandbox cluster.
 pub struct TestCluster {
     api: ApiServer,
     host: Arc<dyn Host>,

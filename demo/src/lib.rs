@@ -1,4 +1,4 @@
-//! plimsoll-demo: the whole of Plimsoll on one machine, live.
+//! plimsoll-demo: runs Plimsoll with a sandbox on one machine and shows what happens.
 //!
 //! ```text
 //!   cluster (sandbox + agent + aggregator)  <- pods

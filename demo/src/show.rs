@@ -68,7 +68,7 @@ impl Show {
         let screen = match mode {
             OutputMode::Table => Some(Screen::open(about)?),
             OutputMode::Lines => {
-                say(&about)?;
+                print_lines(&about)?;
                 None
             }
             OutputMode::Json => None,
@@ -102,8 +102,8 @@ impl Show {
 
     fn line(&self, event: &Event) -> anyhow::Result<()> {
         match self.mode {
-            OutputMode::Json => say(&[serde_json::to_string(event)?]),
-            OutputMode::Lines | OutputMode::Table => say(&[event.sentence()]),
+            OutputMode::Json => print_lines(&[serde_json::to_string(event)?]),
+            OutputMode::Lines | OutputMode::Table => print_lines(&[event.sentence()]),
         }
     }
 
@@ -113,7 +113,7 @@ impl Show {
         let mut lines = table::lines(&rows(&pods, &self.top, Timestamp::now()));
         lines.insert(0, String::new());
         lines.push(String::new());
-        say(&lines)
+        print_lines(&lines)
     }
 
     /// Prints the remaining events and the last one.
@@ -146,7 +146,7 @@ fn about(host: &str, profile: ProfileName, kubeconfig: &Path, url: &str) -> Vec<
     ]
 }
 
-fn say(lines: &[String]) -> anyhow::Result<()> {
+fn print_lines(lines: &[String]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     lines
         .iter()

@@ -53,7 +53,7 @@ pub(crate) async fn cleanup_and_uninstallation_leave_nothing(harness: &Harness) 
     let start = Instant::now();
     let output = harness.plimsoll(&["cleanup", "--yes"]).await?;
     let took = start.elapsed();
-    ensure!(output.contains("the aggregator says so"), "the pause was not confirmed: {output}");
+    ensure!(output.contains("the aggregator confirmed it"), "the pause was not confirmed: {output}");
     if harness.pod("owned", "owned").await.is_ok() {
         let owned = format!("owned/owned  label {}  owner: ", keys::CPU_BAND);
         ensure!(output.contains(&owned), "a key of a user is not listed: {output}");

@@ -143,7 +143,7 @@ async fn a_finished_pod_loses_its_keys_once() {
     let finish = |status: &mut Value| {
         status["phase"] = json!("Succeeded");
     };
-    // The hollow kubelet would write that it runs, if it did not ignore finished pods.
+    // The sandbox's kubelet would set the phase to Running, if it did not ignore finished pods.
     harness.cluster.api().store().update_status(&Resource::PODS, NAMESPACE, "job", finish).unwrap();
     harness.without_keys("job").await;
     let writes = harness.writes_on("job");

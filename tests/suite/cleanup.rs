@@ -123,7 +123,7 @@ async fn a_pod_recreated_meanwhile_is_not_changed_and_a_deleted_one_is_not_creat
     };
     let (result, again) = tokio::join!(cluster.cleanup(), meanwhile);
     assert_eq!(result.failure, None);
-    assert!(result.text.contains("removed from 1\n2 pods went away meanwhile\n"), "{}", result.text);
+    assert!(result.text.contains("removed from 1\n2 pods were deleted meanwhile\n"), "{}", result.text);
     assert!(
         result.text.contains("default/again  label plimsoll.dev/cpu-band  owner: velero"),
         "{}",
@@ -256,7 +256,7 @@ async fn a_running_aggregator_pauses_and_restores_nothing_until_it_is_resumed() 
     let url = format!("http://{}", harness.cluster.aggregator_address());
     let result = plimsoll(&kubeconfig, &["cleanup", "--yes", "--url", &url]).await;
     assert_eq!(result.failure, None);
-    assert!(result.text.starts_with("paused: the aggregator says so"), "{}", result.text);
+    assert!(result.text.starts_with("paused: the aggregator confirmed it"), "{}", result.text);
     harness.set_load("idle", HIGH);
     harness.quiet().await;
     assert!(["busy", "idle"].iter().all(|name| harness.keys(name).is_empty()), "{:?}", harness.keys("idle"));

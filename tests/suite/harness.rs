@@ -1,9 +1,9 @@
-//! The harness of the system tests: the demo's test cluster, with pods whose load a test sets, and the labels, writes, metrics and
-//! documents that it checks.
+//! The harness of the system tests: the demo's sandbox cluster, with pods whose load a test sets, and the labels, writes,
+//! metrics and documents that it checks.
 //!
 //! One node with a simulated host, a kubelet, an API server, and the unmodified agent and aggregator. Real time; the time
 //! constants of the agent are shorter than those of the profile `lab`, so that a test takes seconds. A test waits up to
-//! [`PATIENCE`] for what it expects, and then checks for [`QUIET`] that nothing else follows.
+//! [`TIMEOUT`] for what it expects, and then checks for [`QUIET`] that nothing else follows.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ use crate::wire::{self, Reply};
 /// Namespace of the pods.
 pub(crate) const NAMESPACE: &str = "demo";
 /// Longest wait for an expected change.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(45);
 /// How long nothing may happen until a test concludes that nothing will.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
 
@@ -45,7 +45,7 @@ pub(crate) const HIGH: f64 = LIMIT * 0.9;
 /// Our labels and annotations on a pod.
 pub(crate) type Keys = BTreeMap<String, String>;
 
-/// A running test cluster.
+/// A running sandbox cluster.
 pub(crate) struct Harness {
     pub(crate) cluster: TestCluster,
 }
@@ -237,7 +237,7 @@ impl Harness {
     pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         if !eventually(condition).await {
             let last: Vec<_> = self.writes().into_iter().rev().take(3).collect();
-            panic!("waited {PATIENCE:?} for {what}; the last writes: {last:#?}");
+            panic!("waited {TIMEOUT:?} for {what}; the last writes: {last:#?}");
         }
     }
 
@@ -295,9 +295,9 @@ pub(crate) fn applies(write: &Entry, band: &str) -> bool {
     write.verb == Verb::Apply && write.body["metadata"]["labels"][keys::CPU_BAND] == band
 }
 
-/// Waits until a condition holds; false after [`PATIENCE`].
+/// Waits until a condition holds; false after [`TIMEOUT`].
 pub(crate) async fn eventually(condition: impl AsyncFn() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition().await {
         if Instant::now() > deadline {
             return false;

@@ -69,7 +69,7 @@ fn a_damaged_image_is_rejected() {
     fs::write(&archive, bytes).unwrap();
     let checked = build(out.path(), &["--check", archive.to_str().unwrap()]);
     assert!(
-        !checked.status.success() && output_of(&checked).contains("not what its name says"),
+        !checked.status.success() && output_of(&checked).contains("does not match its name"),
         "{}",
         output_of(&checked)
     );

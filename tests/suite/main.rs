@@ -13,9 +13,9 @@
 //! | `ports` | the documents of both programs, and rejected reports |
 //! | `recording` | a recorded run replays to the same actions |
 //! | `restarts` | a restart changes nothing |
-//! | `trouble` | after any fault of the API server all labels are correct |
+//! | `faults` | after any fault of the API server all labels are correct |
 //!
-//! `harness` runs the test cluster of most of them, `wire` is an HTTP client, `documents` reads the tables in `docs/`.
+//! `harness` runs the sandbox cluster of most of them, `wire` is an HTTP client, `documents` reads the tables in `docs/`.
 
 // With `cfg(test)` clippy treats the helpers of the tests as tests too.
 #[cfg(test)]
@@ -26,6 +26,8 @@ mod cleanup;
 mod delivery;
 #[cfg(test)]
 mod documents;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
@@ -44,7 +46,5 @@ mod ports;
 mod recording;
 #[cfg(test)]
 mod restarts;
-#[cfg(test)]
-mod trouble;
 #[cfg(test)]
 mod wire;

@@ -11,8 +11,8 @@ fn observation(paths: &[Path]) -> Observation<'_> {
     Observation { paths, data_since: Some(at(0)), missing: None, restarting: false }
 }
 
-/// Feeds one utilization per second, without a course in between; returns the transitions.
-fn see(classifier: &mut Classifier, from: u64, to: u64, utilization: f64) -> Vec<(u64, Band)> {
+/// Feeds one utilization per second, of which only the last value is known; returns the transitions.
+fn feed(classifier: &mut Classifier, from: u64, to: u64, utilization: f64) -> Vec<(u64, Band)> {
     let profile = Profile::standard();
     let update = |second: u64| {
         let paths = [Path::jump(utilization, at(second))];
@@ -25,26 +25,26 @@ fn see(classifier: &mut Classifier, from: u64, to: u64, utilization: f64) -> Vec
 #[test]
 fn each_threshold_has_its_hysteresis_and_its_dwell() {
     let mut classifier = Classifier::default();
-    assert_eq!(see(&mut classifier, 0, 20, 0.5), [(10, Band::Moderate)]);
-    assert_eq!(see(&mut classifier, 20, 40, 0.66), [(30, Band::High)]);
-    assert_eq!(see(&mut classifier, 40, 200, 0.63), [], "not below the lower edge");
-    assert_eq!(see(&mut classifier, 200, 300, 0.629), [(260, Band::Moderate)]);
-    assert_eq!(see(&mut classifier, 300, 400, 0.659), [], "not at the upper edge");
-    assert_eq!(see(&mut classifier, 400, 500, 0.30), []);
-    assert_eq!(see(&mut classifier, 500, 600, 0.29), [(560, Band::Low)]);
-    assert_eq!(see(&mut classifier, 600, 700, 0.32), []);
+    assert_eq!(feed(&mut classifier, 0, 20, 0.5), [(10, Band::Moderate)]);
+    assert_eq!(feed(&mut classifier, 20, 40, 0.66), [(30, Band::High)]);
+    assert_eq!(feed(&mut classifier, 40, 200, 0.63), [], "not below the lower edge");
+    assert_eq!(feed(&mut classifier, 200, 300, 0.629), [(260, Band::Moderate)]);
+    assert_eq!(feed(&mut classifier, 300, 400, 0.659), [], "not at the upper edge");
+    assert_eq!(feed(&mut classifier, 400, 500, 0.30), []);
+    assert_eq!(feed(&mut classifier, 500, 600, 0.29), [(560, Band::Low)]);
+    assert_eq!(feed(&mut classifier, 600, 700, 0.32), []);
 }
 
 #[test]
 fn a_load_that_crosses_back_restarts_the_dwell() {
     let mut classifier = Classifier::default();
-    see(&mut classifier, 0, 20, 0.5);
-    assert_eq!(see(&mut classifier, 20, 29, 0.7), []);
-    assert_eq!(see(&mut classifier, 29, 30, 0.65), []);
-    assert_eq!(see(&mut classifier, 30, 60, 0.7), [(40, Band::High)]);
-    assert_eq!(see(&mut classifier, 60, 119, 0.5), []);
-    assert_eq!(see(&mut classifier, 119, 120, 0.63), []);
-    assert_eq!(see(&mut classifier, 120, 200, 0.5), [(180, Band::Moderate)]);
+    feed(&mut classifier, 0, 20, 0.5);
+    assert_eq!(feed(&mut classifier, 20, 29, 0.7), []);
+    assert_eq!(feed(&mut classifier, 29, 30, 0.65), []);
+    assert_eq!(feed(&mut classifier, 30, 60, 0.7), [(40, Band::High)]);
+    assert_eq!(feed(&mut classifier, 60, 119, 0.5), []);
+    assert_eq!(feed(&mut classifier, 119, 120, 0.63), []);
+    assert_eq!(feed(&mut classifier, 120, 200, 0.5), [(180, Band::Moderate)]);
 }
 
 #[test]
@@ -90,12 +90,12 @@ fn six_switches_in_longer_than_the_window_are_no_flapping() {
 #[test]
 fn the_dwell_never_grows_beyond_ten_minutes() {
     let mut classifier = Classifier::default();
-    see(&mut classifier, 0, 20, 0.5);
+    feed(&mut classifier, 0, 20, 0.5);
     let mut now = 20;
     for _ in 0..100 {
         // as long as it takes, in either direction
         for utilization in [0.9, 0.5] {
-            let changes = see(&mut classifier, now, now + 700, utilization);
+            let changes = feed(&mut classifier, now, now + 700, utilization);
             assert!(!changes.is_empty(), "no change within 700 s at {now}");
             let changed = changes[0].0;
             assert!(changed - now <= 600, "{changed} - {now}");

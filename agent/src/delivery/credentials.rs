@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Interval at which the CA file is read.
+/// Shortest interval at which the CA file is read.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 /// Neither file is larger than this, in bytes.
 const MAX_SIZE: u64 = 256 << 10;

@@ -1,6 +1,7 @@
 //! The client of one replica: when to send a report, which one, and how to process the answer.
 
 use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,6 @@ use plimsoll_contract::PodUid;
 use plimsoll_contract::rejection::RejectionBody;
 use plimsoll_contract::report::{MAX_BODY, Report};
 use plimsoll_contract::roster::Answer;
-use plimsoll_process::shutdown::Shutdown;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use tracing::Instrument;
@@ -42,13 +42,13 @@ pub(super) struct ReplicaClient {
     connection: Option<Connection>,
     /// The newest roster version of this replica. Versions of different processes are not comparable.
     roster_version: u64,
-    /// The generation of urgent pods that this replica has.
+    /// The `urgency_seq` up to which urgent pods were reported to this replica.
     reported_urgency: u64,
     pause: Duration,
     /// Whether the last full report had to be shortened; logged when it changes.
     shortened: bool,
     /// Of the last delivery; only a change is logged.
-    outcome: Option<Outcome>,
+    logged: Option<LoggedResult>,
 }
 
 /// Why a delivery failed.
@@ -67,22 +67,23 @@ enum DeliveryError {
 }
 
 /// The result of a delivery, and what distinguishes it from others with the same result.
-type Outcome = (DeliveryResult, String);
+type LoggedResult = (DeliveryResult, Option<Discriminant<CredentialError>>, Option<StatusCode>);
 
-fn outcome(result: &Result<(), DeliveryError>) -> Outcome {
-    let simple = |result| (result, String::new());
+fn logged(result: &Result<(), DeliveryError>) -> LoggedResult {
+    let simple = |result| (result, None, None);
     match result {
         Ok(()) => simple(DeliveryResult::Accepted),
-        Err(DeliveryError::Credentials(error)) => (DeliveryResult::NotReady, error.to_string()),
+        Err(DeliveryError::Credentials(error)) => (DeliveryResult::NotReady, Some(discriminant(error)), None),
         Err(DeliveryError::Connection(ConnectionError::Tls(_))) => simple(DeliveryResult::Untrusted),
         Err(DeliveryError::Connection(ConnectionError::Timeout)) => simple(DeliveryResult::Timeout),
         Err(DeliveryError::Connection(_)) => simple(DeliveryResult::Unreachable),
-        Err(DeliveryError::Rejected(answer)) => match answer.status {
-            status @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
-                (DeliveryResult::Throttled, status.to_string())
-            }
-            status => (DeliveryResult::Rejected, status.to_string()),
-        },
+        Err(DeliveryError::Rejected(answer)) => {
+            let result = match answer.status {
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => DeliveryResult::Throttled,
+                _ => DeliveryResult::Rejected,
+            };
+            (result, None, Some(answer.status))
+        }
         Err(DeliveryError::InvalidAnswer(_) | DeliveryError::Encode(_)) => simple(DeliveryResult::BadAnswer),
     }
 }
@@ -107,33 +108,28 @@ impl ReplicaClient {
             reported_urgency: 0,
             pause: MIN_PAUSE,
             shortened: false,
-            outcome: None,
+            logged: None,
         }
     }
 
-    /// Delivers until `stop`. `failed` is notified when a connection fails, so that the name is resolved again.
-    pub(super) async fn run(self, failed: mpsc::Sender<()>, stop: Shutdown) {
+    /// Delivers until it is aborted. `failed` is notified when a connection fails, so that the name is resolved again.
+    pub(super) async fn run(self, failed: mpsc::Sender<()>) {
         let span = tracing::info_span!("deliver", aggregator = %self.address);
-        self.deliver_until(stop, failed).instrument(span).await;
+        self.deliver_all(failed).instrument(span).await;
     }
 
-    async fn deliver_until(mut self, stop: Shutdown, failed: mpsc::Sender<()>) {
+    async fn deliver_all(mut self, failed: mpsc::Sender<()>) {
         let mut urgency = self.shared.urgency.subscribe();
         let mut due = TokioInstant::now() + jitter(MIN_PAUSE);
         let mut healthy = false;
         loop {
             let full = tokio::select! {
                 biased;
-                () = stop.triggered() => return,
                 () = sleep_until(due) => true,
                 // while deliveries fail, the pause is kept: the next report is a full one and contains everything
                 Ok(()) = urgency.changed(), if healthy => false,
             };
-            let delivered = tokio::select! {
-                biased;
-                () = stop.triggered() => return,
-                delivered = self.deliver(full) => delivered,
-            };
+            let delivered = self.deliver(full).await;
             healthy = delivered.is_ok();
             match delivered {
                 Ok(()) if full => due = TokioInstant::now() + jitter(HEARTBEAT),
@@ -195,7 +191,7 @@ impl ReplicaClient {
                 _ => tracing::warn!(
                     pods,
                     left_out,
-                    most = MAX_BODY,
+                    max_bytes = MAX_BODY,
                     "the report would be too large: containers are left out of it; bands are not affected"
                 ),
             }
@@ -232,12 +228,12 @@ impl ReplicaClient {
     }
 
     fn record(&mut self, result: &Result<(), DeliveryError>) {
-        let outcome = outcome(result);
-        self.metrics.record_delivery(outcome.0);
-        if self.outcome.as_ref() == Some(&outcome) {
+        let logged = logged(result);
+        self.metrics.record_delivery(logged.0);
+        if self.logged == Some(logged) {
             return;
         }
-        self.outcome = Some(outcome);
+        self.logged = Some(logged);
         match result {
             Ok(()) => tracing::info!("reports are accepted"),
             Err(problem) => tracing::warn!(%problem, "reports are not delivered; retrying"),
@@ -256,9 +252,9 @@ mod tests {
 
     use super::*;
 
-    fn rejected(status: StatusCode, body: &'static str) -> Outcome {
+    fn rejected(status: StatusCode, body: &'static str) -> LoggedResult {
         let answer = HttpAnswer { status, retry_after: None, body: body.into() };
-        outcome(&Err(DeliveryError::Rejected(answer)))
+        logged(&Err(DeliveryError::Rejected(answer)))
     }
 
     #[test]
@@ -266,7 +262,7 @@ mod tests {
         let (forbidden, conflict) = (StatusCode::FORBIDDEN, StatusCode::CONFLICT);
         assert_ne!(rejected(forbidden, ""), rejected(conflict, ""));
         assert_eq!(rejected(conflict, "seq 1 is older than 2"), rejected(conflict, "seq 3 is older than 4"));
-        let missing = |error| outcome(&Err(DeliveryError::Credentials(error)));
+        let missing = |error| logged(&Err(DeliveryError::Credentials(error)));
         let none = || ErrorKind::NotFound.into();
         assert_ne!(
             missing(CredentialError::NoCa { path: "ca".into(), source: none() }),

@@ -43,8 +43,8 @@ pub(super) struct Cgroup {
     pub(super) managed: bool,
     /// Found removed; never read again.
     pub(super) gone: bool,
-    /// Distributes what is not read in every sweep evenly over sweeps.
-    pub(super) phase: u64,
+    /// Added to the number of the sweep, so that what is not read in every sweep is distributed evenly over sweeps.
+    pub(super) sweep_offset: u64,
     /// `None`: opened on demand.
     directories: Option<Directories>,
     open: OpenFiles,
@@ -90,7 +90,7 @@ impl Cgroup {
             inode: Inode { device: stat.st_dev, number: stat.st_ino },
             managed: false,
             gone: false,
-            phase: 0,
+            sweep_offset: 0,
             directories: keep_open.then_some(directories),
             open: OpenFiles::default(),
             new_sweeps: NEW_SWEEPS,
@@ -160,7 +160,7 @@ impl Cgroup {
         keep_open: bool,
         sweep: &mut Sweep<'_, C>,
     ) -> Result<Option<Reading>, Failure> {
-        let turn = sweep.number.wrapping_add(self.phase);
+        let turn = sweep.number.wrapping_add(self.sweep_offset);
         let was_limited = self.limited;
         let (first, new) = (self.new_sweeps == NEW_SWEEPS, self.new_sweeps > 0);
         self.new_sweeps = self.new_sweeps.saturating_sub(1);

@@ -11,36 +11,36 @@ use std::path::{Path, PathBuf};
 use plimsoll_contract::Moment;
 
 use super::cgroup::Cgroup;
-use super::layout::{KUBEPODS_CANDIDATES, Layout, ORPHAN_FOLDERS};
+use super::layout::{KUBEPODS_PATHS, Layout, ORPHAN_FOLDERS};
 use super::mounts::Mounts;
 use super::reader::Failure;
 use super::walk::{Folder, Found, Level, Walk, Walker};
 use super::watch::Hint;
-use super::{Change, Host, RECONCILE_EVERY};
+use super::{CgroupEvent, Host, RECONCILE_EVERY};
 use crate::sample::Target;
 
 impl Host {
     /// What appeared and what is gone since the last call: lists where inotify reported events, and every 10 s everything.
     /// Cheap when nothing happened.
-    pub fn discover(&mut self, now: Moment) -> Vec<Change> {
-        let mut changes = self.remove_gone();
+    pub fn discover(&mut self, now: Moment) -> Vec<CgroupEvent> {
+        let mut events = self.remove_gone();
         let hint = self.watch.poll();
         let due = self.last_reconcile.is_none_or(|last| now.since(last) >= RECONCILE_EVERY);
         if due || hint == Hint::Everything || self.kubepods.is_none() {
             self.last_reconcile = Some(now);
-            self.reconcile(&mut changes);
+            self.reconcile(&mut events);
         } else if let Hint::Folders(folders) = hint {
-            // the outer ones first: what they contain is not listed twice
+            // each by itself: a directory inside another one may be listed twice
             for folder in &folders {
-                self.list(std::slice::from_ref(folder), false, &mut changes);
+                self.list(std::slice::from_ref(folder), false, &mut events);
             }
         }
-        changes
+        events
     }
 
     /// Lists everything.
-    fn reconcile(&mut self, changes: &mut Vec<Change>) {
-        self.refresh_mounts(changes);
+    fn reconcile(&mut self, events: &mut Vec<CgroupEvent>) {
+        self.refresh_mounts(events);
         for cgroup in &mut self.cgroups {
             cgroup.open_missing(&self.mounts);
         }
@@ -63,17 +63,17 @@ impl Host {
             }
         }
         let Some((path, _)) = &self.kubepods else {
-            self.remove_all(changes);
+            self.remove_all(events);
             return;
         };
         let mut folders = vec![Folder { path: path.clone(), level: Level::Kubepods }];
         let orphans = ORPHAN_FOLDERS.map(|path| Folder { path: path.into(), level: Level::Orphans });
         folders.extend(orphans.into_iter().filter(|folder| self.exists(&folder.path)));
-        self.list(&folders, true, changes);
+        self.list(&folders, true, events);
     }
 
     /// Lists `folders` and updates the cgroups below them. `everything`: they are all there is, and nothing is skipped.
-    fn list(&mut self, folders: &[Folder], everything: bool, changes: &mut Vec<Change>) {
+    fn list(&mut self, folders: &[Folder], everything: bool, events: &mut Vec<CgroupEvent>) {
         let Some((_, layout)) = &self.kubepods else { return };
         let (index, cgroups) = (&self.index, &self.cgroups);
         let known = |target: &Target, inode| {
@@ -102,14 +102,14 @@ impl Host {
                 || folders.iter().any(|folder| path != folder.path && path.starts_with(&folder.path));
             within && !path.ancestors().skip(1).any(|ancestor| walk.skipped.contains(ancestor))
         };
-        self.remove_missing(&walk, listed, changes);
+        self.remove_missing(&walk, listed, events);
         for found in walk.found {
-            self.add(found, changes);
+            self.add(found, events);
         }
     }
 
     /// Removes the cgroups whose directories were listed but not found, or found with another inode.
-    fn remove_missing(&mut self, walk: &Walk, listed: impl Fn(&Path) -> bool, changes: &mut Vec<Change>) {
+    fn remove_missing(&mut self, walk: &Walk, listed: impl Fn(&Path) -> bool, events: &mut Vec<CgroupEvent>) {
         let found: BTreeSet<(&PathBuf, u64)> =
             walk.found.iter().map(|found| (&found.path, found.inode)).collect();
         let root = self.mounts.primary_path();
@@ -124,10 +124,10 @@ impl Host {
                 cgroup.set_gone();
             }
         }
-        changes.append(&mut self.remove_gone());
+        events.append(&mut self.remove_gone());
     }
 
-    fn add(&mut self, found: Found, changes: &mut Vec<Change>) {
+    fn add(&mut self, found: Found, events: &mut Vec<CgroupEvent>) {
         if self.index.contains_key(&found.target) {
             return;
         }
@@ -135,12 +135,12 @@ impl Host {
         let kind = usize::from(found.target.container.is_some());
         match Cgroup::open(found.target, &found.path, &self.mounts, &mut self.reader, keep_open) {
             Ok(mut cgroup) => {
-                self.phases[kind] += 1;
-                cgroup.phase = self.phases[kind];
+                self.sweep_offsets[kind] += 1;
+                cgroup.sweep_offset = self.sweep_offsets[kind];
                 cgroup.managed = self.managed.contains(&cgroup.target.pod);
                 self.descriptors += cgroup.descriptors(&self.mounts);
                 self.index.insert(cgroup.target.clone(), self.cgroups.len());
-                changes.push(Change::Appeared(cgroup.target.clone()));
+                events.push(CgroupEvent::Appeared(cgroup.target.clone()));
                 self.cgroups.push(cgroup);
             }
             // removed since it was listed, or unreadable, which is counted; the next listing tries again
@@ -149,34 +149,34 @@ impl Host {
     }
 
     /// Removes the cgroups that were found gone.
-    fn remove_gone(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
+    fn remove_gone(&mut self) -> Vec<CgroupEvent> {
+        let mut events = Vec::new();
         if !self.cgroups.iter().any(|cgroup| cgroup.gone) {
-            return changes;
+            return events;
         }
         self.cgroups.retain(|cgroup| {
             if cgroup.gone {
-                changes.push(Change::Gone(cgroup.target.clone()));
+                events.push(CgroupEvent::Gone(cgroup.target.clone()));
             }
             !cgroup.gone
         });
         let indexed = self.cgroups.iter().enumerate();
         self.index = indexed.map(|(index, cgroup)| (cgroup.target.clone(), index)).collect();
         self.descriptors = self.cgroups.iter().map(|cgroup| cgroup.descriptors(&self.mounts)).sum();
-        changes
+        events
     }
 
     /// Removes every cgroup; those that still exist are found again by the next listing.
-    pub(super) fn remove_all(&mut self, changes: &mut Vec<Change>) {
+    pub(super) fn remove_all(&mut self, events: &mut Vec<CgroupEvent>) {
         self.cgroups.iter_mut().for_each(Cgroup::set_gone);
-        changes.append(&mut self.remove_gone());
+        events.append(&mut self.remove_gone());
     }
 
     /// Hierarchies may be mounted or remounted after the agent's start: then everything is opened again.
-    fn refresh_mounts(&mut self, changes: &mut Vec<Change>) {
+    fn refresh_mounts(&mut self, events: &mut Vec<CgroupEvent>) {
         match Mounts::detect(&self.base) {
             Some(mounts) if mounts != self.mounts => {
-                self.remove_all(changes);
+                self.remove_all(events);
                 self.reader.live = mounts.live;
                 self.mounts = mounts;
             }
@@ -184,13 +184,13 @@ impl Host {
         }
     }
 
-    /// The kubepods directory: the first candidate that has pods, else the first that exists.
+    /// The kubepods directory: of the possible paths the first that has pods, else the first that exists.
     fn find_kubepods(&mut self) -> Option<PathBuf> {
-        let candidates: Vec<PathBuf> = match &self.configured_kubepods {
+        let paths: Vec<PathBuf> = match &self.configured_kubepods {
             Some(path) => vec![path.clone()],
-            None => KUBEPODS_CANDIDATES.iter().map(PathBuf::from).collect(),
+            None => KUBEPODS_PATHS.iter().map(PathBuf::from).collect(),
         };
-        let existing: Vec<PathBuf> = candidates.into_iter().filter(|path| self.exists(path)).collect();
+        let existing: Vec<PathBuf> = paths.into_iter().filter(|path| self.exists(path)).collect();
         existing.iter().find(|path| self.has_pods(path)).or(existing.first()).cloned()
     }
 

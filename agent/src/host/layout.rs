@@ -1,14 +1,14 @@
 //! How the kubelet and the container runtimes name pod and container cgroups.
 //!
-//! Pure: names in, identities out. Every name must match completely and only at the depth where its creator puts it, so
-//! directories that a tenant creates below its own container are never read, whatever their names. Nothing is
-//! guessed. Proof: `layout/tests.rs` (a table of every format, and a property: what parses is exactly a
-//! rendering of what it was parsed to).
+//! Pure: parses directory names into pod uids and container ids. A name must match completely, and only at the depth where the
+//! kubelet or the runtime creates it, so directories that a tenant creates below its own container are never read, whatever
+//! their names. Nothing is guessed. Proof: `layout/tests.rs` (a table of every format, and a property: formatting the parsed
+//! value gives the same name).
 //!
 //! | level | cgroupfs driver | systemd driver |
 //! |---|---|---|
 //! | root | `kubepods` | `kubepods.slice`, under kind `kubelet.slice/kubelet-kubepods.slice` |
-//! | class | `burstable`, `besteffort`; Guaranteed pods have none | `<root>-burstable.slice`, `<root>-besteffort.slice` |
+//! | QoS class | `burstable`, `besteffort`; Guaranteed pods have none | `<root>-burstable.slice`, `<root>-besteffort.slice` |
 //! | pod | `pod<uid>` | `<root>[-<class>]-pod<uid with _>.slice` |
 //! | container | `<id>`, `crio-<id>` | `cri-containerd-<id>.scope`, also `crio-`, `docker-`, `pouch-` |
 //! | orphan | | `<pod slice>:cri-containerd:<id>` below the runtime's own service |
@@ -17,8 +17,8 @@
 
 use plimsoll_contract::{ContainerId, PodUid};
 
-/// Candidates for the kubepods directory below each hierarchy, in this order.
-pub(super) const KUBEPODS_CANDIDATES: [&str; 4] =
+/// Where the kubepods directory may be below each hierarchy, in the order in which the paths are tried.
+pub(super) const KUBEPODS_PATHS: [&str; 4] =
     ["kubepods.slice", "kubepods", "kubelet.slice/kubelet-kubepods.slice", "kubelet/kubepods"];
 
 /// Where a runtime with the cgroupfs driver puts the containers of a kubelet with the systemd driver.
@@ -38,7 +38,7 @@ pub enum Driver {
 
 /// A QoS class that has a directory of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub enum QosClass {
     /// Some request or limit is set.
     Burstable,
     /// Nothing is set.
@@ -48,8 +48,8 @@ pub enum Class {
 /// A directory directly below the kubepods directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootChild {
-    /// The directory of a class.
-    Class(Class),
+    /// The directory of a QoS class.
+    QosClass(QosClass),
     /// A Guaranteed pod.
     Pod(PodUid),
 }
@@ -62,13 +62,13 @@ pub struct Layout {
     stem: String,
 }
 
-impl Class {
-    const ALL: [Class; 2] = [Class::Burstable, Class::BestEffort];
+impl QosClass {
+    const ALL: [QosClass; 2] = [QosClass::Burstable, QosClass::BestEffort];
 
     fn as_str(self) -> &'static str {
         match self {
-            Class::Burstable => "burstable",
-            Class::BestEffort => "besteffort",
+            QosClass::Burstable => "burstable",
+            QosClass::BestEffort => "besteffort",
         }
     }
 }
@@ -89,12 +89,12 @@ impl Layout {
 
     /// The meaning of a directory directly below the kubepods directory.
     pub fn root_child(&self, name: &str) -> Option<RootChild> {
-        let class = Class::ALL.into_iter().find(|class| self.is_class(*class, name));
-        class.map(RootChild::Class).or_else(|| self.pod(None, name).map(RootChild::Pod))
+        let class = QosClass::ALL.into_iter().find(|class| self.is_class(*class, name));
+        class.map(RootChild::QosClass).or_else(|| self.pod(None, name).map(RootChild::Pod))
     }
 
     /// The pod whose directory has this name, in the directory of `class` or, for `None`, directly below kubepods.
-    pub fn pod(&self, class: Option<Class>, name: &str) -> Option<PodUid> {
+    pub fn pod(&self, class: Option<QosClass>, name: &str) -> Option<PodUid> {
         if self.driver == Driver::Cgroupfs {
             return pod_uid(name.strip_prefix("pod")?, '-');
         }
@@ -127,12 +127,12 @@ impl Layout {
         if !ORPHAN_RUNTIMES.contains(&runtime) {
             return None;
         }
-        let classes = [None, Some(Class::Burstable), Some(Class::BestEffort)];
+        let classes = [None, Some(QosClass::Burstable), Some(QosClass::BestEffort)];
         let pod = classes.into_iter().find_map(|class| self.pod(class, slice))?;
         Some((pod, ContainerId::new(id).ok()?))
     }
 
-    fn is_class(&self, class: Class, name: &str) -> bool {
+    fn is_class(&self, class: QosClass, name: &str) -> bool {
         match self.driver {
             Driver::Cgroupfs => name == class.as_str(),
             Driver::Systemd => name

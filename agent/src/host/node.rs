@@ -1,6 +1,7 @@
 //! The node's own capacity, CPUs online and memory, and its boot id.
 //!
-//! Reads three files of a `/proc` through the `procfs` crate, each time anew, since CPUs may be added or taken offline.
+//! Reads three files of `/proc`, two of them with the `procfs` crate, again on each call, because CPUs may be added or taken
+//! offline.
 //! Proof: `tests/trees.rs`.
 
 use std::fs;
@@ -12,7 +13,7 @@ use procfs::{FromRead, FromReadSI, KernelStats, Meminfo, current_system_info};
 
 use super::HostError;
 
-/// What a node has to give, and which boot this is.
+/// The node's capacity and its boot id.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NodeInfo {
     pub(crate) capacity: Capacity,

@@ -150,11 +150,7 @@ fn fields<const N: usize>(text: &[u8], keys: [&[u8]; N]) -> Option<[u64; N]> {
             break;
         }
     }
-    let mut all = [0; N];
-    for (number, value) in all.iter_mut().zip(values) {
-        *number = value?;
-    }
-    Some(all)
+    values.iter().all(Option::is_some).then(|| values.map(Option::unwrap_or_default))
 }
 
 /// The lines `key value`; others are skipped.

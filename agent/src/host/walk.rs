@@ -1,6 +1,6 @@
 //! Lists the kubepods directory: which pods and containers there are now.
 //!
-//! Descends exactly as far as the naming scheme says (kubepods, class, pod), never recursively, and reads at most
+//! Descends exactly as far as the naming scheme says (kubepods, QoS class, pod), never recursively, and reads at most
 //! [`MAX_ENTRIES`] of one directory: a tenant's 100,000 children cost a count, not the agent. Each directory is watched
 //! before it is listed, so that no change in between is missed. Proof: `tests/discovery.rs`.
 
@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use plimsoll_contract::PodUid;
 
-use super::layout::{Class, Layout, RootChild};
+use super::layout::{Layout, QosClass, RootChild};
 use super::reader::{File, Reader};
 use super::watch::Watch;
 use crate::sample::Target;
@@ -24,10 +24,10 @@ pub(super) const MAX_ENTRIES: usize = 4096;
 /// What a listed directory contains.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// Classes and Guaranteed pods.
+    /// QoS classes and Guaranteed pods.
     Kubepods,
-    /// The pods of one class.
-    Class(Class),
+    /// The pods of one QoS class.
+    QosClass(QosClass),
     /// The containers of one pod.
     Pod(PodUid),
     /// A runtime's own service, which contains containers when its driver is not the kubelet's.
@@ -83,15 +83,15 @@ impl Walker<'_> {
             let container = match &folder.level {
                 Level::Kubepods => {
                     match self.layout.root_child(&name) {
-                        Some(RootChild::Class(class)) => {
-                            self.walk(&Folder { path, level: Level::Class(class) }, walk);
+                        Some(RootChild::QosClass(class)) => {
+                            self.walk(&Folder { path, level: Level::QosClass(class) }, walk);
                         }
                         Some(RootChild::Pod(pod)) => self.walk_pod(pod, path, inode, walk),
                         None => {}
                     }
                     continue;
                 }
-                Level::Class(class) => {
+                Level::QosClass(class) => {
                     if let Some(pod) = self.layout.pod(Some(*class), &name) {
                         self.walk_pod(pod, path, inode, walk);
                     }

@@ -67,12 +67,12 @@ fn a_report_that_would_be_too_large_omits_containers_and_those_of_managed_pods_l
     }
     let report = state.full_report(head(), at(0.0));
     let whole = serde_json::to_vec(&report).unwrap().len();
-    let sent = |most: usize| {
-        let encoded = encode(report.clone(), || BTreeSet::from([uid(7)]), most).unwrap();
+    let sent = |max_bytes: usize| {
+        let encoded = encode(report.clone(), || BTreeSet::from([uid(7)]), max_bytes).unwrap();
         let read: Report = serde_json::from_slice(&encoded.body).unwrap();
         assert_eq!((read.pods.len(), read.full), (40, true), "every pod, with its bands");
         let managed = read.pods.iter().find(|pod| pod.uid == uid(7)).unwrap().containers.len();
-        (encoded.left_out, managed, encoded.body.len() <= most)
+        (encoded.left_out, managed, encoded.body.len() <= max_bytes)
     };
     assert_eq!(sent(whole), (0, 2, true));
     assert_eq!(sent(whole - 1), (78, 2, true), "no band of the others is determined by a container");

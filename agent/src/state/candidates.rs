@@ -13,7 +13,7 @@ use crate::profile::Profile;
 
 /// A pod's own cgroup includes its pause container: with a limit that is the sum of its containers' it is slightly hotter than
 /// its only container. It is named the hottest only where its utilization is higher by more than this.
-const OWN_CGROUP_HANDICAP: f64 = 0.02;
+const OWN_CGROUP_MARGIN: f64 = 0.02;
 
 /// Usage of one resource by one cgroup.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl ResourceUsage {
 pub(crate) struct Candidate {
     /// Filled in for the hottest only; absent for the pod's own cgroup.
     pub(crate) container: Option<ContainerId>,
-    /// The course of its utilization in the last sweep.
+    /// How its utilization changed since the sweep before.
     path: Path,
     /// Smoothed usage: cores or bytes.
     pub(crate) usage: f64,
@@ -127,7 +127,7 @@ impl Candidates {
         self.paths.push(candidate.path);
         self.since = Some(self.since.map_or(candidate.since, |since| since.min(candidate.since)));
         self.highest_latest = self.highest_latest.max(candidate.latest);
-        let rank = candidate.path.to - if id.is_some() { 0.0 } else { OWN_CGROUP_HANDICAP };
+        let rank = candidate.path.to - if id.is_some() { 0.0 } else { OWN_CGROUP_MARGIN };
         if self.hottest.is_none() || rank > self.hottest_rank {
             self.hottest = Some(Candidate { container: id.cloned(), ..candidate });
             self.hottest_rank = rank;
@@ -156,7 +156,7 @@ impl PodState {
         candidates: &mut Candidates,
     ) -> Vec<Transition> {
         self.node = context.node;
-        self.stopped.retain(|_, stopped| context.now.since(stopped.at) < context.profile.memory);
+        self.stopped.retain(|_, stopped| context.now.since(stopped.at) < context.profile.retention);
         for container in self.containers.values_mut().chain(&mut self.own) {
             if container.sweep != context.sweep {
                 container.set_absent();
@@ -218,16 +218,13 @@ impl PodState {
             Resource::Cpu => own.has_cpu_limit(),
             Resource::Memory => own.has_memory_limit(),
         };
-        match (limited, resource) {
-            (Ok(false), _) => {}
-            (Err(reason), _) => candidates.add(None, Err(reason)),
-            (Ok(true), Resource::Cpu) => {
-                candidates.add(None, own.cpu.candidate(own.cpu_basis(Request::Unknown, node, 0.0)));
-            }
-            (Ok(true), Resource::Memory) => {
-                candidates.add(None, own.memory.candidate(own.memory_basis(node)));
-            }
-        }
+        let candidate = match (limited, resource) {
+            (Ok(false), _) => return,
+            (Err(reason), _) => Err(reason),
+            (Ok(true), Resource::Cpu) => own.cpu.candidate(own.cpu_basis(Request::Unknown, node, 0.0)),
+            (Ok(true), Resource::Memory) => own.memory.candidate(own.memory_basis(node)),
+        };
+        candidates.add(None, candidate);
     }
 
     /// Why no container counts, if so.

@@ -19,8 +19,8 @@ const PRESSURE_FROM: f64 = 10.0;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Container {
     inode: Option<Inode>,
-    /// The last CPU counters, and when they were read.
-    baseline: Option<(Moment, CpuCounters)>,
+    /// The last CPU counters, of which directory they are, and when they were read.
+    baseline: Option<(Inode, Moment, CpuCounters)>,
     /// The sweep in which it was last read.
     pub(super) sweep: u64,
     pub(super) cpu: ResourceUsage,
@@ -77,11 +77,9 @@ impl Container {
         }
     }
 
-    /// The cgroup was created again: nothing that was read of the earlier directory is valid for this one.
+    /// The cgroup was created again: nothing that was read of the earlier directory is valid for this one. The baseline
+    /// remains, because its inode shows that the next counters have started over.
     fn reset_directory(&mut self) {
-        self.baseline = None;
-        self.sample = None;
-        self.cpu.unknown = Some(UnknownReason::CounterReset);
         self.current = Read::NotDue;
         self.detail = Read::NotDue;
         self.cpu_limit = Read::NotDue;
@@ -100,11 +98,15 @@ impl Container {
             }
             Read::Value(counters) => counters,
         };
-        let (longest, now) = (profile.longest_gap(), (reading.at, counters));
-        let Some(before) = self.baseline.replace(now) else {
+        let (longest, cpus) = (profile.longest_gap(), node.map(|node| node.cores));
+        let Some((inode, at, before)) = self.baseline.replace((reading.inode, reading.at, counters)) else {
             return;
         };
-        match CpuSample::between(before, now, longest, node.map(|node| node.cores)) {
+        let sample = match inode == reading.inode {
+            true => CpuSample::between((at, before), (reading.at, counters), longest, cpus),
+            false => Err(UnknownReason::CounterReset),
+        };
+        match sample {
             Ok(sample) => {
                 self.cpu.add(sample.start, sample.end, sample.cores.0, profile);
                 self.usage.record_cpu(sample.start, sample.end, sample.cores.0, longest);
@@ -126,7 +128,7 @@ impl Container {
                 if reading.memory.value().is_some() || self.memory.unknown.is_some() =>
             {
                 let bytes = current.saturating_sub(detail.inactive_file).as_f64();
-                // an amount held since the last reading; across a gap nothing is known of the time between
+                // the amount counts for the time since the last reading; after a gap nothing is known of that time
                 let longest = profile.longest_gap();
                 let last = self.memory.smoothed.map(|smoothed| smoothed.until());
                 let last = last.filter(|last| reading.at.since(*last) <= longest);

@@ -117,7 +117,7 @@ impl PodState {
 
     /// The running containers that count.
     pub(crate) fn counting(&self) -> impl Iterator<Item = (&ContainerId, &Container)> {
-        self.running().filter(|(id, _)| self.mode == WithoutRoster::NodeBasis || self.listed(id).is_some())
+        self.running().filter(|(id, _)| self.is_counting(id))
     }
 
     /// The containers in a report: those that the roster lists, or all while it does not list the pod.
@@ -137,10 +137,9 @@ impl PodState {
         }
     }
 
-    /// Whether the cgroup's changes are changes of the pod.
-    pub(super) fn counts(&self, target: &Target) -> bool {
-        let counts = |id: &ContainerId| self.mode == WithoutRoster::NodeBasis || self.listed(id).is_some();
-        target.container.as_ref().is_none_or(counts)
+    /// Whether the container counts for the pod.
+    pub(super) fn is_counting(&self, id: &ContainerId) -> bool {
+        self.mode == WithoutRoster::NodeBasis || self.listed(id).is_some()
     }
 
     /// Smoothed utilization of the hottest candidate relative to each basis that is defined; the request is not floored.
@@ -168,8 +167,8 @@ impl PodState {
             let limit = limit.map(|of| of.amount);
             for (basis, amount) in [(Basis::Limit, limit), (Basis::Request, request), (Basis::Node, node)] {
                 if let (Some(usage), Some(amount)) = (usage, amount.filter(|amount| *amount > 0.0)) {
-                    let most = hottest.entry(basis).or_insert(usage / amount);
-                    *most = most.max(usage / amount);
+                    let max = hottest.entry(basis).or_insert(usage / amount);
+                    *max = max.max(usage / amount);
                 }
             }
         }

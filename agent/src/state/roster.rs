@@ -1,4 +1,4 @@
-//! What the roster says of a pod, as the state keeps it: the newest generation of each container name that counts.
+//! A pod's roster entry, as the state keeps it: the newest generation of each container name that counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl RosterEntry {
         }
     }
 
-    /// Whether the roster says what this container is.
+    /// Whether the roster lists the container, whatever its kind and generation.
     pub(super) fn lists(&self, id: &ContainerId) -> bool {
         self.counting.contains_key(id) || self.others.contains(id)
     }

@@ -53,7 +53,7 @@ impl PodState {
         self.needs_roster(now) || urgent
     }
 
-    /// Whether something holds the pod back, or it uses more than `high` of its basis.
+    /// Whether a container is throttled or waits for CPU or memory, or the pod uses more than `high` of its basis.
     fn is_under_pressure(&self, high: f64) -> bool {
         let is_hot = |state: &ResourceState| {
             let smoothed = state.hottest.as_ref().map(Candidate::utilization);

@@ -9,6 +9,7 @@
 pub(crate) mod response;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
@@ -60,15 +61,15 @@ pub(crate) async fn run(
         };
         let Some(write) = next else { break };
         while running.try_join_next().is_some() {}
-        let (client, engine, metrics, leads) =
-            (client.clone(), engine.clone(), metrics.clone(), epoch.clone());
+        if *epoch.borrow() != Some(write.epoch) {
+            let result = WriteResult::Failed(0, "not sent: this replica no longer leads".to_owned());
+            engine.submit(Input::Outcome(Outcome { write: write.id, result, took: Duration::ZERO }));
+            continue;
+        }
+        let (client, engine, metrics) = (client.clone(), engine.clone(), metrics.clone());
         running.spawn(async move {
             let sent = Instant::now();
-            let leads = *leads.borrow() == Some(write.epoch);
-            let result = match leads {
-                true => perform(&client, &write).await,
-                false => WriteResult::Failed(0, "this replica no longer leads".to_owned()),
-            };
+            let result = perform(&client, &write).await;
             let outcome = Outcome { write: write.id, result, took: sent.elapsed() };
             metrics.write(outcome.result.as_str(), outcome.took);
             engine.submit(Input::Outcome(outcome));
@@ -117,4 +118,33 @@ fn body(write: &Write) -> Value {
             "annotations": annotations,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Core;
+    use crate::engine::tests::{leading, report};
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn a_write_of_another_epoch_is_not_sent_and_its_outcome_says_why() {
+        plimsoll_process::crypto::install_crypto_provider();
+        let (engine, outputs) = leading();
+        engine.report(report()).unwrap();
+        // Nobody listens there: a write that is sent would have another outcome.
+        let client =
+            Client::try_from(kube::Config::new(http::Uri::from_static("http://127.0.0.1:1"))).unwrap();
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let (epoch, shutdown) = (watch::channel(Some(8)).1, Shutdown::new());
+        let task =
+            tokio::spawn(run(client, engine.clone(), metrics, outputs.writes, epoch, shutdown.clone()));
+        while engine.ask(Core::gauges).in_flight > 0 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.trigger();
+        task.await.unwrap().unwrap();
+        let decisions = engine.ask(|core, _| core.decisions());
+        assert_eq!((decisions.len(), decisions[0].outcome.as_str()), (1, "failed"));
+    }
 }

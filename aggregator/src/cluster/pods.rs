@@ -222,8 +222,12 @@ impl Requirements {
         let limits = self.limits.as_ref();
         Ok(Resources {
             // No label depends on a limit: one that is unreadable is absent and does not hide the pod.
-            cpu_limit: amount(limits, "cpu").ok().flatten().map(Cores::from),
-            memory_limit: amount(limits, "memory").ok().flatten().map(Bytes::from),
+            cpu_limit: amount(limits, "cpu").ok().flatten().map(Cores::from).filter(|cores| cores.0 > 0.0),
+            memory_limit: amount(limits, "memory")
+                .ok()
+                .flatten()
+                .map(Bytes::from)
+                .filter(|bytes| bytes.0 > 0),
             ..requests(self.requests.as_ref())?
         })
     }

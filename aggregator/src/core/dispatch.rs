@@ -11,13 +11,13 @@ use crate::action::{Action, Change, KubeEvent, Reason, Write};
 use crate::input::{Now, Outcome, WriteResult};
 use crate::labels::PodLabels;
 use crate::plan::evidence;
-use crate::plan::labels::{LabelPlan, has_orphaned_basis, keys_for};
+use crate::plan::labels::{LabelPlan, has_leftover_basis, keys_for};
 use crate::state::Pod;
 use crate::writes::Confirmation;
 
 /// A write without an outcome.
 #[derive(Debug)]
-pub(super) struct OpenWrite {
+pub(super) struct InFlightWrite {
     write: Write,
     sent: Moment,
     /// Number of its decision.
@@ -27,7 +27,7 @@ pub(super) struct OpenWrite {
 impl Core {
     /// Sends the writes that may be sent now.
     pub(super) fn dispatch(&mut self, now: Now, actions: &mut Vec<Action>) {
-        let Some(epoch) = self.gate.open(self.state.synced()) else { return };
+        let Some(epoch) = self.gate.epoch_to_write(self.state.synced()) else { return };
         while let Some(name) = self.queue.first() {
             let LabelPlan::Write { reason, from, to } = self.plan(&name) else {
                 self.queue.remove(&name);
@@ -35,7 +35,7 @@ impl Core {
                 self.plan_dirty();
                 continue;
             };
-            if !self.budget.spend(self.now, self.state.listed_nodes, self.open.len()) {
+            if !self.budget.spend(self.now, self.state.listed_nodes, self.in_flight.len()) {
                 return;
             }
             self.queue.remove(&name);
@@ -85,16 +85,16 @@ impl Core {
             outcome: "sent".into(),
             took_ms: None,
         });
-        self.open.insert(write.id, OpenWrite { write: write.clone(), sent: self.now, decision });
+        self.in_flight.insert(write.id, InFlightWrite { write: write.clone(), sent: self.now, decision });
         Some(write)
     }
 
     /// Applies the outcome of a write.
     pub(super) fn complete(&mut self, now: Now, outcome: Outcome, actions: &mut Vec<Action>) {
-        let Some(open) = self.open.remove(&outcome.write) else { return };
+        let Some(in_flight) = self.in_flight.remove(&outcome.write) else { return };
         let result = outcome.result;
-        self.log_outcome(&open, &result, Some(outcome.took));
-        let write = open.write;
+        self.log_outcome(&in_flight, &result, Some(outcome.took));
+        let write = in_flight.write;
         let budget = &self.settings.budget;
         let (short, longest) = (budget.back_off / 2, budget.back_off_most);
         match result {
@@ -110,20 +110,20 @@ impl Core {
     }
 
     /// Gives up writes without an outcome; their pods are planned for again.
-    pub(super) fn give_up_open_writes(&mut self) {
+    pub(super) fn expire_in_flight(&mut self) {
         let limit = self.settings.outcome_within;
-        let old = self.open.iter().filter(|(_, open)| open.sent + limit <= self.now);
-        let old: Vec<u64> = old.map(|(id, _)| *id).collect();
-        for id in old {
-            if let Some(open) = self.open.remove(&id) {
-                self.log_outcome(&open, &WriteResult::NoAnswer, None);
-                self.failed(&open.write);
+        let overdue = self.in_flight.iter().filter(|(_, write)| write.sent + limit <= self.now);
+        let overdue: Vec<u64> = overdue.map(|(id, _)| *id).collect();
+        for id in overdue {
+            if let Some(in_flight) = self.in_flight.remove(&id) {
+                self.log_outcome(&in_flight, &WriteResult::NoAnswer, None);
+                self.failed(&in_flight.write);
             }
         }
     }
 
-    fn log_outcome(&mut self, open: &OpenWrite, result: &WriteResult, took: Option<Duration>) {
-        if let Some(decision) = self.decisions.complete(open.decision, result.as_str(), took) {
+    fn log_outcome(&mut self, in_flight: &InFlightWrite, result: &WriteResult, took: Option<Duration>) {
+        if let Some(decision) = self.decisions.complete(in_flight.decision, result.as_str(), took) {
             self.notes.push(Note::Decided { decision: Box::new(decision), problem: result.problem() });
         }
     }
@@ -137,7 +137,7 @@ impl Core {
         let shown = PodLabels::of(&pod.facts, output).without(&writes.conflicts);
         writes.state.written((shown != labels).then_some(Confirmation { labels, until }));
         writes.failures = 0;
-        writes.orphaned_basis = false;
+        writes.leftover_basis = false;
         writes.withdrawn = write.reason == Reason::Withdrawn;
         writes.last = (!writes.withdrawn).then_some((labels, now));
     }
@@ -148,22 +148,22 @@ impl Core {
         keys.sort();
         keys.dedup();
         let Some(pod) = self.pod_of(write) else { return };
-        let news = keys.iter().any(|key| !pod.writes.conflicts.contains_key(key));
+        let is_new = keys.iter().any(|key| !pod.writes.conflicts.contains_key(key));
         for key in &keys {
             let shown = pod.facts.labels.contains_key(key) || pod.facts.annotations.contains_key(key);
             pod.writes.conflicts.insert(key.clone(), shown);
         }
-        pod.writes.orphaned_basis |= news && has_orphaned_basis(pod, output);
+        pod.writes.leftover_basis |= is_new && has_leftover_basis(pod, output);
         pod.writes.state.released();
-        let report = !keys.is_empty() && pod.writes.reported_conflicts.insert(keys.clone());
+        let publish = !keys.is_empty() && pod.writes.published_conflicts.insert(keys.clone());
         let node = pod.facts.node.clone();
-        if !news {
+        if !is_new {
             self.failed(write);
         }
-        if !report {
+        if !publish {
             return;
         }
-        let note = format!("Somebody else owns {}: left as it is.", keys.join(", "));
+        let note = format!("Another field manager owns {}: Plimsoll does not change it.", keys.join(", "));
         self.notes.push(Note::Conflict { pod: write.pod.clone(), keys });
         self.decisions.add(Decision {
             at: now.wall,

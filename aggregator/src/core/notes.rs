@@ -24,8 +24,6 @@ pub(crate) enum Note {
     Silence { phase: Phase, silent: usize, nodes: usize },
     /// Pods of a full report were rejected, another number than in the one before.
     PodsRejected { node: NodeName, reason: PodRejection, count: usize },
-    /// A report was rejected as a whole.
-    ReportRejected { node: NodeName, rejection: String },
     /// The node reported other nodes' pods too often: its reports are rejected for a while.
     Quarantined { node: NodeName },
     /// The position of the pause switch.

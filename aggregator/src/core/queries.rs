@@ -40,9 +40,9 @@ impl Core {
         pods.take(most).map(|(_, pod)| self.pod_status(pod)).collect()
     }
 
-    /// Changes whenever the status of any pod does.
-    pub(crate) fn pods_revision(&self) -> u64 {
-        self.state.revision + self.decisions.revision()
+    /// Another text whenever the list of pods may be another one, also after a restart.
+    pub(crate) fn pods_tag(&self) -> String {
+        format!("{:x}-{}", self.settings.roster_base, self.state.revision + self.decisions.revision())
     }
 
     /// All nodes that the API server lists, by name.
@@ -56,9 +56,9 @@ impl Core {
         self.decisions.newest_first().cloned().collect()
     }
 
-    /// Changes whenever [`Core::decisions`] does.
-    pub(crate) fn decisions_revision(&self) -> u64 {
-        self.decisions.revision()
+    /// Another text whenever [`Core::decisions`] is another list, also after a restart.
+    pub(crate) fn decisions_tag(&self) -> String {
+        format!("{:x}-{}", self.settings.roster_base, self.decisions.revision())
     }
 
     /// Numbers for metrics. Looks at every pod: for a scrape, not for a step.
@@ -66,7 +66,7 @@ impl Core {
         let mut gauges = Gauges {
             pods: self.state.pods.len() as u64,
             pending: self.queue.len() as u64,
-            in_flight: self.open.len() as u64,
+            in_flight: self.in_flight.len() as u64,
             rate: self.budget.rate_milli(self.now, self.state.listed_nodes) as f64 / 1000.0,
             unknown_withheld: self.silence.withheld_until().is_some(),
             withheld: self.withheld(),

@@ -29,10 +29,10 @@ pub(super) fn note(note: &Note) {
         Note::FirstReport { node, pods } => tracing::info!(%node, pods, "first report of the node"),
         Note::ReportsAgain { node } => tracing::info!(%node, "the node reports again"),
         Note::NodeLate { node } => {
-            tracing::warn!(%node, "no report for 30 s: nothing on the node is resized");
+            tracing::warn!(%node, "the node is late: no report for a while, nothing on it is resized");
         }
         Note::NodeSilent { node } => {
-            tracing::warn!(%node, "no report for 120 s: the bands of its pods are unknown");
+            tracing::warn!(%node, "the node is silent: no report for long, the bands of its pods are unknown");
         }
         Note::Silence { phase, silent, nodes } => match phase {
             Phase::Withholding(_) => tracing::warn!(
@@ -48,7 +48,6 @@ pub(super) fn note(note: &Note) {
         Note::PodsRejected { node, reason, count } => {
             tracing::info!(%node, reason = reason.as_str(), count, "pods of a report were rejected");
         }
-        Note::ReportRejected { node, rejection } => tracing::warn!(%node, rejection, "a report was rejected"),
         Note::Quarantined { node } => {
             tracing::warn!(%node, "the node reported pods of other nodes: its reports are rejected for a while");
         }

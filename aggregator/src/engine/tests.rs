@@ -19,7 +19,7 @@ fn pod() -> PodFacts {
     }
 }
 
-fn report() -> Report {
+pub(crate) fn report() -> Report {
     let cpu =
         CpuLoad { band: Band::High, basis: Some(Basis::Node), utilization: Some(0.8), ..CpuLoad::default() };
     let memory = MemoryLoad {
@@ -42,7 +42,7 @@ fn report() -> Report {
 }
 
 /// An engine that knows a pod, a node and a namespace, and leads.
-fn leading() -> (Engine, Outputs) {
+pub(crate) fn leading() -> (Engine, Outputs) {
     let (engine, outputs) = Engine::new(Core::new(Settings::default()), None);
     let shop = NamespaceFacts { name: "shop".to_owned(), ignored: false, class: None };
     let inputs = [
@@ -72,7 +72,10 @@ async fn of_the_same_report_twice_the_second_is_rejected_and_the_first_alone_acc
     let (engine, _outputs) = leading();
     let results = [engine.report(report()), engine.report(report())];
     assert!(results[0].is_ok());
-    assert_eq!(results[1], Err(Rejection::OldSequence { got: 1, have: 1 }));
+    assert_eq!(
+        results[1],
+        Err(Rejection::OldSequence { node: NodeName::new("n1").unwrap(), got: 1, have: 1 })
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ pub(crate) enum Withheld {
 
 impl Gate {
     /// Why nothing is written, if nothing is: the first reason that holds. A replica that does not lead says that it is paused too,
-    /// so that whoever pauses can see that all of them know.
+    /// so that an operator can see that every replica has read the switch.
     pub(crate) fn withheld(self, synced: bool) -> Option<Withheld> {
         match (self.paused, self.epoch) {
             _ if !synced => Some(Withheld::NotSynced),
@@ -38,7 +38,7 @@ impl Gate {
     }
 
     /// The epoch to write with, where writing is allowed.
-    pub(crate) fn open(self, synced: bool) -> Option<u64> {
+    pub(crate) fn epoch_to_write(self, synced: bool) -> Option<u64> {
         self.epoch.filter(|_| self.withheld(synced).is_none())
     }
 }

@@ -31,9 +31,9 @@ pub(crate) enum LabelPlan {
     },
 }
 
-/// What matters about a pod's surroundings.
+/// What matters about a pod's namespace and node.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Surroundings {
+pub(crate) struct PodContext {
     /// Why it gets no labels, if it gets none.
     pub(crate) left_alone: Option<LeftAlone>,
     /// Its node has not reported to this replica yet, and is not silent.
@@ -43,14 +43,14 @@ pub(crate) struct Surroundings {
 }
 
 /// Plans the labels of one pod.
-pub(crate) fn plan_labels(pod: &Pod, around: Surroundings, now: Moment, settings: &Settings) -> LabelPlan {
+pub(crate) fn plan_labels(pod: &Pod, context: PodContext, now: Moment, settings: &Settings) -> LabelPlan {
     if pod.facts.terminating || pod.writes.state.in_flight() || settings.output == Output::Metrics {
         return LabelPlan::Idle;
     }
-    let plan = match around.left_alone {
+    let plan = match context.left_alone {
         Some(LeftAlone::SystemNamespace) => LabelPlan::Idle,
-        Some(_) => plan_removal(pod, now, settings),
-        None => plan_bands(pod, around, now, settings),
+        Some(_) => plan_withdrawal(pod, now, settings),
+        None => plan_bands(pod, context, now, settings),
     };
     match (plan, pod.writes.state.not_before(now)) {
         (LabelPlan::Write { .. }, Some(until)) => LabelPlan::Wait(until),
@@ -58,8 +58,8 @@ pub(crate) fn plan_labels(pod: &Pod, around: Surroundings, now: Moment, settings
     }
 }
 
-/// Removes our keys, once.
-fn plan_removal(pod: &Pod, now: Moment, settings: &Settings) -> LabelPlan {
+/// Withdraws our keys, once.
+fn plan_withdrawal(pod: &Pod, now: Moment, settings: &Settings) -> LabelPlan {
     if pod.writes.withdrawn || !carries_ours(&pod.facts) {
         return LabelPlan::Idle;
     }
@@ -68,8 +68,8 @@ fn plan_removal(pod: &Pod, now: Moment, settings: &Settings) -> LabelPlan {
 }
 
 /// Makes the labels say what is known.
-fn plan_bands(pod: &Pod, around: Surroundings, now: Moment, settings: &Settings) -> LabelPlan {
-    if around.not_yet_reported && !pod.any_known() {
+fn plan_bands(pod: &Pod, context: PodContext, now: Moment, settings: &Settings) -> LabelPlan {
+    if context.not_yet_reported && !pod.any_known() {
         return LabelPlan::Idle;
     }
     let from = present(pod, now, settings.output);
@@ -77,7 +77,7 @@ fn plan_bands(pod: &Pod, around: Surroundings, now: Moment, settings: &Settings)
     let to = target.labels;
     let believed_until = pod.writes.state.believed(now).map(|confirmation| confirmation.until);
     let replan_at = [target.replan_at, believed_until].into_iter().flatten().min();
-    if target.incomplete || (from.satisfies(&to) && !pod.writes.orphaned_basis) {
+    if target.incomplete || (from.satisfies(&to) && !pod.writes.leftover_basis) {
         return replan_at.map_or(LabelPlan::Idle, LabelPlan::Wait);
     }
     let reason = if !from.any() && pod.writes.last.is_none() {
@@ -87,10 +87,10 @@ fn plan_bands(pod: &Pod, around: Surroundings, now: Moment, settings: &Settings)
     } else {
         Reason::Transition
     };
-    // The same labels again are a repair: somebody else removed them.
+    // The same labels again are a repair: another client removed them.
     let repair_at =
         pod.writes.last.filter(|(labels, _)| *labels == to).map(|(_, at)| at + settings.repair_every);
-    let withheld = around.unknown_withheld.filter(|_| reason == Reason::Silence);
+    let withheld = context.unknown_withheld.filter(|_| reason == Reason::Silence);
     match [repair_at, withheld].into_iter().flatten().filter(|at| *at > now).max() {
         Some(at) => LabelPlan::Wait(replan_at.map_or(at, |replan| replan.min(at))),
         None => LabelPlan::Write { reason, from, to },
@@ -200,7 +200,7 @@ pub(crate) fn keys_for(labels: &PodLabels, pod: &Pod, evidence: &str, epoch: u64
 }
 
 /// Whether a pod carries a basis that is not known to be another manager's, beside a band that is.
-pub(crate) fn has_orphaned_basis(pod: &Pod, output: Output) -> bool {
+pub(crate) fn has_leftover_basis(pod: &Pod, output: Output) -> bool {
     let conflicts = &pod.writes.conflicts;
     let values = values(&pod.facts.labels, &pod.facts.annotations, output);
     Resource::ALL.into_iter().any(|resource| {

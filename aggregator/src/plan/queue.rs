@@ -10,8 +10,8 @@ use crate::action::Reason;
 /// The pods that wait.
 #[derive(Debug, Default)]
 pub(crate) struct WriteQueue {
-    by_order: BTreeSet<(u8, Moment, PodName)>,
-    order_of: BTreeMap<PodName, (u8, Moment)>,
+    by_order: BTreeSet<(Reason, Moment, PodName)>,
+    order_of: BTreeMap<PodName, (Reason, Moment)>,
     by_time: BTreeSet<(Moment, PodName)>,
     time_of: BTreeMap<PodName, Moment>,
 }
@@ -22,21 +22,20 @@ impl WriteQueue {
         self.by_order.len()
     }
 
-    /// Queues a pod to be written to. It keeps its place unless its order changed.
+    /// Queues a pod to be written to. It keeps its place unless the reason changed.
     pub(crate) fn push(&mut self, now: Moment, pod: &PodName, reason: Reason) {
-        let order = order(reason);
-        if self.order_of.get(pod).is_some_and(|(before, _)| *before == order) {
+        if self.order_of.get(pod).is_some_and(|(before, _)| *before == reason) {
             return;
         }
         self.remove(pod);
-        self.order_of.insert(pod.clone(), (order, now));
-        self.by_order.insert((order, now, pod.clone()));
+        self.order_of.insert(pod.clone(), (reason, now));
+        self.by_order.insert((reason, now, pod.clone()));
     }
 
     /// Removes a pod that is not to be written to now.
     pub(crate) fn remove(&mut self, pod: &PodName) {
-        if let Some((order, since)) = self.order_of.remove(pod) {
-            self.by_order.remove(&(order, since, pod.clone()));
+        if let Some((reason, since)) = self.order_of.remove(pod) {
+            self.by_order.remove(&(reason, since, pod.clone()));
         }
     }
 
@@ -69,16 +68,6 @@ impl WriteQueue {
             }
         }
         due
-    }
-}
-
-/// Transitions first, then silence, first labels, removals.
-fn order(reason: Reason) -> u8 {
-    match reason {
-        Reason::Transition => 0,
-        Reason::Silence => 1,
-        Reason::First => 2,
-        Reason::Withdrawn => 3,
     }
 }
 

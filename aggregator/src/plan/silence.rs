@@ -10,6 +10,8 @@ use crate::settings::SilenceSettings;
 pub(crate) struct SilenceGuard {
     settings: SilenceSettings,
     phase: Phase,
+    /// Since when few nodes are silent, while the phase says that many are.
+    few_since: Option<Moment>,
 }
 
 /// Where the guard stands.
@@ -25,7 +27,7 @@ pub(crate) enum Phase {
 
 impl SilenceGuard {
     pub(crate) fn new(settings: SilenceSettings) -> SilenceGuard {
-        SilenceGuard { settings, phase: Phase::Normal }
+        SilenceGuard { settings, phase: Phase::Normal, few_since: None }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -40,12 +42,16 @@ impl SilenceGuard {
         }
     }
 
-    /// Counts again; whether the phase changed.
+    /// Counts again; whether the phase changed. It returns to normal only after few nodes have been silent for a while: when a
+    /// partition ends, nodes report again one by one, and the last of them are not to be labeled `unknown` a moment before.
     pub(crate) fn observe(&mut self, now: Moment, nodes: usize, silent: usize) -> bool {
-        let many = silent >= self.settings.least && silent * 100 > nodes * self.settings.percent;
+        let SilenceSettings { percent, least, hold, calm, .. } = self.settings;
+        let many = silent >= least && silent * 100 > nodes * percent;
+        self.few_since = if many { None } else { self.few_since.or(Some(now)) };
+        let calm = self.few_since.is_some_and(|since| now >= since + calm);
         let phase = match self.phase {
-            _ if !many => Phase::Normal,
-            Phase::Normal => Phase::Withholding(now + self.settings.hold),
+            Phase::Normal if many => Phase::Withholding(now + hold),
+            Phase::Withholding(_) | Phase::Lasting if calm => Phase::Normal,
             Phase::Withholding(until) if until <= now => Phase::Lasting,
             phase => phase,
         };

@@ -64,8 +64,8 @@ async fn get_only(request: Request, next: Next) -> Response {
         return answer::method_not_allowed("GET, HEAD").into_response();
     }
     let mut response = next.run(request).await;
-    // A proxy must not show an old state; a client may keep one and ask whether it is still valid.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A stored response must be revalidated before it is shown.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
@@ -96,11 +96,8 @@ async fn nodes(State(port): State<PeoplePort>) -> Response {
 }
 
 async fn pods(State(port): State<PeoplePort>, headers: HeaderMap) -> Response {
-    let tag = tag(port.engine.ask(|core, _| core.pods_revision()), &port);
-    if answer::matches(&headers, &tag) {
-        return answer::with_weak_etag(&headers, &tag, Response::new(Body::empty()));
-    }
-    answer::with_weak_etag(&headers, &tag, pod_list::response(port.engine))
+    let tag = port.engine.ask(|core, _| core.pods_tag());
+    with_tag(&headers, &tag, || pod_list::response(port.engine))
 }
 
 async fn pod(State(port): State<PeoplePort>, Path((namespace, name)): Path<(String, String)>) -> Response {
@@ -113,14 +110,17 @@ async fn pod(State(port): State<PeoplePort>, Path((namespace, name)): Path<(Stri
 }
 
 async fn decisions(State(port): State<PeoplePort>, headers: HeaderMap) -> Response {
-    let (revision, decisions) = port.engine.ask(|core, _| (core.decisions_revision(), core.decisions()));
-    let response = answer::json(StatusCode::OK, &decisions).into_response();
-    answer::with_weak_etag(&headers, &tag(revision, &port), response)
+    let tag = port.engine.ask(|core, _| core.decisions_tag());
+    with_tag(&headers, &tag, || {
+        answer::json(StatusCode::OK, &port.engine.ask(|core, _| core.decisions())).into_response()
+    })
 }
 
-/// The tag of a state: revisions of different processes are different states.
-fn tag(revision: u64, port: &PeoplePort) -> String {
-    format!("{:x}-{revision}", port.engine.started_millis())
+/// The list with its tag; only the tag for a client that has this state already. The tag was read before the list, so a change in
+/// between only makes the client ask once more.
+fn with_tag(headers: &HeaderMap, tag: &str, list: impl FnOnce() -> Response) -> Response {
+    let response = if answer::matches(headers, tag) { Response::new(Body::empty()) } else { list() };
+    answer::with_weak_etag(headers, tag, response)
 }
 
 async fn not_found(uri: Uri) -> Response {

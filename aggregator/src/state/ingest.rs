@@ -28,14 +28,17 @@ impl State {
             return Err(Rejection::Quarantined(report.node.clone()));
         }
         match node.seq {
-            Some(have) if report.seq <= have => Err(Rejection::OldSequence { got: report.seq, have }),
+            Some(have) if report.seq <= have => {
+                Err(Rejection::OldSequence { node: report.node.clone(), got: report.seq, have })
+            }
             _ => Ok(report.check_frame()?),
         }
     }
 
     /// Applies a report that was admitted. A pod that it names with impossible numbers, and one that a full report does not name,
-    /// has no known load. Returns the pods that were rejected.
-    pub(crate) fn ingest(&mut self, now: Moment, report: &Report, settings: &Settings) -> Vec<RejectedPod> {
+    /// has no known load. The pods that
+    /// were rejected are in [`Node::rejected`].
+    pub(crate) fn ingest(&mut self, now: Moment, report: &Report, settings: &Settings) {
         let mut named = BTreeSet::new();
         let mut rejected = Vec::new();
         for pod in &report.pods {
@@ -67,11 +70,10 @@ impl State {
             node.seq = Some(report.seq);
             node.boot = Some(report.boot.clone());
             node.capacity = Some(report.capacity);
-            node.rejected.clone_from(&rejected);
+            node.rejected = rejected;
             let next = now + settings.silent_after;
             node.check_at = if report.full { next } else { node.check_at.min(next) };
         }
-        rejected
     }
 
     /// The pod of this node that a part of its report is about.
@@ -87,7 +89,7 @@ impl State {
 
     fn apply_load(&mut self, now: Moment, name: &PodName, report: &PodReport) {
         let Some(pod) = self.pods.get_mut(name) else { return };
-        if pod.report(now, report) {
+        if pod.apply_report(now, report) {
             self.dirty.insert(name.clone());
         }
         self.revision += 1;
@@ -104,8 +106,8 @@ impl State {
         let Some(pod) = self.pods.get_mut(name) else { return };
         if pod.lose_load(now, since, why) {
             self.dirty.insert(name.clone());
-            self.revision += 1;
         }
+        self.revision += 1;
     }
 
     /// Forgets loads of a node's pods that no report confirmed: all once the node is silent, otherwise those that its reports left
@@ -118,8 +120,8 @@ impl State {
         settings: &Settings,
     ) {
         let Some(node) = self.nodes.get(name) else { return };
-        let patience = settings.silent_after + settings.late_after;
-        let silent_at = node.last_heard() + settings.silent_after;
+        let forget_after = settings.silent_after + settings.late_after;
+        let silent_at = node.silent_since() + settings.silent_after;
         let loses_labels = silent && !node.has_labels_to_lose && self.carries_bands(node);
         if silent {
             self.dirty.extend(node.pods.iter().cloned());
@@ -127,7 +129,7 @@ impl State {
         let pods = node.pods.iter().filter_map(|name| Some((name, self.pods.get(name)?)));
         let known = pods.filter(|(_, pod)| pod.any_known());
         let (stale, fresh): (Vec<_>, Vec<_>) = known
-            .map(|(name, pod)| (name.clone(), pod.confirmed + patience))
+            .map(|(name, pod)| (name.clone(), pod.confirmed + forget_after))
             .partition(|(_, end)| silent || *end <= now);
         for (name, _) in stale {
             self.lose_load(now, now.earlier_by(settings.silent_after), &name, None);

@@ -66,15 +66,15 @@ impl Node {
     }
 
     /// From when its silence is counted: its last report, or when it was first seen.
-    pub(crate) fn last_heard(&self) -> Moment {
+    pub(crate) fn silent_since(&self) -> Moment {
         self.reported.unwrap_or_default().max(self.first_seen)
     }
 
     /// Whether its agent reports at `now`.
     pub(crate) fn agent_at(&self, now: Moment, settings: &Settings) -> AgentState {
-        match now.since(self.last_heard()) {
-            quiet if quiet >= settings.silent_after => AgentState::Silent,
-            quiet if quiet >= settings.late_after => AgentState::Late,
+        match now.since(self.silent_since()) {
+            silence if silence >= settings.silent_after => AgentState::Silent,
+            silence if silence >= settings.late_after => AgentState::Late,
             _ => AgentState::Reporting,
         }
     }

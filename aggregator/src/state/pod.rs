@@ -78,7 +78,7 @@ impl Pod {
     }
 
     /// Replaces the loads by reported ones. Whether that may matter for a write.
-    pub(crate) fn report(&mut self, now: Moment, report: &PodReport) -> bool {
+    pub(crate) fn apply_report(&mut self, now: Moment, report: &PodReport) -> bool {
         let hottest = report.containers.iter().find(|c| report.cpu.container.as_ref() == Some(&c.id));
         let bound_by = hottest.and_then(|container| container.cpu.bound_by);
         let cpu = report.cpu.clone().map(|cores| cores.0, |id| self.shared(id));
@@ -86,7 +86,7 @@ impl Pod {
         self.containers.clone_from(&report.containers);
         self.confirmed = now;
         let cpu = self.cpu.replace(now, ResourceLoad { bound_by, ..cpu });
-        cpu | self.memory.replace(now, memory)
+        cpu | self.memory.replace(now, ResourceLoad { bound_by: None, ..memory })
     }
 
     /// The same id, sharing the memory of the one in the facts.

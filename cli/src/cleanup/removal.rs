@@ -1,4 +1,4 @@
-//! Removes our keys from pods: an apply of nothing, a pod, several pods at once.
+//! Removes our keys from pods: one server-side apply without any key for each pod, several at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,7 +31,7 @@ const REMOVE_KEYS: Operation = Operation::on_api_server("removing Plimsoll's key
 
 /// The result for one pod.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum RemovalResult {
     /// Our field manager owns nothing here, so nothing was sent.
     Skipped,
     Removed,
@@ -41,41 +41,41 @@ pub(super) enum Outcome {
     Failed(Failure),
 }
 
-/// Removes our keys from every pod. The outcomes are in the order of the pods.
-pub(super) async fn remove_all(client: &Client, pods: &[PodKeys]) -> Vec<Outcome> {
+/// Removes our keys from every pod. The results are in the order of the pods.
+pub(super) async fn remove_all(client: &Client, pods: &[PodKeys]) -> Vec<RemovalResult> {
     let unanswered = AtomicUsize::new(0);
-    let mut outcomes = Vec::with_capacity(pods.len());
+    let mut results = Vec::with_capacity(pods.len());
     let mut waiting = pods.iter();
     let mut running = FuturesOrdered::new();
     loop {
         let free = CONCURRENCY - running.len();
         running.extend(waiting.by_ref().take(free).map(|pod| remove(client, pod, &unanswered)));
         match running.next().await {
-            Some(outcome) => outcomes.push(outcome),
-            None => return outcomes,
+            Some(result) => results.push(result),
+            None => return results,
         }
     }
 }
 
-async fn remove(client: &Client, pod: &PodKeys, unanswered: &AtomicUsize) -> Outcome {
+async fn remove(client: &Client, pod: &PodKeys, unanswered: &AtomicUsize) -> RemovalResult {
     if !pod.keys.iter().any(|key| key.ours) {
-        return Outcome::Skipped;
+        return RemovalResult::Skipped;
     }
     if unanswered.load(Ordering::Relaxed) >= MAX_UNANSWERED {
         let problem = "not tried: the API server stopped answering";
-        return Outcome::Failed(Failure::other(REMOVE_KEYS.action, problem));
+        return RemovalResult::Failed(Failure::other(REMOVE_KEYS.action, problem));
     }
-    let outcome = apply_nothing(client, pod).await;
-    match &outcome {
-        Outcome::Failed(failure) if failure.is_unanswered() => {
+    let result = apply_nothing(client, pod).await;
+    match &result {
+        RemovalResult::Failed(failure) if failure.is_unanswered() => {
             unanswered.fetch_add(1, Ordering::Relaxed);
         }
         _ => unanswered.store(0, Ordering::Relaxed),
     }
-    outcome
+    result
 }
 
-async fn apply_nothing(client: &Client, pod: &PodKeys) -> Outcome {
+async fn apply_nothing(client: &Client, pod: &PodKeys) -> RemovalResult {
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
     let params = PatchParams::apply(keys::FIELD_MANAGER);
     let nothing = Patch::Apply(json!({
@@ -87,15 +87,15 @@ async fn apply_nothing(client: &Client, pod: &PodKeys) -> Outcome {
     loop {
         let request = async { Ok(api.patch_metadata(&pod.name, &params, &nothing).await) };
         match REMOVE_KEYS.run(request).await {
-            Ok(Ok(_)) => return Outcome::Removed,
-            Ok(Err(Error::Api(status))) if is_gone(&status) => return Outcome::Gone,
+            Ok(Ok(_)) => return RemovalResult::Removed,
+            Ok(Err(Error::Api(status))) if is_gone(&status) => return RemovalResult::Gone,
             Ok(Err(Error::Api(status))) if status.code == 429 && retries < MAX_RETRIES => {
                 retries += 1;
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 sleep(Duration::from_secs(seconds.into()).clamp(RETRY_DELAY, MAX_RETRY_DELAY)).await;
             }
-            Ok(Err(error)) => return Outcome::Failed(REMOVE_KEYS.failure(&error)),
-            Err(timeout) => return Outcome::Failed(timeout),
+            Ok(Err(error)) => return RemovalResult::Failed(REMOVE_KEYS.failure(&error)),
+            Err(timeout) => return RemovalResult::Failed(timeout),
         }
     }
 }

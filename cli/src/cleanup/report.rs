@@ -8,11 +8,11 @@ use anyhow::bail;
 use plimsoll_contract::keys;
 use serde::Serialize;
 
-use super::removal::Outcome;
+use super::removal::RemovalResult;
 use super::scan::{KeyKind, PodKeys};
 use crate::args::ReportFormat;
 use crate::connect::escaped;
-use crate::pause::confirm::Confirmation;
+use crate::pause::confirm::PauseState;
 
 /// Lines of one list in the text.
 const MAX_LINES: usize = 20;
@@ -91,30 +91,30 @@ impl Report {
         report
     }
 
-    /// What was done. The keys on the pods `after` the run decide, not the outcomes: a response may be lost, and a key that
+    /// What was done. The keys on the pods `after` the run decide, not the results: a response may be lost, and a key that
     /// was removed may have been written again.
     pub(super) fn new(
-        (paused, confirmation): (bool, &Confirmation),
+        (paused, state): (bool, &PauseState),
         before: &[PodKeys],
-        outcomes: Vec<Outcome>,
+        results: Vec<RemovalResult>,
         after: &[PodKeys],
     ) -> Report {
-        let aggregator = Some(match confirmation {
-            Confirmation::Paused => "paused",
-            Confirmation::NoAggregator => "absent",
-            Confirmation::Missing(_) => "unseen",
+        let aggregator = Some(match state {
+            PauseState::Paused => "paused",
+            PauseState::NoAggregator => "absent",
+            PauseState::Unconfirmed(_) => "unseen",
         });
         let mut report = Report { paused, aggregator, pods: before.len(), ..Report::default() };
         let removable = after.iter().filter(|pod| pod.has_removable_keys());
         let mut left: BTreeMap<_, _> = removable.map(|pod| (pod.uid.as_str(), pod)).collect();
-        for (pod, outcome) in before.iter().zip(outcomes) {
+        for (pod, result) in before.iter().zip(results) {
             let is_left = left.remove(pod.uid.as_str()).is_some();
-            match outcome {
-                Outcome::Skipped => {}
-                Outcome::Failed(failure) if is_left => report.add_failed(pod, &failure),
+            match result {
+                RemovalResult::Skipped => {}
+                RemovalResult::Failed(failure) if is_left => report.add_failed(pod, &failure),
                 _ if is_left => report.add_failed(pod, &"its keys are back: something still writes them"),
-                Outcome::Gone => report.gone.push(PodName::of(pod)),
-                Outcome::Removed | Outcome::Failed(_) => report.add_removed(pod),
+                RemovalResult::Gone => report.gone.push(PodName::of(pod)),
+                RemovalResult::Removed | RemovalResult::Failed(_) => report.add_removed(pod),
             }
         }
         for pod in left.into_values() {
@@ -180,7 +180,8 @@ impl Report {
             print_list(out, &self.removed, |one| format!("{}  {}", one.pod, escaped(&one.keys.join(" "))))?;
         }
         if !self.gone.is_empty() {
-            writeln!(out, "{} went away meanwhile", count(self.gone.len()))?;
+            let verb = if self.gone.len() == 1 { "was" } else { "were" };
+            writeln!(out, "{} {verb} deleted meanwhile", count(self.gone.len()))?;
         }
         if !self.owned_by_others.is_empty() {
             let remedy = "`kubectl label` or `annotate pod NAME KEY-` removes one";
@@ -204,17 +205,17 @@ impl Report {
 }
 
 /// Says whether Plimsoll is paused, and whether the aggregator confirmed it.
-pub(super) fn print_pause(paused: bool, confirmation: &Confirmation, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn print_pause(paused: bool, state: &PauseState, out: &mut impl Write) -> io::Result<()> {
     let switch = match paused {
         true => "paused".to_owned(),
         false => format!("nothing to pause, there is no namespace {}", keys::SYSTEM_NAMESPACE),
     };
-    match confirmation {
-        Confirmation::Missing(why) => {
-            let missing = Confirmation::Missing(escaped(why));
-            writeln!(out, "{switch}; but {missing}; continuing, and checking at the end whether keys return")
+    match state {
+        PauseState::Unconfirmed(why) => {
+            let state = PauseState::Unconfirmed(escaped(why));
+            writeln!(out, "{switch}; but {state}; continuing, and checking at the end whether keys return")
         }
-        confirmation => writeln!(out, "{switch}: {confirmation}"),
+        state => writeln!(out, "{switch}: {state}"),
     }
 }
 

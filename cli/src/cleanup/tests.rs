@@ -10,11 +10,11 @@ use plimsoll_contract::keys;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::removal::{CONCURRENCY, Outcome, remove_all};
+use super::removal::{CONCURRENCY, RemovalResult, remove_all};
 use super::scan::{KeyKind, OwnedKey, PodKeys};
 use super::*;
 use crate::connect::Failure;
-use crate::pause::confirm::Confirmation;
+use crate::pause::confirm::PauseState;
 
 fn pod(name: &str, keys: &[(&str, bool, &[&str])]) -> PodKeys {
     let keys = keys.iter().map(|(key, ours, others)| OwnedKey {
@@ -44,9 +44,9 @@ fn server(
     let service = tower::service_fn(move |_: Request<Body>| {
         let (seen, respond) = (Arc::clone(&seen), respond.clone());
         async move {
-            let [asked, now, most] = &*seen;
+            let [asked, now, max] = &*seen;
             let number = asked.fetch_add(1, Ordering::SeqCst);
-            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            max.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             sleep(Duration::from_millis(10)).await;
             now.fetch_sub(1, Ordering::SeqCst);
             let (code, body) = respond(number).ok_or_else(|| io::Error::other("connection reset"))?;
@@ -72,17 +72,17 @@ fn busy() -> (u16, Value) {
 async fn pods_are_written_concurrently_up_to_the_limit() {
     let pods: Vec<_> = (0..100).map(|number| ours(&number.to_string())).collect();
     let (client, counts) = server(|_| Some(fine()));
-    let outcomes = remove_all(&client, &pods).await;
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Removed)), "{outcomes:?}");
-    let [asked, _, most] = &*counts;
-    assert_eq!((asked.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (100, CONCURRENCY));
+    let results = remove_all(&client, &pods).await;
+    assert!(results.iter().all(|result| matches!(result, RemovalResult::Removed)), "{results:?}");
+    let [asked, _, max] = &*counts;
+    assert_eq!((asked.load(Ordering::SeqCst), max.load(Ordering::SeqCst)), (100, CONCURRENCY));
 }
 
 #[tokio::test(start_paused = true)]
 async fn pods_whose_keys_are_not_ours_are_not_written() {
     let (client, counts) = server(|_| Some(fine()));
-    let outcomes = remove_all(&client, &[pod("theirs", &[(keys::CPU_BAND, false, &["helm"])])]).await;
-    assert!(matches!(outcomes[..], [Outcome::Skipped]), "{outcomes:?}");
+    let results = remove_all(&client, &[pod("theirs", &[(keys::CPU_BAND, false, &["helm"])])]).await;
+    assert!(matches!(results[..], [RemovalResult::Skipped]), "{results:?}");
     assert_eq!(counts[0].load(Ordering::SeqCst), 0);
 }
 
@@ -90,22 +90,22 @@ async fn pods_whose_keys_are_not_ours_are_not_written() {
 async fn a_busy_server_gets_the_time_it_asks_for() {
     let (client, counts) = server(|number| Some(if number < 2 { busy() } else { fine() }));
     let start = Instant::now();
-    let outcomes = remove_all(&client, &[ours("web")]).await;
-    assert!(matches!(outcomes[..], [Outcome::Removed]), "{outcomes:?}");
+    let results = remove_all(&client, &[ours("web")]).await;
+    assert!(matches!(results[..], [RemovalResult::Removed]), "{results:?}");
     assert!(start.elapsed() >= Duration::from_secs(6), "{:?}", start.elapsed());
     assert_eq!(counts[0].load(Ordering::SeqCst), 3);
     let (client, _) = server(|_| Some(busy()));
-    let outcomes = remove_all(&client, &[ours("web")]).await;
-    assert!(matches!(outcomes[..], [Outcome::Failed(_)]), "retries are bounded: {outcomes:?}");
+    let results = remove_all(&client, &[ours("web")]).await;
+    assert!(matches!(results[..], [RemovalResult::Failed(_)]), "retries are bounded: {results:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_went_down_is_not_asked_for_each_of_ten_thousand_pods() {
     let pods: Vec<_> = (0..10_000).map(|number| ours(&number.to_string())).collect();
     let (client, counts) = server(|number| (number < 5).then(fine));
-    let outcomes = remove_all(&client, &pods).await;
-    let done = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Removed)).count();
-    assert_eq!((done, outcomes.len()), (5, 10_000));
+    let results = remove_all(&client, &pods).await;
+    let done = results.iter().filter(|result| matches!(result, RemovalResult::Removed)).count();
+    assert_eq!((done, results.len()), (5, 10_000));
     let asked = counts[0].load(Ordering::SeqCst);
     assert!((5 + 4 * CONCURRENCY..5 + 6 * CONCURRENCY).contains(&asked), "{asked}");
 }
@@ -137,20 +137,21 @@ fn printed(report: &Report, format: ReportFormat) -> String {
 
 #[test]
 fn the_keys_after_the_run_count_and_not_the_outcomes() {
-    let lost = || Outcome::Failed(Failure::other("removing Plimsoll's keys", "no answer"));
+    let lost = || RemovalResult::Failed(Failure::other("removing Plimsoll's keys", "no answer"));
     let shared = pod("shared", &[(keys::CPU_BAND, true, &["helm\u{1b}[2J"]), (keys::CPU_BASIS, true, &[])]);
     let theirs = pod("shared", &[(keys::CPU_BAND, false, &["helm\u{1b}[2J"])]);
     let before = [ours("back"), ours("done"), ours("gone"), ours("late"), ours("lost"), shared];
-    let outcomes = vec![Outcome::Removed, Outcome::Removed, Outcome::Gone, lost(), lost(), Outcome::Removed];
+    let removed = || RemovalResult::Removed;
+    let results = vec![removed(), removed(), RemovalResult::Gone, lost(), lost(), removed()];
     let report = Report::new(
-        (true, &Confirmation::Paused),
+        (true, &PauseState::Paused),
         &before,
-        outcomes,
+        results,
         &[ours("back"), ours("late"), ours("new"), theirs],
     );
     let expected = "\
 Plimsoll keys were on 6 pods; removed from 3
-1 pod went away meanwhile
+1 pod was deleted meanwhile
 not removed, because others own them (`kubectl label` or `annotate pod NAME KEY-` removes one):
   shop/shared  label plimsoll.dev/cpu-band  owner: helm\\u{1b}[2J
 failed on 3 pods:

@@ -8,35 +8,14 @@ use super::{Labels, PodLabels, PodName};
 use crate::args::Output;
 use crate::connect::escaped;
 
-/// What happened to a pod, with `--watch`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Change {
-    Added,
-    /// Its labels changed.
-    Changed,
-    /// Its labels are the last known ones.
-    Deleted,
-}
-
 /// One pod in JSON.
 #[derive(Debug, Serialize)]
 struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    change: Option<Change>,
+    change: Option<&'static str>,
     namespace: &'a str,
     name: &'a str,
     labels: &'a Labels,
-}
-
-impl Change {
-    fn as_str(self) -> &'static str {
-        match self {
-            Change::Added => "added",
-            Change::Changed => "changed",
-            Change::Deleted => "deleted",
-        }
-    }
 }
 
 /// Prints all pods.
@@ -88,19 +67,18 @@ impl Renderer {
         }
     }
 
-    /// One pod: a line, or with CSV a line per label.
+    /// One pod: a line, or with CSV a line per label. `change`: what happened to it, with `--watch`.
     pub(super) fn pod(
         &self,
-        change: Option<Change>,
+        change: Option<&'static str>,
         (namespace, name): &PodName,
         labels: &Labels,
         out: &mut impl Write,
     ) -> io::Result<()> {
         let [w0, w1] = self.widths;
-        let event = change.map(Change::as_str);
         match self.output {
             Output::Table => {
-                let first = event.map(|event| format!("{event:9}")).unwrap_or_default();
+                let first = change.map(|change| format!("{change:9}")).unwrap_or_default();
                 let labels: Vec<_> = labels.iter().map(|(k, v)| escaped(&format!("{k}={v}"))).collect();
                 let labels = if labels.is_empty() { "<none>".to_owned() } else { labels.join(",") };
                 writeln!(out, "{first}{:w0$}  {:w1$}  {labels}", escaped(namespace), escaped(name))
@@ -111,7 +89,7 @@ impl Renderer {
             }
             Output::Csv => {
                 let mut line = |label: &str, value: &str| {
-                    let fields: Vec<_> = event.into_iter().chain([namespace, name, label, value]).collect();
+                    let fields: Vec<_> = change.into_iter().chain([namespace, name, label, value]).collect();
                     csv(&fields, out)
                 };
                 if labels.is_empty() {

@@ -9,7 +9,7 @@ use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 
-use super::render::{Change, Renderer};
+use super::render::Renderer;
 use super::{Labels, PodLabels, PodName, entry};
 use crate::args::{LabelsArgs, Output};
 use crate::pods::{LIST_PODS, PAGE};
@@ -102,9 +102,9 @@ impl Printer {
     fn update(&mut self, pod: PodName, labels: Option<Labels>, out: &mut impl Write) -> io::Result<()> {
         let before = self.printed.get(&pod);
         let (change, shown) = match (before, &labels) {
-            (None, Some(labels)) => (Change::Added, labels),
-            (Some(before), Some(labels)) if before != labels => (Change::Changed, labels),
-            (Some(before), None) => (Change::Deleted, before),
+            (None, Some(labels)) => ("added", labels),
+            (Some(before), Some(labels)) if before != labels => ("changed", labels),
+            (Some(before), None) => ("deleted", before),
             _ => return Ok(()),
         };
         let renderer = self.renderer.get_or_insert_with(|| Renderer::of(&PodLabels::new(), self.output));

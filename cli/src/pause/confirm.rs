@@ -44,20 +44,20 @@ pub(crate) enum Aggregator {
 
 /// Whether the aggregator has paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Confirmation {
+pub(crate) enum PauseState {
     /// Every running aggregator says that it is paused, and that no write is in flight.
     Paused,
     NoAggregator,
     /// Not confirmed in time, for this reason. It may have paused all the same.
-    Missing(String),
+    Unconfirmed(String),
 }
 
-impl fmt::Display for Confirmation {
+impl fmt::Display for PauseState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Confirmation::Paused => f.write_str("the aggregator says so, and no write is in flight"),
-            Confirmation::NoAggregator => f.write_str("no aggregator runs"),
-            Confirmation::Missing(why) => {
+            PauseState::Paused => f.write_str("the aggregator confirmed it, and no write is in flight"),
+            PauseState::NoAggregator => f.write_str("no aggregator runs"),
+            PauseState::Unconfirmed(why) => {
                 write!(f, "the aggregator did not confirm it within {} s: {why}", TIMEOUT.as_secs())
             }
         }
@@ -74,10 +74,10 @@ impl Aggregator {
     }
 
     /// Asks once. The error says why it is not confirmed.
-    async fn ask(&self) -> Result<Confirmation, String> {
+    async fn ask(&self) -> Result<PauseState, String> {
         let client = match self {
             Aggregator::Url(client) => {
-                return ask(client, "/metrics").await.map(|()| Confirmation::Paused);
+                return ask(client, "/metrics").await.map(|()| PauseState::Paused);
             }
             Aggregator::Pods(client) => client,
         };
@@ -91,17 +91,17 @@ impl Aggregator {
             let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9619/proxy/metrics");
             ask(client, &path).await.map_err(|why| format!("pod {}: {why}", connect::escaped(&pod)))?;
         }
-        Ok(if pods.items.is_empty() { Confirmation::NoAggregator } else { Confirmation::Paused })
+        Ok(if pods.items.is_empty() { PauseState::NoAggregator } else { PauseState::Paused })
     }
 }
 
 /// Waits until the aggregator is confirmed to have paused, for at most [`TIMEOUT`].
-pub(crate) async fn wait(aggregator: &Aggregator) -> Confirmation {
+pub(crate) async fn wait(aggregator: &Aggregator) -> PauseState {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         match aggregator.ask().await {
-            Ok(confirmation) => return confirmation,
-            Err(why) if Instant::now() + POLL_INTERVAL > deadline => return Confirmation::Missing(why),
+            Ok(state) => return state,
+            Err(why) if Instant::now() + POLL_INTERVAL > deadline => return PauseState::Unconfirmed(why),
             Err(_) => sleep(POLL_INTERVAL).await,
         }
     }

@@ -75,7 +75,7 @@ async fn it_waits_until_every_aggregator_says_that_no_write_is_in_flight() {
         _ => metrics(1, 0),
     });
     let text = pause(&client, false).await.unwrap();
-    assert!(text.starts_with("paused: the aggregator says so"), "{text}");
+    assert!(text.starts_with("paused: the aggregator confirmed it"), "{text}");
     let proxy = |pod| format!("{PODS}/{pod}:9619/proxy/metrics");
     let (a, b) = (proxy("a"), proxy("b"));
     assert_eq!(*requests.lock().unwrap(), [SWITCH, PODS, &a, PODS, &a, &b, PODS, &a, &b]);
@@ -98,10 +98,10 @@ async fn an_aggregator_that_cannot_be_asked_is_waited_for_and_the_reason_is_prin
         _ => forbidden(),
     });
     let start = Instant::now();
-    let confirmation = wait(&Aggregator::new(&client, None).unwrap()).await;
+    let state = wait(&Aggregator::new(&client, None).unwrap()).await;
     let took = start.elapsed();
     assert!(took > TIMEOUT - Duration::from_secs(1) && took <= TIMEOUT, "{took:?}");
-    let Confirmation::Missing(why) = confirmation else { panic!("{confirmation:?}") };
+    let PauseState::Unconfirmed(why) = state else { panic!("{state:?}") };
     assert!(why.contains("pod a") && why.contains("get pods/proxy"), "{why}");
     let error = pause(&client, false).await.unwrap_err();
     assert!(error.contains("switch is on") && error.contains("get pods/proxy"), "{error}");

@@ -2,14 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{Event, KeyCode, KeyEvent};
 use jiff::Timestamp;
 use plimsoll_contract::status::PodStatus;
 use ratatui::DefaultTerminal;
-use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::{Source, rows};
@@ -42,7 +39,7 @@ async fn show(
     pods: Arc<Vec<PodStatus>>,
 ) -> io::Result<()> {
     let mut view = View { pods, read_at: Timestamp::now(), failure: None, first_row: 0 };
-    let mut keys = keyboard();
+    let mut events = screen::terminal_events();
     let mut polls = tokio::time::interval(args.every.0);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut request = None;
@@ -65,8 +62,8 @@ async fn show(
                     Err(failure) => view.failure = Some(failure.to_string()),
                 }
             }
-            key = keys.recv() => match key {
-                Some(Event::Key(key)) if quits(key) => return Ok(()),
+            event = events.recv() => match event {
+                Some(Event::Key(key)) if screen::is_quit(key) => return Ok(()),
                 Some(Event::Key(key)) => view.scroll(key, rows.len()),
                 Some(_) => {}
                 None => return Ok(()),
@@ -96,27 +93,4 @@ impl View {
         }
         .min(last);
     }
-}
-
-fn quits(key: KeyEvent) -> bool {
-    let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    key.kind == KeyEventKind::Press && (interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
-}
-
-/// Reads the terminal in a thread of its own, which ends when the receiver is dropped.
-fn keyboard() -> mpsc::Receiver<Event> {
-    let (sender, receiver) = mpsc::channel(16);
-    thread::spawn(move || {
-        while !sender.is_closed() {
-            let event = match event::poll(Duration::from_millis(200)) {
-                Ok(false) => continue,
-                Ok(true) => event::read(),
-                Err(error) => Err(error),
-            };
-            if event.map(|event| sender.blocking_send(event)).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }

@@ -1,4 +1,4 @@
-//! The bands: how a load is called, and of what.
+//! The bands: ranges of utilization, and what a utilization is relative to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ pub const MODERATE_FROM: f64 = 0.33;
 /// Utilization from which a load is `high`.
 pub const HIGH_FROM: f64 = 0.66;
 
-/// How a pod's load is called. Ordered by load; `Unknown` sorts below all, and never stands for `Low`.
+/// The range of a pod's utilization. Ordered by load; `Unknown` sorts below all, and never means `Low`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Band {
@@ -25,7 +25,7 @@ pub enum Band {
     High,
 }
 
-/// What a utilization is a share of.
+/// What a utilization is relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {

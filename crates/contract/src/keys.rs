@@ -18,13 +18,13 @@ pub const BOUNDS: &str = "plimsoll.dev/bounds";
 pub const CPU_BAND: &str = "plimsoll.dev/cpu-band";
 /// Label: the memory band.
 pub const MEMORY_BAND: &str = "plimsoll.dev/memory-band";
-/// Label: what the CPU band is of.
+/// Label: what the CPU band is relative to.
 pub const CPU_BASIS: &str = "plimsoll.dev/cpu-basis";
-/// Label: what the memory band is of.
+/// Label: what the memory band is relative to.
 pub const MEMORY_BASIS: &str = "plimsoll.dev/memory-basis";
 /// Annotation: the numbers behind the bands, for a person.
 pub const EVIDENCE: &str = "plimsoll.dev/evidence";
-/// Annotation: the writer's epoch; a deposed leader's writes carry a lower one.
+/// Annotation: the writer's epoch; writes of a former leader carry a lower one.
 pub const EPOCH: &str = "plimsoll.dev/epoch";
 /// Annotation: the resources before our first resize.
 pub const ORIGINAL_RESOURCES: &str = "plimsoll.dev/original-resources";

@@ -1,8 +1,8 @@
 //! Kubernetes' number notation, exact: `500m`, `1.5Gi`, `12e3`.
 //!
 //! An amount is kept in nano-units, the finest that Kubernetes knows, so that nothing is lost on the way from a
-//! pod's spec to a patch. `parse` reads what Go's `resource.Quantity` reads and rounds as it does (a rest below one
-//! nano goes up, away from zero); `format` writes the canonical text in the notation that was read. Differences from
+//! pod's spec to a patch. `parse` reads what Go's `resource.Quantity` reads and rounds as it does (a remainder below one
+//! nano is rounded away from zero); `format` writes the canonical text in the notation that was read. Differences from
 //! Go, on purpose: a text without any digit (`m`, `.`) is an error and not 0, and decimal amounts saturate at
 //! [`Quantity::MAX`] instead of growing without bound. Proof: `tests.rs`, with a table of what Go answers.
 
@@ -66,12 +66,12 @@ impl Quantity {
         Quantity { nano: i128::from(bytes.0) * UNIT, format: Format::Binary }
     }
 
-    /// In whole units, a rest rounded away from zero.
+    /// In whole units, a remainder rounded away from zero.
     pub fn value(self) -> i128 {
         divide_away_from_zero(self.nano, UNIT)
     }
 
-    /// In thousandths of a unit, a rest rounded away from zero.
+    /// In thousandths of a unit, a remainder rounded away from zero.
     pub fn milli_value(self) -> i128 {
         divide_away_from_zero(self.nano, MILLI)
     }
@@ -136,7 +136,7 @@ impl Serialize for Quantity {
     }
 }
 
-/// A string, or a bare number as YAML often has it (`cpu: 2`). Space around the text is forgiven here, as in Go.
+/// A string, or a bare number as YAML often has it (`cpu: 2`). Space around the text is ignored, as in Go.
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Notation)

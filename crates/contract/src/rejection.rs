@@ -31,7 +31,7 @@ pub struct RejectedPod {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PodRejection {
-    /// The API server does not know it: just created or just deleted, so nobody is to blame.
+    /// The API server does not know it: just created or just deleted, so it is not counted against the node.
     UnknownPod,
     /// It is bound to another node.
     ForeignPod,
@@ -60,7 +60,7 @@ pub enum ReportRejection {
     /// A schema version that this code does not read.
     #[error("report version {0} is not supported: this aggregator reads versions {oldest} to {VERSION}", oldest = oldest_version())]
     Version(u32),
-    /// Larger than any honest report.
+    /// More pods or containers than a report may name.
     #[error("the report names {0} {1}, more than the {2} allowed")]
     TooMany(usize, &'static str, usize),
     /// An impossible number.

@@ -23,7 +23,7 @@ pub const MAX_CONTAINERS: usize = 200;
 pub const MAX_SEQ: u64 = 1 << 53;
 /// Largest report body accepted, in bytes.
 pub const MAX_BODY: usize = 2 << 20;
-/// How far a usage may exceed what the node has before it is taken for a lie or a fault: measuring noise at full load.
+/// How far a usage may exceed what the node has before it is rejected as impossible: measuring noise at full load.
 pub const CAPACITY_SLACK: f64 = 1.2;
 
 /// One report.
@@ -37,8 +37,8 @@ pub struct Report {
     /// The node's boot id; nodes that share one share a kernel.
     pub boot: String,
     /// Rises with each report of one agent process, up to [`MAX_SEQ`]. It starts at the agent's start time in milliseconds
-    /// since the epoch, so that a restarted agent goes on above; where it does not, because the clock was set back, the
-    /// refusal names the number to go on from ([`RejectionBody::newest`](crate::rejection::RejectionBody::newest)).
+    /// since the epoch, so that a restarted agent continues above it; where it does not, because the clock was set back, the
+    /// rejection names the number to continue from ([`RejectionBody::newest`](crate::rejection::RejectionBody::newest)).
     pub seq: u64,
     /// Whether every pod of the node is named.
     pub full: bool,
@@ -50,7 +50,7 @@ pub struct Report {
     pub pods: Vec<PodReport>,
 }
 
-/// What a node has to give.
+/// The capacity of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
     /// CPUs online.
@@ -115,7 +115,7 @@ pub struct ContainerCpu {
     /// Largest 1-minute mean of the last 24 h, in cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak: Option<Cores>,
-    /// What holds it back.
+    /// What limits it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound_by: Option<BoundBy>,
 }

@@ -1,4 +1,4 @@
-//! What the aggregator answers to a report: what the agent needs to know of its pods.
+//! The aggregator's answer to a report: what the agent needs to know about its pods.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::{Band, Bytes, ContainerId, Cores, PodUid};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    /// The version the agent has once it took this in. Comparable only within one aggregator process.
+    /// The version the agent has after applying this answer. Comparable only within one aggregator process.
     pub roster_version: u64,
     /// Pods that are new or changed; each entry is complete.
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! What the aggregator tells people, over its plain read-only port: pods, nodes, decisions.
+//! The responses of the aggregator's port for people: pods, nodes, decisions.
 //!
 //! | path | document |
 //! |---|---|
@@ -35,15 +35,15 @@ pub struct PodStatus {
     pub cpu: ResourceStatus,
     /// Memory; amounts in bytes.
     pub memory: ResourceStatus,
-    /// The bands on the pod, as the API server last said.
+    /// The bands on the pod, that the watch last showed.
     pub labeled: Bands,
     /// Whether we leave it alone, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_alone: Option<LeftAlone>,
-    /// Keys of ours that somebody else owns on this pod.
+    /// Keys of ours that another field manager owns on this pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
-    /// The last thing done to it.
+    /// The last decision on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Decision>,
 }
@@ -71,10 +71,10 @@ pub enum LeftAlone {
 pub struct NodeStatus {
     /// Name.
     pub node: NodeName,
-    /// Seconds since the last report was taken in; absent if there was none.
+    /// Seconds since the last report was accepted; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report_age: Option<f64>,
-    /// How it stands with its agent.
+    /// Whether its agent reports.
     pub state: AgentState,
     /// Sequence number of that report.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,15 +93,15 @@ pub struct NodeStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentState {
-    /// Reports come.
+    /// Reports arrive.
     Reporting,
-    /// None for 30 s: nothing on it is resized.
+    /// No report for 30 s: nothing on it is resized.
     Late,
-    /// None for 120 s: its pods' bands are unknown.
+    /// No report for 120 s: its pods' bands are unknown.
     Silent,
 }
 
-/// One action and what became of it: the same value is the log line, the Event and the entry of `/v1/decisions`.
+/// One action and its outcome: the same value is the log line and the entry of `/v1/decisions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
@@ -122,7 +122,7 @@ pub struct Decision {
     pub to: String,
     /// Why.
     pub reason: String,
-    /// What became of it: `sent`, `written`, `conflict`, `gone`, `throttled`, `failed`, `timeout`.
+    /// Its outcome: `sent`, `written`, `conflict`, `gone`, `throttled`, `failed`, `timeout`.
     pub outcome: String,
     /// Milliseconds from sending to the answer.
     #[serde(skip_serializing_if = "Option::is_none")]

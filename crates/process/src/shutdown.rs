@@ -65,11 +65,6 @@ impl Shutdown {
     pub fn triggered(&self) -> impl Future<Output = ()> + Send + '_ {
         self.0.cancelled()
     }
-
-    /// A shutdown that is triggered with this one, and can be triggered alone without triggering this one.
-    pub fn child(&self) -> Self {
-        Self(self.0.child_token())
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! The live table: the pods as in `plimsoll top`, and the latest events below. Ends with `q`, Esc or Ctrl-C.
 
 use std::collections::VecDeque;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossterm::event::{self, Event as Key, KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::Event as TerminalEvent;
 use jiff::Timestamp;
 use plimsoll::args::TopArgs;
-use plimsoll::screen::draw_in;
+use plimsoll::screen::{draw_in, is_quit, terminal_events};
 use plimsoll::table::Row;
 use plimsoll::top::{Source, rows};
 use ratatui::DefaultTerminal;
@@ -51,20 +50,20 @@ impl Screen {
         top: &TopArgs,
         events: &mut mpsc::UnboundedReceiver<Event>,
     ) -> anyhow::Result<()> {
-        let mut keys = keyboard()?;
+        let mut terminal_events = terminal_events();
         let mut polls = interval(POLL);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(event) = events.recv() => self.add(&event),
                 _ = polls.tick() => {
-                    // Without an answer the previous rows remain; keys do not wait for it.
+                    // Without an answer in time the previous rows remain. Keys are handled only after the answer or timeout.
                     if let Ok(Ok(pods)) = timeout(POLL, source.pods()).await {
                         self.rows = rows(&pods, top, Timestamp::now());
                     }
                 }
-                key = keys.recv() => match key {
-                    Some(key) if ends(key) => return Ok(()),
+                event = terminal_events.recv() => match event {
+                    Some(TerminalEvent::Key(key)) if is_quit(key) => return Ok(()),
                     Some(_) => {}
                     None => anyhow::bail!("the keyboard cannot be read any more"),
                 },
@@ -104,27 +103,6 @@ fn draw(frame: &mut Frame<'_>, about: &[String], rows: &[Row], latest_events: &V
 fn wrapped(lines: &[String], width: usize) -> Vec<String> {
     let chars = lines.iter().map(|line| line.chars().collect::<Vec<_>>());
     chars.flat_map(|line| line.chunks(width.max(1)).map(String::from_iter).collect::<Vec<_>>()).collect()
-}
-
-fn ends(key: KeyEvent) -> bool {
-    let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
-}
-
-/// Keys, read by a thread that ends with the process because reading a terminal blocks.
-fn keyboard() -> anyhow::Result<mpsc::Receiver<KeyEvent>> {
-    let (sender, receiver) = mpsc::channel(16);
-    let read = move || {
-        while let Ok(event) = event::read() {
-            if let Key::Key(key) = event
-                && sender.blocking_send(key).is_err()
-            {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("keys".into()).spawn(read).context("cannot read keys")?;
-    Ok(receiver)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plimsoll_agent::host::layout::{Class, Layout, RootChild};
+use plimsoll_agent::host::layout::{QosClass, Layout, RootChild};
 
 fuzz_target!(|input: (&str, &str)| {
     let (kubepods, name) = input;
@@ -14,7 +14,7 @@ fuzz_target!(|input: (&str, &str)| {
             assert!(name.contains(id.as_str()));
             assert!(name.replace('_', "-").contains(pod.as_str()));
         }
-        for class in [None, Some(Class::Burstable), Some(Class::BestEffort)] {
+        for class in [None, Some(QosClass::Burstable), Some(QosClass::BestEffort)] {
             if let Some(pod) = layout.pod(class, name) {
                 assert!(name.replace('_', "-").contains(pod.as_str()));
             }

@@ -15,7 +15,7 @@ fn read(kubepods: &str, below: &str) -> Option<(PodUid, Option<ContainerId>)> {
     let mut parts = below.split('/');
     let (pod, rest): (PodUid, Vec<&str>) = match layout.root_child(parts.next()?)? {
         RootChild::Pod(pod) => (pod, parts.collect()),
-        RootChild::Class(class) => (layout.pod(Some(class), parts.next()?)?, parts.collect()),
+        RootChild::QosClass(class) => (layout.pod(Some(class), parts.next()?)?, parts.collect()),
     };
     match rest.as_slice() {
         [] => Some((pod, None)),

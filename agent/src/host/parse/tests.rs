@@ -162,8 +162,8 @@ proptest! {
         let text: String = lines.iter().map(|(key, gap, value)| format!("{key}{gap}{value}\n")).collect();
         let _ = anything(text.as_bytes());
         if let Some(counters) = cpu_stat(text.as_bytes()) {
-            let said = format!("usage_usec {}\n", counters.usage.as_micros());
-            prop_assert!(text.contains(said.trim_end()) || text.contains("usage_usec 0"), "{text}");
+            let line = format!("usage_usec {}\n", counters.usage.as_micros());
+            prop_assert!(text.contains(line.trim_end()) || text.contains("usage_usec 0"), "{text}");
         }
     }
 
@@ -196,7 +196,7 @@ proptest! {
     #[test]
     fn well_formed_pressure_round_trips(hundredths in 0_u32..=10_000) {
         let text = format!("some avg10={}.{:02} avg60=1.00 avg300=0.00 total=9\n", hundredths / 100, hundredths % 100);
-        let said = pressure(text.as_bytes()).unwrap();
-        prop_assert!((said - f64::from(hundredths) / 100.0).abs() < 1e-9);
+        let parsed = pressure(text.as_bytes()).unwrap();
+        prop_assert!((parsed - f64::from(hundredths) / 100.0).abs() < 1e-9);
     }
 }

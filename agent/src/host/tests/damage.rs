@@ -192,7 +192,7 @@ fn a_simulated_container_that_is_being_removed_is_malformed_until_it_is_gone() {
     let reading = &sweep(&mut host)[&container(1, 1)];
     assert_eq!(reading.cpu, Read::Unknown(UnknownReason::Malformed));
     assert_eq!(reading.memory, Read::Unknown(UnknownReason::Malformed));
-    assert_eq!(host.discover(at(1)), [Change::Gone(container(1, 1))]);
+    assert_eq!(host.discover(at(1)), [CgroupEvent::Gone(container(1, 1))]);
     assert!(sweep(&mut host).is_empty());
 }
 

@@ -20,7 +20,7 @@ fn a_container_created_between_two_listings_is_discovered_at_once() {
     let mut host = tree.host();
     assert_eq!(host.discover(at(1)), []);
     tree.container(1, 2);
-    assert_eq!(host.discover(at(2)), [Change::Appeared(container(1, 2))]);
+    assert_eq!(host.discover(at(2)), [CgroupEvent::Appeared(container(1, 2))]);
     assert_eq!(host.discover(at(3)), []);
     assert_eq!(sweep(&mut host).len(), 2);
 }
@@ -31,9 +31,9 @@ fn a_pod_created_between_two_listings_is_discovered_at_once_and_watched_from_the
     tree.container(1, 1);
     let mut host = tree.host();
     tree.container(2, 2);
-    assert_eq!(host.discover(at(1)), [Change::Appeared(pod(2)), Change::Appeared(container(2, 2))]);
+    assert_eq!(host.discover(at(1)), [CgroupEvent::Appeared(pod(2)), CgroupEvent::Appeared(container(2, 2))]);
     tree.container(2, 3);
-    assert_eq!(host.discover(at(2)), [Change::Appeared(container(2, 3))]);
+    assert_eq!(host.discover(at(2)), [CgroupEvent::Appeared(container(2, 3))]);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_pod_removed_between_two_listings_is_gone_at_once_and_no_longer_watched() {
     fs::remove_dir_all(pod_dir(&tree, 2)).unwrap();
     let mut gone = host.discover(at(1));
     gone.sort_by_key(|change| format!("{change:?}"));
-    assert_eq!(gone, [Change::Gone(pod(2)), Change::Gone(container(2, 2))]);
+    assert_eq!(gone, [CgroupEvent::Gone(pod(2)), CgroupEvent::Gone(container(2, 2))]);
     host.discover(at(2));
     assert_eq!(host.watch.len(), watched - 1);
     assert_eq!(sweep(&mut host).len(), 1);
@@ -62,7 +62,10 @@ fn without_inotify_the_listing_every_ten_seconds_finds_everything() {
     tree.container(1, 2);
     fs::remove_dir_all(tree.path(&tree.container(1, 1))).unwrap();
     assert_eq!(host.discover(at(9)), []);
-    assert_eq!(host.discover(at(10)), [Change::Gone(container(1, 1)), Change::Appeared(container(1, 2))]);
+    assert_eq!(
+        host.discover(at(10)),
+        [CgroupEvent::Gone(container(1, 1)), CgroupEvent::Appeared(container(1, 2))]
+    );
 }
 
 #[test]
@@ -95,7 +98,10 @@ fn a_directory_created_again_under_its_name_is_another_one() {
     // moved, so that the file system cannot reuse its inode for the next one
     fs::rename(tree.path(&dir), tree.path("moved")).unwrap();
     tree.container(1, 1);
-    assert_eq!(host.discover(at(1)), [Change::Gone(container(1, 1)), Change::Appeared(container(1, 1))]);
+    assert_eq!(
+        host.discover(at(1)),
+        [CgroupEvent::Gone(container(1, 1)), CgroupEvent::Appeared(container(1, 1))]
+    );
     assert_ne!(sweep(&mut host)[&container(1, 1)].inode, before);
 }
 
@@ -108,11 +114,11 @@ fn a_pod_directory_created_again_is_watched_again() {
     tree.container(1, 2);
     let changes = host.discover(at(1));
     assert!(
-        changes.contains(&Change::Gone(container(1, 1)))
-            && changes.contains(&Change::Appeared(container(1, 2)))
+        changes.contains(&CgroupEvent::Gone(container(1, 1)))
+            && changes.contains(&CgroupEvent::Appeared(container(1, 2)))
     );
     tree.container(1, 3);
-    assert_eq!(host.discover(at(2)), [Change::Appeared(container(1, 3))]);
+    assert_eq!(host.discover(at(2)), [CgroupEvent::Appeared(container(1, 3))]);
 }
 
 #[test]
@@ -127,7 +133,7 @@ fn a_cgroup_found_gone_by_a_sweep_is_returned_by_the_next_discovery_once() {
     fs::remove_dir_all(tree.path(&dir)).unwrap();
     assert_eq!(sweep(&mut host).into_keys().collect::<Vec<_>>(), [container(1, 2)]);
     assert_eq!(errors(&host, "cpu.stat", UnknownReason::Absent), 0, "a removed cgroup is no error");
-    assert_eq!(host.discover(at(1)), [Change::Gone(container(1, 1))]);
+    assert_eq!(host.discover(at(1)), [CgroupEvent::Gone(container(1, 1))]);
     assert_eq!(host.discover(at(2)), []);
 }
 
@@ -143,12 +149,12 @@ fn a_flood_of_directories_is_truncated_and_counted_and_no_pod_is_lost() {
     }
     tree.container(3, 3);
     let changes = host.discover(at(20));
-    assert_eq!(changes, [Change::Appeared(pod(3)), Change::Appeared(container(3, 3))]);
+    assert_eq!(changes, [CgroupEvent::Appeared(pod(3)), CgroupEvent::Appeared(container(3, 3))]);
     assert_eq!(host.truncated_listings(), 1);
     assert_eq!(sweep(&mut host).len(), 3);
     // a removed cgroup is noticed although the listing is truncated
     fs::remove_dir_all(pod_dir(&tree, 1).join(id(1).as_str())).unwrap();
-    assert_eq!(host.discover(at(40)), [Change::Gone(container(1, 1))]);
+    assert_eq!(host.discover(at(40)), [CgroupEvent::Gone(container(1, 1))]);
 }
 
 #[test]

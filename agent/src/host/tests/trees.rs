@@ -60,8 +60,8 @@ fn every_layout_gives_the_same_pods_and_nothing_that_resembles_them() {
         let containers: Vec<&str> = changes
             .iter()
             .filter_map(|change| match change {
-                Change::Appeared(target) => target.container.as_ref().map(ContainerId::as_str),
-                Change::Gone(target) => panic!("{case}: {target:?} gone in the first discovery"),
+                CgroupEvent::Appeared(target) => target.container.as_ref().map(ContainerId::as_str),
+                CgroupEvent::Gone(target) => panic!("{case}: {target:?} gone in the first discovery"),
             })
             .collect();
         assert_eq!(containers.len(), 6, "{case}: {containers:?}");

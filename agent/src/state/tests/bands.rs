@@ -98,28 +98,28 @@ fn from_high_a_load_alternating_between_low_and_moderate_leaves_high_after_its_d
 
 #[test]
 fn full_load_becomes_high_in_time_wherever_within_a_sweep_it_begins() {
-    for ((profile, period), most) in profiles().into_iter().zip([18.8, 8.5]) {
-        for phase in 0..20 {
-            let begin = 40.0 + period * f64::from(phase) / 20.0;
+    for ((profile, period), max) in profiles().into_iter().zip([18.8, 8.5]) {
+        for offset in 0..20 {
+            let begin = 40.0 + period * f64::from(offset) / 20.0;
             let mut sim =
                 Sim::one(profile.clone(), Cgroup::using(move |t| if t < begin { 0.0 } else { 1.0 }));
             let seen = sim.run_cpu(begin + 30.0);
             let after = came_to(&seen, High) - begin;
-            assert!(after <= most, "phase {phase}: {after} s of {most}");
-            assert!(after >= most - 2.0 * period - 0.3, "not before its dwell: {after}");
+            assert!(after <= max, "offset {offset}: {after} s of {max}");
+            assert!(after >= max - 2.0 * period - 0.3, "not before its dwell: {after}");
         }
     }
 }
 
 #[test]
 fn a_load_that_ends_becomes_low_in_time_wherever_within_a_sweep_it_ends() {
-    for ((profile, period), most) in profiles().into_iter().zip([70.0, 34.5]) {
-        for phase in 0..20 {
-            let fall = 40.0 + period * f64::from(phase) / 20.0;
+    for ((profile, period), max) in profiles().into_iter().zip([70.0, 34.5]) {
+        for offset in 0..20 {
+            let fall = 40.0 + period * f64::from(offset) / 20.0;
             let mut sim = Sim::one(profile.clone(), Cgroup::using(move |t| if t < fall { 1.0 } else { 0.0 }));
             let seen = sim.run_cpu(fall + 100.0);
             let after = came_to(&seen, Low) - fall;
-            assert!(after <= most, "phase {phase}: {after} s of {most}");
+            assert!(after <= max, "offset {offset}: {after} s of {max}");
         }
     }
 }

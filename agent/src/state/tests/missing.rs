@@ -81,7 +81,7 @@ fn without_data_the_band_becomes_unknown_and_resumes_within_a_minute() {
     });
     let seen = sim.run_cpu(100.0);
     let summary: Vec<_> = seen.iter().map(|seen| (seen.at, seen.to)).collect();
-    // patience is 5 s; the first reading after 30 s gives no rate over the time between
+    // without data a band becomes unknown after 5 s; the first reading after 30 s gives no rate over the time between
     assert_eq!(summary, [(36.0, Unknown), (61.0, High)]);
 }
 
@@ -169,7 +169,7 @@ fn a_machine_that_is_suspended_now_and_then_lowers_no_band() {
     sim.run(29.0);
     assert_eq!(sim.cpu(), High);
     for _ in 0..10 {
-        sim.stand_still(14.0);
+        sim.suspend(14.0);
         assert_eq!(sim.run_cpu(sim.now + 20.0), []);
     }
 }
@@ -200,6 +200,25 @@ fn another_directory_under_the_same_name_is_not_the_same_counter() {
     sim.get(&container(1)).inode = 2;
     sim.sweep();
     assert_eq!(sim.state.full_report(head(), at(sim.now)).pods[0].containers[0].cpu.cores, None);
+}
+
+#[test]
+fn the_first_successful_reading_of_another_directory_is_a_counter_reset() {
+    let mut sim = Sim::one(Profile::standard(), hot());
+    sim.run(29.0);
+    sim.get(&container(1)).inode = 2;
+    sim.fault = Box::new(|_, t, reading| {
+        if t < 30.5 {
+            lose(reading, File::Cpu, UnknownReason::Failed);
+        }
+    });
+    for reason in [UnknownReason::Failed, UnknownReason::CounterReset] {
+        sim.sweep();
+        assert_eq!(sim.state.full_report(head(), at(sim.now)).pods[0].cpu.reason, Some(reason));
+        sim.sleep(1.0);
+    }
+    sim.sweep();
+    assert_eq!(sim.state.full_report(head(), at(sim.now)).pods[0].cpu.reason, None);
 }
 
 #[test]

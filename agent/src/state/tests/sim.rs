@@ -243,7 +243,7 @@ impl Sim {
     }
 
     /// Time passes while the whole machine is suspended.
-    pub(crate) fn stand_still(&mut self, seconds: f64) {
+    pub(crate) fn suspend(&mut self, seconds: f64) {
         self.now += seconds;
     }
 

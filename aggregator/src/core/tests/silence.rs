@@ -69,12 +69,43 @@ fn nodes_that_report_again_in_time_cost_no_write_and_the_few_that_do_not_are_lab
     for i in (0..20).filter(|i| [7, 8].contains(&(i % 10))) {
         harness.see(i % 10, load(i, Band::Low, Band::Low));
     }
-    let actions = harness.live(20);
+    assert_eq!(harness.live(20), [], "the others may report again too");
+    let actions = harness.live(30);
     assert_eq!(reasons(&actions), ["NodesReport"]);
     let mut pods: Vec<_> = writes(&actions).into_iter().map(|write| write.pod).collect();
     pods.sort();
     assert_eq!(pods, [name(19), name(9)], "those of the node that stays silent");
     assert_eq!(harness.live(100), []);
+}
+
+#[test]
+fn a_partition_that_ends_node_by_node_costs_no_write() {
+    let mut harness = cluster(20, 10);
+    fall_silent(&mut harness, 3..10);
+    harness.live(200);
+    for n in 3..10 {
+        for i in (0..20).filter(|i| i % 10 == n) {
+            harness.see(n, load(i, Band::Low, Band::Low));
+        }
+        assert_eq!(harness.live(5), []);
+    }
+    let actions = harness.live(60);
+    assert_eq!((reasons(&actions), actions.len()), (vec!["NodesReport".to_owned()], 1));
+}
+
+#[test]
+fn a_load_that_stays_unknown_after_its_node_reports_again_is_labeled_without_waiting() {
+    let mut harness = cluster(20, 10);
+    fall_silent(&mut harness, 7..10);
+    harness.live(200);
+    let unknown = |i| PodReport {
+        cpu: no_cpu(UnknownReason::WarmingUp),
+        memory: no_memory(UnknownReason::WarmingUp),
+        ..load(i, Band::Low, Band::Low)
+    };
+    let actions = harness.report(7, true, vec![unknown(7), unknown(17)]);
+    let pods: Vec<_> = writes(&actions).into_iter().map(|write| (write.pod, write.reason)).collect();
+    assert_eq!(pods, [(name(17), Reason::Silence), (name(7), Reason::Silence)]);
 }
 
 #[test]
