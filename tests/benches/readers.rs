@@ -87,7 +87,8 @@ impl Native {
 
     /// Starts the program in `directory`; `mode` is `held` or `same`.
     pub(crate) fn start(directory: &Path, plan: &[PlannedFile], mode: &str) -> anyhow::Result<Native> {
-        let file = directory.join("plan");
+        // A file of its own: the program of the other mode may still read its plan.
+        let file = directory.join(format!("plan-{mode}"));
         fs::write(&file, plan::as_text(plan))?;
         let mut command = Command::new(directory.join("loop"));
         let mut child = command.arg(&file).arg(mode).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
