@@ -45,8 +45,7 @@ use crate::rejection::Rejection;
 use crate::settings::Settings;
 use crate::state::State;
 use dispatch::InFlightWrite;
-pub(crate) use notes::Gauges;
-pub(crate) use notes::Note;
+pub(crate) use notes::{Gauges, Note};
 
 /// Everything the aggregator knows and decides with.
 #[derive(Debug)]

@@ -73,18 +73,7 @@ impl Core {
             to: described,
             change,
         };
-        let decision = self.decisions.add(Decision {
-            at: now.wall,
-            action: write.change.action().into(),
-            namespace: name.namespace.as_ref().into(),
-            pod: name.name.as_ref().into(),
-            node: write.node.clone(),
-            from: write.from.clone(),
-            to: write.to.clone(),
-            reason: reason.as_str().into(),
-            outcome: "sent".into(),
-            took_ms: None,
-        });
+        let decision = self.decisions.add(decision_of(&write, now));
         self.in_flight.insert(write.id, InFlightWrite { write: write.clone(), sent: self.now, decision });
         Some(write)
     }
@@ -166,16 +155,12 @@ impl Core {
         let note = format!("Another field manager owns {}: Plimsoll does not change it.", keys.join(", "));
         self.notes.push(Note::Conflict { pod: write.pod.clone(), keys });
         self.decisions.add(Decision {
-            at: now.wall,
             action: "announce".into(),
-            namespace: write.pod.namespace.as_ref().into(),
-            pod: write.pod.name.as_ref().into(),
             node,
             from: String::new(),
             to: note.clone(),
             reason: "label_conflict".into(),
-            outcome: "sent".into(),
-            took_ms: None,
+            ..decision_of(write, now)
         });
         let about = Some((write.pod.clone(), write.uid.clone()));
         actions.push(Action::Publish(KubeEvent {
@@ -205,5 +190,21 @@ impl Core {
         let pod = self.state.pods.get_mut(&write.pod).filter(|pod| pod.facts.uid == write.uid)?;
         self.state.dirty.insert(write.pod.clone());
         Some(pod)
+    }
+}
+
+/// The decision to send a write, for the decision log.
+fn decision_of(write: &Write, now: Now) -> Decision {
+    Decision {
+        at: now.wall,
+        action: write.change.action().into(),
+        namespace: write.pod.namespace.as_ref().into(),
+        pod: write.pod.name.as_ref().into(),
+        node: write.node.clone(),
+        from: write.from.clone(),
+        to: write.to.clone(),
+        reason: write.reason.as_str().into(),
+        outcome: "sent".into(),
+        took_ms: None,
     }
 }

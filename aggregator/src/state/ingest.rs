@@ -36,8 +36,7 @@ impl State {
     }
 
     /// Applies a report that was admitted. A pod that it names with impossible numbers, and one that a full report does not name,
-    /// has no known load. The pods that
-    /// were rejected are in [`Node::rejected`].
+    /// has no known load. The pods that were rejected are in [`Node::rejected`].
     pub(crate) fn ingest(&mut self, now: Moment, report: &Report, settings: &Settings) {
         let mut named = BTreeSet::new();
         let mut rejected = Vec::new();
