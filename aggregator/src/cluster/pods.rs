@@ -222,26 +222,30 @@ impl Requirements {
         let limits = self.limits.as_ref();
         Ok(Resources {
             // No label depends on a limit: one that is unreadable is absent and does not hide the pod.
-            cpu_limit: amount(limits, "cpu").ok().flatten().map(Cores::from).filter(|cores| cores.0 > 0.0),
-            memory_limit: amount(limits, "memory")
-                .ok()
-                .flatten()
-                .map(Bytes::from)
-                .filter(|bytes| bytes.0 > 0),
+            cpu_limit: cpu(limits).ok().flatten(),
+            memory_limit: memory(limits).ok().flatten(),
             ..requests(self.requests.as_ref())?
         })
     }
 }
 
-/// The requests among these amounts; one of zero is none.
+/// The requests among these amounts.
 fn requests(amounts: Option<&Amounts>) -> anyhow::Result<Resources> {
-    let cpu = amount(amounts, "cpu").context("its cpu request")?.map(Cores::from);
-    let memory = amount(amounts, "memory").context("its memory request")?.map(Bytes::from);
     Ok(Resources {
-        cpu_request: cpu.filter(|cores| cores.0 > 0.0),
-        memory_request: memory.filter(|bytes| bytes.0 > 0),
+        cpu_request: cpu(amounts).context("its cpu request")?,
+        memory_request: memory(amounts).context("its memory request")?,
         ..Resources::default()
     })
+}
+
+/// The amount of CPU; zero is none.
+fn cpu(amounts: Option<&Amounts>) -> anyhow::Result<Option<Cores>> {
+    Ok(amount(amounts, "cpu")?.map(Cores::from).filter(|cores| cores.0 > 0.0))
+}
+
+/// The amount of memory; zero is none.
+fn memory(amounts: Option<&Amounts>) -> anyhow::Result<Option<Bytes>> {
+    Ok(amount(amounts, "memory")?.map(Bytes::from).filter(|bytes| bytes.0 > 0))
 }
 
 pub(super) fn amount(amounts: Option<&Amounts>, resource: &str) -> anyhow::Result<Option<Quantity>> {

@@ -80,11 +80,13 @@ fn requests_are_those_allocated_else_actual_else_declared() {
 }
 
 #[test]
-fn a_request_of_zero_is_none() {
+fn a_request_or_a_limit_of_zero_is_none() {
     let mut pod = web();
-    pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "0", "memory": "0"}});
+    let zero = json!({"cpu": "0", "memory": "0"});
+    pod["spec"]["containers"][0]["resources"] = json!({"requests": zero, "limits": zero});
     let container = facts(pod).unwrap().containers.remove(0);
     assert_eq!((container.requests().cpu_request, container.requests().memory_request), (None, None));
+    assert_eq!((container.spec.cpu_limit, container.spec.memory_limit), (None, None));
 }
 
 #[test]
