@@ -53,17 +53,17 @@ pub struct Args {
     #[arg(long, env = "PERIOD", value_name = "TIME")]
     pub period: Option<Span>,
 
-    /// Half-life of the usage smoothing; 5 s, with the lab profile 2 s
+    /// Half-life of the smoothed utilization in metrics; 5 s, with the lab profile 2.5 s
     #[arg(long, env = "HALF_LIFE", value_name = "TIME")]
     pub half_life: Option<Span>,
 
-    /// How long a load must stay above a threshold before its band rises; 10 s, with the lab profile 5 s
-    #[arg(long, env = "DWELL_ON", value_name = "TIME")]
-    pub dwell_on: Option<Span>,
+    /// Utilization-seconds above a threshold that raise a band at once; 2.4, which full load takes 7 s for; with the lab profile 1.2
+    #[arg(long, env = "BURST", value_name = "NUMBER")]
+    pub burst: Option<f64>,
 
-    /// How long a load must stay below a threshold before its band falls; 60 s, with the lab profile 30 s
-    #[arg(long, env = "DWELL_OFF", value_name = "TIME")]
-    pub dwell_off: Option<Span>,
+    /// Time whose mean raises or lowers a band, and for which a band holds after a burst; 60 s, with the lab profile 30 s
+    #[arg(long, env = "WINDOW", value_name = "TIME")]
+    pub window: Option<Span>,
 
     /// Sweep twice, one period apart, print the report as JSON on stdout, and exit
     #[arg(long)]

@@ -91,8 +91,8 @@ fn profile(args: &Args) -> Profile {
     };
     set(&mut profile.period, args.period);
     set(&mut profile.half_life, args.half_life);
-    set(&mut profile.dwell_on, args.dwell_on);
-    set(&mut profile.dwell_off, args.dwell_off);
+    set(&mut profile.window, args.window);
+    profile.burst = args.burst.unwrap_or(profile.burst);
     // nothing is known after less than one period, whatever the profile says
     profile.warm_up = profile.warm_up.max(profile.period);
     profile
@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn the_longest_period_is_accepted_with_matching_flags() {
-        let slow = ["--period", "15s", "--half-life", "15s", "--dwell-on", "15s"];
+        let slow = ["--period", "15s", "--half-life", "15s"];
         assert_eq!(config(&slow).map(|config| config.profile.warm_up), Ok(Duration::from_secs(15)));
-        assert!(config(&["--period", "16s", "--half-life", "16s", "--dwell-on", "16s"]).is_err());
+        assert!(config(&["--period", "16s", "--half-life", "16s", "--window", "90s"]).is_err());
     }
 
     #[test]
@@ -158,8 +158,8 @@ mod tests {
 
     #[test]
     fn flags_override_the_profile() {
-        let config = config(&["--profile", "lab", "--dwell-on", "7s"]).unwrap();
-        assert_eq!(config.profile.dwell_on, Duration::from_secs(7));
+        let config = config(&["--profile", "lab", "--window", "20s", "--burst", "0.7"]).unwrap();
+        assert_eq!((config.profile.window, config.profile.burst), (Duration::from_secs(20), 0.7));
         assert_eq!(config.profile.half_life, Profile::lab().half_life);
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   open:      mounts (which controller where)
-//!   discover:  watch (hints) ---> walk (layout: how pods are named) ---> cgroups appear and are removed
+//!   discover:  watch (hints) ---> walk (layout: how pods are named) ---> places ---> cgroups appear and are removed
 //!   sweep:     cgroup ---> files (v1, v2) ---> reader (pread) ---> parse ---> Reading
-//!   node_info: node (/proc)
+//!   node_info: node (/proc, and the limits of the root cgroup)
 //! ```
 //!
 //! The only modules that read cgroup files (below `<root>/sys/fs/cgroup`) and `/proc` (three files of it). They write nothing.
@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::{fmt, fs, io};
 
@@ -25,7 +26,7 @@ pub use mounts::Version;
 pub(crate) use node::NodeInfo;
 pub use reader::ReadErrors;
 
-use crate::sample::{Reading, Target};
+use crate::sample::{Interest, Reading, Target};
 use cgroup::{Cgroup, Sweep};
 use layout::Layout;
 use mounts::Mounts;
@@ -39,6 +40,7 @@ pub mod layout;
 mod mounts;
 mod node;
 pub mod parse;
+mod places;
 mod reader;
 mod walk;
 mod watch;
@@ -57,7 +59,7 @@ pub struct HostConfig {
     /// The host's root directory: `/` on the host itself, a mount point in a container, or a captured
     /// tree. The cgroups are at `sys/fs/cgroup` below it, CPUs and memory at `proc` (or in `/proc`, if it has none).
     pub root: PathBuf,
-    /// The kubepods directory below each hierarchy; detected by default.
+    /// The kubepods directory below each hierarchy; by default, all that are found.
     pub kubepods: Option<String>,
 }
 
@@ -107,10 +109,10 @@ pub struct Description {
     pub quota: Option<Version>,
     /// Hierarchy of memory.
     pub memory: Option<Version>,
-    /// The kubelet's cgroup driver; `None` while there is no kubepods directory.
-    pub driver: Option<Driver>,
-    /// The kubepods directory below each hierarchy; `None` while there is none.
-    pub kubepods: Option<String>,
+    /// The kubelet's cgroup driver, by the name of the kubepods directory. Two after it was changed, as there are two directories then.
+    pub drivers: BTreeSet<Driver>,
+    /// The kubepods directories below each hierarchy.
+    pub kubepods: Vec<String>,
     /// Whether this is a live cgroup file system, not a captured tree.
     pub live: bool,
 }
@@ -122,8 +124,10 @@ pub struct Host {
     proc: PathBuf,
     configured_kubepods: Option<PathBuf>,
     mounts: Mounts,
-    /// The kubepods directory and its naming scheme, once there is one.
-    kubepods: Option<(PathBuf, Layout)>,
+    /// The kubepods directories and their naming schemes.
+    kubepods: Vec<(PathBuf, Layout)>,
+    /// Whether it was logged that there is none.
+    is_missing_logged: bool,
     cgroups: Vec<Cgroup>,
     /// Index into `cgroups` of each that is not gone.
     index: BTreeMap<Target, usize>,
@@ -137,6 +141,8 @@ pub struct Host {
     max_descriptors: usize,
     descriptors: usize,
     last_reconcile: Option<Moment>,
+    /// Whether a file of the root cgroup was malformed when last read; logged when it changes.
+    is_root_malformed: AtomicBool,
     max_entries: usize,
     truncated_listings: u64,
     /// Whether the last listing of everything was truncated; logged when it changes.
@@ -160,7 +166,8 @@ impl Host {
             base,
             configured_kubepods,
             mounts,
-            kubepods: None,
+            kubepods: Vec::new(),
+            is_missing_logged: false,
             cgroups: Vec::new(),
             index: BTreeMap::new(),
             managed: BTreeSet::new(),
@@ -171,6 +178,7 @@ impl Host {
                 .unwrap_or(usize::MAX),
             descriptors: 0,
             last_reconcile: None,
+            is_root_malformed: AtomicBool::new(false),
             max_entries: walk::MAX_ENTRIES,
             truncated_listings: 0,
             is_truncated: false,
@@ -185,22 +193,25 @@ impl Host {
             usage: controllers.usage.map(|mount| mount.version),
             quota: controllers.quota.map(|mount| mount.version),
             memory: controllers.memory.map(|mount| mount.version),
-            driver: self.kubepods.as_ref().map(|(_, layout)| layout.driver()),
-            kubepods: self.kubepods.as_ref().map(|(path, _)| path.display().to_string()),
+            drivers: self.kubepods.iter().map(|(_, layout)| layout.driver()).collect(),
+            kubepods: self.kubepods.iter().map(|(path, _)| path.display().to_string()).collect(),
             live: self.mounts.live,
         }
     }
 
-    /// Makes sweeps read the limits of these pods every time, those of others every tenth time.
-    pub(crate) fn set_managed(&mut self, pods: BTreeSet<PodUid>) {
+    /// Makes sweeps read the limits of the managed pods every time, those of others every tenth time, and unlisted containers only every
+    /// tenth time.
+    pub(crate) fn set_interest(&mut self, interest: Interest) {
         for cgroup in &mut self.cgroups {
-            cgroup.managed = pods.contains(&cgroup.target.pod);
+            cgroup.managed = interest.managed.contains(&cgroup.target.pod);
+            cgroup.unlisted =
+                cgroup.target.container.as_ref().is_some_and(|id| interest.unlisted.contains(id));
         }
-        self.managed = pods;
+        self.managed = interest.managed;
     }
 
-    /// Reads what is due of every known cgroup and passes it to `sink`: each container, and each pod that has a limit
-    /// of its own (and once more when it no longer has it). A cgroup found gone is skipped; [`Host::discover`] returns it.
+    /// Reads what is due of every known cgroup and passes it to `sink`: each container's and each pod's own. A cgroup found gone is
+    /// skipped; [`Host::discover`] returns it.
     ///
     /// `clock` is called around reads, so that each reading has its own time.
     pub fn sweep(&mut self, clock: impl Fn() -> Moment, mut sink: impl FnMut(&Target, &Reading)) {
@@ -239,25 +250,23 @@ impl Host {
     /// # Errors
     /// A file of `/proc` that is missing or invalid, by name.
     pub(crate) fn node_info(&self) -> Result<NodeInfo, HostError> {
-        node::read(&self.proc)
+        node::read(&self.proc, &self.mounts, &self.is_root_malformed)
     }
 }
 
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = |version: Option<Version>| version.map_or("none", Version::as_str);
-        let driver = match self.driver {
-            Some(Driver::Cgroupfs) => "cgroupfs",
-            Some(Driver::Systemd) => "systemd",
-            None => "unknown",
-        };
+        let drivers: Vec<&str> = self.drivers.iter().map(|driver| driver.as_str()).collect();
+        let all = |names: String, none: &str| if names.is_empty() { none.to_owned() } else { names };
         write!(
             f,
-            "cpu usage {}, cpu quota {}, memory {}, driver {driver}, kubepods at {}, {}",
+            "cpu usage {}, cpu quota {}, memory {}, driver {}, kubepods at {}, {}",
             version(self.usage),
             version(self.quota),
             version(self.memory),
-            self.kubepods.as_deref().unwrap_or("(not there yet)"),
+            all(drivers.join(" and "), "unknown"),
+            all(self.kubepods.join(" and "), "(not there yet)"),
             if self.live { "live cgroups" } else { "captured tree" },
         )
     }

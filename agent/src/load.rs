@@ -1,14 +1,19 @@
-//! From usage to utilization: what it is relative to, and how it is smoothed.
+//! From usage to utilization: what it is relative to, its recent past, its bursts, and its smoothed value for metrics.
 //!
-//! Pure. Smoothing is done in *usage units* (cores, bytes), then divided by the current basis: a basis that changes rescales
-//! the utilization at once, and [`Path`] shows this by having no length, so that `classify` starts its dwell at the change.
-//! Nothing here returns a number that was not measured. Proof: `load/tests.rs`.
+//! Pure. Usage is kept in *usage units* (cores, bytes) of the current basis: when the basis changes, the past is rescaled, so that
+//! its utilization stays what it was. Nothing here returns a number that was not measured. Proof: `load/tests.rs`.
+
+mod burst;
+mod window;
 
 use std::time::Duration;
 
 use plimsoll_contract::load::UnknownReason;
 use plimsoll_contract::report::Capacity;
 use plimsoll_contract::{Basis, Bytes, Cores, Limit, Moment};
+
+pub(crate) use burst::{Burst, Excess};
+pub(crate) use window::{Mean, Window};
 
 use crate::profile::Profile;
 
@@ -18,6 +23,8 @@ pub(crate) struct Denominator {
     pub(crate) basis: Basis,
     /// Cores or bytes, positive and finite.
     pub(crate) amount: f64,
+    /// The request, in cores, where it is too small to be the amount.
+    pub(crate) request: Option<f64>,
 }
 
 /// What is known of a container's CPU request.
@@ -43,14 +50,17 @@ pub(crate) fn cpu_basis(
     node: Option<Capacity>,
     floor: f64,
 ) -> Result<Denominator, UnknownReason> {
-    let (basis, amount) = match (limit, request) {
+    let (basis, amount, floored) = match (limit, request) {
         (Limit::Of(limit), _) if limit.0.is_nan() => return Err(UnknownReason::Malformed),
-        (Limit::Of(limit), _) => (Basis::Limit, node.map_or(limit.0, |node| limit.0.min(node.cores.0))),
+        (Limit::Of(limit), _) => (Basis::Limit, node.map_or(limit.0, |node| limit.0.min(node.cores.0)), None),
         (Limit::Unlimited, Request::Unknown) => return Err(UnknownReason::RequestUnknown),
-        (Limit::Unlimited, Request::Of(request)) if request.0 > 0.0 => (Basis::Request, request.0.max(floor)),
-        (Limit::Unlimited, _) => (Basis::Node, node.ok_or(UnknownReason::WarmingUp)?.cores.0),
+        (Limit::Unlimited, Request::Of(request)) if request.0 > 0.0 => {
+            let floored = (request.0 < floor).then_some(request.0);
+            (Basis::Request, request.0.max(floor), floored)
+        }
+        (Limit::Unlimited, _) => (Basis::Node, node.ok_or(UnknownReason::WarmingUp)?.cores.0, None),
     };
-    denominator(basis, amount, MIN_CORES)
+    Ok(Denominator { request: floored, ..denominator(basis, amount, MIN_CORES)? })
 }
 
 /// The basis of memory utilization, or why there is none: an enforced limit (at most the node's memory), else the node.
@@ -65,26 +75,38 @@ pub(crate) fn memory_basis(
     denominator(basis, amount.as_f64(), MIN_BYTES)
 }
 
+/// The basis of a pod's own cgroup without a limit: what its containers are relative to, added up. If each of them is below a
+/// threshold, so is their sum; if one has only the node, so has the pod.
+pub(crate) fn sum_of_bases(
+    bases: impl Iterator<Item = Result<Denominator, UnknownReason>>,
+    node: Denominator,
+) -> Result<Denominator, UnknownReason> {
+    let mut sum: Option<Denominator> = None;
+    for of in bases {
+        let of = of?;
+        // the weakest of the two words: a sum of limits and requests is no limit
+        let (basis, amount) =
+            sum.map_or((of.basis, of.amount), |sum| (sum.basis.max(of.basis), sum.amount + of.amount));
+        sum = Some(Denominator { basis, amount, request: None });
+    }
+    Ok(sum.filter(|sum| sum.basis != Basis::Node && sum.amount < node.amount).unwrap_or(node))
+}
+
 fn denominator(basis: Basis, amount: f64, min: f64) -> Result<Denominator, UnknownReason> {
     if amount.is_finite() && amount >= 0.0 {
-        Ok(Denominator { basis, amount: amount.max(min) })
+        Ok(Denominator { basis, amount: amount.max(min), request: None })
     } else {
         Err(UnknownReason::Malformed)
     }
 }
 
-/// A smoothed usage (EWMA with a half-life), and how it changed during the last sample.
+/// A smoothed usage (EWMA with a half-life), for metrics and for people: bands do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Smoothed {
     value: f64,
     /// The first sample, and the share of it that is still in `value`.
     first: f64,
     remainder: f64,
-    /// The value before the last sample.
-    from: f64,
-    /// The last sample, unsmoothed.
-    latest: f64,
-    start: Moment,
     end: Moment,
     since: Moment,
 }
@@ -92,16 +114,7 @@ pub(crate) struct Smoothed {
 impl Smoothed {
     /// Starts at the first sample.
     pub(crate) fn new(start: Moment, end: Moment, usage: f64) -> Self {
-        Smoothed {
-            value: usage,
-            first: usage,
-            remainder: 1.0,
-            from: usage,
-            latest: usage,
-            start: end,
-            end,
-            since: start,
-        }
+        Smoothed { value: usage, first: usage, remainder: 1.0, end, since: start }
     }
 
     /// Adds the mean usage between two moments. After more than `profile.retention` without data it starts over.
@@ -112,7 +125,7 @@ impl Smoothed {
         }
         let start = start.max(end.earlier_by(profile.longest_gap()));
         let remaining = remaining_share(end.since(start), profile.half_life);
-        (self.from, self.latest, self.start, self.end) = (self.value, usage, start, end);
+        self.end = end;
         self.value = usage + (self.value - usage) * remaining;
         self.remainder *= remaining;
     }
@@ -121,8 +134,6 @@ impl Smoothed {
     pub(crate) fn continue_from(&mut self, earlier: &Smoothed) {
         let shift = earlier.value - self.first;
         self.value = (self.value + shift * self.remainder).max(0.0);
-        (self.from, self.start) = (self.value, self.end);
-        self.latest = self.value;
         self.first = earlier.first;
         self.remainder *= earlier.remainder;
         self.since = earlier.since;
@@ -131,11 +142,6 @@ impl Smoothed {
     /// The smoothed usage: cores or bytes.
     pub(crate) fn value(&self) -> f64 {
         self.value
-    }
-
-    /// The last sample, unsmoothed.
-    pub(crate) fn latest(&self) -> f64 {
-        self.latest
     }
 
     /// Start of the first sample.
@@ -147,57 +153,11 @@ impl Smoothed {
     pub(crate) fn until(&self) -> Moment {
         self.end
     }
-
-    /// How the utilization relative to this amount changed during the last sample. `rescaled`: the amount was another before.
-    pub(crate) fn path(&self, amount: f64, rescaled: bool) -> Path {
-        if rescaled {
-            return Path::jump(self.value / amount, self.end);
-        }
-        Path {
-            from: self.from / amount,
-            toward: self.latest / amount,
-            to: self.value / amount,
-            start: self.start,
-            end: self.end,
-        }
-    }
 }
 
 /// The share of the old value that remains after `time`.
 fn remaining_share(time: Duration, half_life: Duration) -> f64 {
     (-time.as_secs_f64() / half_life.as_secs_f64()).exp2()
-}
-
-/// How a utilization changed between two sweeps: exponentially from `from` toward `toward`, as far as `to`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Path {
-    pub(crate) from: f64,
-    pub(crate) toward: f64,
-    pub(crate) to: f64,
-    /// When it was at `from`.
-    pub(crate) start: Moment,
-    /// When it reached `to`.
-    pub(crate) end: Moment,
-}
-
-impl Path {
-    /// A utilization of which only the last value is known.
-    pub(crate) fn jump(to: f64, at: Moment) -> Path {
-        Path { from: to, toward: to, to, start: at, end: at }
-    }
-
-    /// When it crossed `threshold`; absent if both ends are on the same side.
-    pub(crate) fn crossing(&self, threshold: f64) -> Option<Moment> {
-        if (self.from < threshold) == (self.to < threshold) {
-            return None;
-        }
-        // the distance to `toward` decays exponentially, so its logarithm is linear in time
-        let ln_all = ((self.from - self.toward) / (self.to - self.toward)).ln();
-        let ln_part = ((self.from - self.toward) / (threshold - self.toward)).ln();
-        let share = (ln_part / ln_all).clamp(0.0, 1.0);
-        let share = if share.is_finite() { share } else { 1.0 };
-        Some(self.start + self.end.since(self.start).mul_f64(share))
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `--once`: two sweeps one period apart, then the report. For debugging a node, or a captured tree.
+//! `--once`: two sweeps one period apart, then the report. For debugging a node, or a captured tree. The report is on stdout; that there
+//! is nothing to report, and where it was looked for, is in the log on stderr.
 
 use std::io::{self, Write};
 
@@ -46,7 +47,7 @@ pub fn sweep_twice(
         None => config.without_roster(),
     };
     let mut state = NodeState::new(config.profile.clone(), without_roster);
-    state.set_capacity(info.capacity);
+    state.set_capacity(info.capacity, info.cpus);
     let mut readings = Vec::new();
     discover(&mut host, &mut state, Moment::default());
     host.sweep(Moment::default, |target, reading| readings.push((target.clone(), reading.clone())));
@@ -62,6 +63,15 @@ pub fn sweep_twice(
     discover(&mut host, &mut state, second);
     host.sweep(|| second, |target, reading| state.observe(target, reading));
     state.classify(second, wall.saturating_add(second.since(first))?);
+    let kubepods = host.describe().kubepods;
+    // that there is no such directory has been logged
+    if !kubepods.is_empty() && state.pods().next().is_none() {
+        tracing::warn!(
+            kubepods = kubepods.join(", "),
+            "the kubepods directory has no pods: if this node has pods, name theirs with --kubepods PATH, or the host's root with \
+             --host-root"
+        );
+    }
     Ok(state.full_report(report::empty(&config.node, &info, 1, 0), second))
 }
 

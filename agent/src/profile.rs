@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use plimsoll_contract::Band;
 use plimsoll_contract::band::{HIGH_FROM, MODERATE_FROM};
 
 /// The numbers behind the bands.
@@ -12,19 +13,19 @@ use plimsoll_contract::band::{HIGH_FROM, MODERATE_FROM};
 pub struct Profile {
     /// Time between two sweeps.
     pub period: Duration,
-    /// Half-life of the usage smoothing.
+    /// Half-life of the smoothed utilization in metrics.
     pub half_life: Duration,
-    /// How long a threshold must stay crossed upward before the band follows.
-    pub dwell_on: Duration,
-    /// How long a threshold must stay crossed downward before the band follows.
-    pub dwell_off: Duration,
+    /// The utilization-seconds above a threshold that make a burst.
+    pub burst: f64,
+    /// The time whose mean counts, and for which a band holds after a burst.
+    pub window: Duration,
     /// Data needed before a new pod gets its first band.
     pub warm_up: Duration,
-    /// The threshold between `low` and `moderate`.
-    pub moderate: Threshold,
-    /// The threshold between `moderate` and `high`.
-    pub high: Threshold,
-    /// How many changes lengthen the dwell.
+    /// The thresholds, as utilization: from the first on `moderate`, from the second on `high`.
+    pub thresholds: [f64; 2],
+    /// A band falls when the mean is below its threshold by more than this.
+    pub margin: f64,
+    /// How many changes make bursts and the window longer.
     pub flaps: FlapLimit,
     /// How long the state of a container or pod is kept without data, for example across a restart.
     pub retention: Duration,
@@ -33,64 +34,67 @@ pub struct Profile {
     pub request_floor: f64,
 }
 
-/// A threshold with hysteresis, as utilization.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Threshold {
-    /// Crossed upward at this utilization or above.
-    pub on: f64,
-    /// Crossed downward below this utilization.
-    pub off: f64,
-}
-
-/// The dwell doubles after `transitions` within `window`, up to `max_dwell`, and halves after a `window` without one.
+/// Bursts and the window double after `changes` within `window`, up to `most` times as much, and halve after `calm` without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlapLimit {
-    /// This many transitions within the window double the dwell; as many again double it again.
-    pub transitions: u8,
-    /// The window.
+    /// This many changes of a band within the window double them; as many again double them again.
+    pub changes: u8,
+    /// The time in which changes are counted.
     pub window: Duration,
-    /// The longest dwell reached by doubling.
-    pub max_dwell: Duration,
+    /// The time without a change that halves them.
+    pub calm: Duration,
+    /// The largest factor; a power of two.
+    pub most: u32,
 }
 
 impl Profile {
-    /// For clusters: half-life 5 s, dwell 10 s and 60 s, one sweep a second.
+    /// For clusters: a burst of 2.4 utilization-seconds, means of 60 s, one sweep a second.
     pub fn standard() -> Self {
         Profile {
             period: Duration::from_secs(1),
             half_life: Duration::from_secs(5),
-            dwell_on: Duration::from_secs(10),
-            dwell_off: Duration::from_secs(60),
+            burst: 2.4,
+            window: Duration::from_secs(60),
             warm_up: Duration::from_secs(10),
-            moderate: Threshold { on: MODERATE_FROM, off: 0.30 },
-            high: Threshold { on: HIGH_FROM, off: 0.63 },
+            thresholds: [MODERATE_FROM, HIGH_FROM],
+            margin: 0.04,
             flaps: FlapLimit {
-                transitions: 6,
+                changes: 6,
                 window: Duration::from_secs(30 * 60),
-                max_dwell: Duration::from_secs(10 * 60),
+                calm: Duration::from_secs(90 * 60),
+                most: 8,
             },
             retention: Duration::from_secs(60),
             request_floor: 0.05,
         }
     }
 
-    /// For demonstrations: half-life 2 s, dwell 5 s and 30 s, four sweeps a second.
+    /// For demonstrations: half of each time that a band follows its load by, four sweeps a second.
     pub fn lab() -> Self {
         Profile {
             period: Duration::from_millis(250),
-            half_life: Duration::from_secs(2),
-            dwell_on: Duration::from_secs(5),
-            dwell_off: Duration::from_secs(30),
+            half_life: Duration::from_millis(2500),
+            burst: 1.2,
+            window: Duration::from_secs(30),
             warm_up: Duration::from_secs(5),
             ..Profile::standard()
         }
     }
 
+    /// The band of a utilization.
+    pub(crate) fn band(&self, utilization: f64) -> Band {
+        match self.thresholds.map(|threshold| utilization >= threshold) {
+            [_, true] => Band::High,
+            [true, false] => Band::Moderate,
+            [false, false] => Band::Low,
+        }
+    }
+
     /// The longest time between two readings over which a rate is computed. The mean of a counter is exact however late it is
     /// read, so an agent that gets too little CPU continues to work; but a machine that was suspended in between used nothing,
-    /// and that must not last long enough to lower a band: hence a quarter of the dwell (`docs/adr/0008`).
+    /// and that must not last long enough to lower a band: hence a quarter of the window (`docs/adr/0008`).
     pub(crate) fn longest_gap(&self) -> Duration {
-        self.late_sweep().max(self.dwell_off.min(self.retention) / 4)
+        self.late_sweep().max(self.window.min(self.retention) / 4)
     }
 
     /// A sweep that begins more than this after the last one is late.
@@ -100,29 +104,34 @@ impl Profile {
 
     /// How long a band is kept without data before it becomes `unknown`.
     pub(crate) fn unknown_after(&self) -> Duration {
-        self.late_sweep().max(self.half_life)
+        self.late_sweep().max(self.window / 12)
     }
 
     /// Returns every problem found, each naming the number and what it must be.
     pub(crate) fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
         let mut require = |holds: bool, problem: String| problems.extend((!holds).then_some(problem));
-        let Profile { period, half_life, retention, .. } = self;
+        let Profile { period, half_life, burst, window, retention, .. } = self;
         let (shortest, longest) = (Duration::from_millis(50), Duration::from_secs(15));
         require((shortest..=longest).contains(period), format!("--period is {period:?}: use 50ms to 15s"));
         require(
             half_life >= period,
             format!("--half-life is {half_life:?}: it must not be shorter than --period, {period:?}"),
         );
-        for (name, dwell) in [("--dwell-on", self.dwell_on), ("--dwell-off", self.dwell_off)] {
-            let problem =
-                format!("{name} is {dwell:?}: it must not be shorter than --half-life, {half_life:?}");
-            require(dwell >= *half_life, problem);
-        }
         let forgotten = "after which a load is forgotten";
         require(
             half_life < retention,
             format!("--half-life is {half_life:?}: it must be shorter than {retention:?}, {forgotten}"),
+        );
+        let shortest = period.saturating_mul(4);
+        require(
+            (shortest..=Duration::from_secs(600)).contains(window),
+            format!("--window is {window:?}: use four times --period, {shortest:?}, to 600s"),
+        );
+        let most = window.as_secs_f64() / 5.0;
+        require(
+            *burst > 0.0 && *burst <= most,
+            format!("--burst is {burst}: use more than 0 and at most a fifth of --window, {most}"),
         );
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -136,14 +145,26 @@ mod tests {
     fn both_profiles_are_valid() {
         for profile in [Profile::standard(), Profile::lab()] {
             assert_eq!(profile.check(), Ok(()));
-            let Profile { moderate, high, flaps, .. } = profile;
-            let edges = [0.0, moderate.off, moderate.on, high.off, high.on, 1.0];
+            let Profile { thresholds: [moderate, high], margin, flaps, .. } = profile;
+            let edges = [0.0, moderate - margin, moderate, high - margin, high, 1.0];
             assert!(edges.is_sorted_by(|lower, upper| lower < upper), "{edges:?}");
             assert!(profile.request_floor > 0.0 && profile.request_floor <= 1.0, "{profile:?}");
             assert!(profile.retention > profile.longest_gap(), "{profile:?}");
-            assert!(flaps.transitions > 0 && !flaps.window.is_zero(), "{flaps:?}");
-            assert!(flaps.max_dwell >= profile.dwell_on.max(profile.dwell_off), "{flaps:?}");
+            assert!(flaps.changes > 0 && !flaps.calm.is_zero() && flaps.most.is_power_of_two(), "{flaps:?}");
         }
+    }
+
+    #[test]
+    fn the_lab_profile_is_the_standard_one_in_half_the_time() {
+        let (standard, lab) = (Profile::standard(), Profile::lab());
+        assert_eq!(
+            (lab.burst, lab.window, lab.warm_up),
+            (standard.burst / 2.0, standard.window / 2, standard.warm_up / 2)
+        );
+        assert_eq!(
+            (lab.half_life, lab.thresholds, lab.margin),
+            (standard.half_life / 2, standard.thresholds, standard.margin)
+        );
     }
 
     #[test]
@@ -151,13 +172,14 @@ mod tests {
         let profile = Profile {
             period: Duration::ZERO,
             half_life: Duration::from_secs(60),
-            dwell_on: Duration::from_secs(1),
+            burst: f64::NAN,
+            window: Duration::from_secs(601),
             ..Profile::standard()
         };
         let problems = profile.check().unwrap_err();
-        for word in ["period", "half-life", "dwell-on"] {
-            assert!(problems.iter().any(|p| p.contains(word)), "{word} in {problems:?}");
+        for word in ["--period", "--half-life", "--burst", "--window"] {
+            assert!(problems.iter().any(|p| p.starts_with(word)), "{word} in {problems:?}");
         }
-        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(problems.len(), 4, "{problems:?}");
     }
 }

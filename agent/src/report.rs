@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use plimsoll_contract::load::{ResourceLoad, UnknownReason};
+use plimsoll_contract::load::{BoundBy, Cause, ResourceLoad, UnknownReason};
 use plimsoll_contract::report::{
-    CAPACITY_SLACK, ContainerCpu, ContainerMemory, ContainerReport, MAX_CONTAINERS, MAX_PODS, PodReport,
-    VERSION,
+    ContainerCpu, ContainerMemory, ContainerReport, MAX_CONTAINERS, MAX_PODS, PodReport, VERSION,
 };
 use plimsoll_contract::{Bytes, ContainerId, Cores, Moment, NodeName, PodUid, Report, Resource};
 
@@ -43,10 +42,8 @@ impl NodeState {
 }
 
 fn with_pods<'a>(empty: Report, pods: impl Iterator<Item = &'a PodState>, now: Moment) -> Report {
-    let bounds = UpperBounds {
-        cores: empty.capacity.cores.0 * CAPACITY_SLACK,
-        bytes: empty.capacity.bytes.as_f64() * CAPACITY_SLACK,
-    };
+    let (cores, bytes) = empty.capacity.upper_bounds();
+    let bounds = UpperBounds { cores, bytes };
     Report { pods: pods.take(MAX_PODS).map(|pod| bounds.pod(pod, now)).collect(), ..empty }
 }
 
@@ -68,7 +65,7 @@ fn load<A>(state: &ResourceState, usage: impl Fn(f64) -> A, of: impl Fn(f64) -> 
     let unknown = || state.missing.unwrap_or(UnknownReason::WarmingUp);
     ResourceLoad {
         band: classifier.band(),
-        basis: hottest.map(|hottest| hottest.of.basis),
+        basis: state.basis,
         utilization: hottest.map(|hottest| micro(hottest.utilization())),
         usage: hottest.map(|hottest| usage(hottest.usage)),
         of: hottest.map(|hottest| of(hottest.of.amount)),
@@ -76,6 +73,10 @@ fn load<A>(state: &ResourceState, usage: impl Fn(f64) -> A, of: impl Fn(f64) -> 
         bound_by: None,
         since: classifier.since(),
         reason: classifier.reason().or_else(|| hottest.is_none().then(unknown)),
+        cause: state.cause.clone().map(|cause| {
+            let used = cause.usage;
+            Cause { usage: usage(used), ..cause.map(&of, |id| id) }
+        }),
     }
 }
 
@@ -101,12 +102,18 @@ impl UpperBounds {
             containers: pod
                 .reported()
                 .take(MAX_CONTAINERS)
-                .map(|(id, container)| self.container(id, container, now))
+                .map(|(id, container)| self.container(id, container, pod.bound_by(container), now))
                 .collect(),
         }
     }
 
-    fn container(&self, id: &ContainerId, container: &Container, now: Moment) -> ContainerReport {
+    fn container(
+        &self,
+        id: &ContainerId,
+        container: &Container,
+        bound_by: Option<BoundBy>,
+        now: Moment,
+    ) -> ContainerReport {
         ContainerReport {
             id: id.clone(),
             cpu: ContainerCpu {
@@ -116,11 +123,11 @@ impl UpperBounds {
                 pressure: container.cpu_pressure.value(),
                 p95: container.usage.cpu_p95(now).map(|cores| self.cores(cores)),
                 peak: container.usage.cpu_peak(now).map(|cores| self.cores(cores)),
-                bound_by: container.bound_by(),
+                bound_by,
             },
             memory: ContainerMemory {
                 working_set: container.working_set().map(|bytes| self.bytes(bytes.as_f64())),
-                unreclaimable: container.detail.value().map(|detail| detail.unreclaimable),
+                unreclaimable: container.detail.value().and_then(|detail| detail.unreclaimable()),
                 limit: container.memory_limit.value(),
                 pressure: container.memory_pressure.value(),
                 events: container.events.value(),

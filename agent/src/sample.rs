@@ -3,6 +3,7 @@
 //! Pure: no file, no clock. `host` fills a [`Reading`], `state` consumes it. A rate is a function of two readings and the
 //! time between them (`CpuSample::between`); it is refused when the two do not belong together. Proof: `sample/tests.rs`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plimsoll_contract::load::UnknownReason;
@@ -25,6 +26,15 @@ pub struct Inode {
     pub device: u64,
     /// Inode number on that device.
     pub number: u64,
+}
+
+/// What is read more often than usual, and what less.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Interest {
+    /// Pods with an SLA class.
+    pub(crate) managed: BTreeSet<PodUid>,
+    /// Containers that the roster had time to list and did not, such as the pause container.
+    pub(crate) unlisted: BTreeSet<ContainerId>,
 }
 
 /// One value of a reading.
@@ -86,6 +96,8 @@ pub struct Reading {
     pub memory_pressure: Read<f64>,
     /// Memory events since the cgroup was created.
     pub memory_events: Read<MemoryEvents>,
+    /// Whether a process is in the cgroup, or in one below it; unknown on cgroup v1.
+    pub populated: Read<bool>,
 }
 
 /// Cumulative CPU counters.
@@ -106,13 +118,57 @@ pub struct Throttling {
     pub throttled: u64,
 }
 
-/// The fields of `memory.stat` in use here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The fields of `memory.stat` in use here, children included; absent where the kernel does not list them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryDetail {
-    /// Inactive page cache, which the kernel can reclaim at once; not part of the working set.
-    pub inactive_file: Bytes,
-    /// Anonymous, shared and unreclaimable kernel memory.
-    pub unreclaimable: Bytes,
+    /// Anonymous memory.
+    pub anon: Option<Bytes>,
+    /// Shared memory and tmpfs; before Linux 4.13, cgroup v1 does not list it.
+    pub shmem: Option<Bytes>,
+    /// Page cache, shared memory and tmpfs included.
+    pub file: Option<Bytes>,
+    /// Page cache in use recently.
+    pub active_file: Option<Bytes>,
+    /// Page cache not in use recently.
+    pub inactive_file: Option<Bytes>,
+    /// Kernel memory that can be reclaimed. Cgroup v1 counts it as memory in use, but does not list it: there it counts as load.
+    pub slab_reclaimable: Option<Bytes>,
+    /// Kernel memory that cannot be reclaimed.
+    pub slab_unreclaimable: Option<Bytes>,
+}
+
+impl MemoryDetail {
+    /// Anonymous, shared and unreclaimable kernel memory; unknown where the kernel does not list shared memory.
+    pub fn unreclaimable(&self) -> Option<Bytes> {
+        let kernel = self.slab_unreclaimable.unwrap_or(Bytes(0));
+        Some(sum([self.anon?, self.shmem?, kernel]))
+    }
+
+    /// Of `current`, the memory in use, all but inactive page cache. Kernels have counted more inactive page cache than page
+    /// cache: it is never more than that, and the working set never less than what cannot be reclaimed.
+    pub fn working_set(&self, current: Bytes) -> Option<Bytes> {
+        let inactive = self.inactive_file?.min(self.file.unwrap_or(current));
+        Some(self.at_least_resident(current.saturating_sub(inactive), current))
+    }
+
+    /// Of `current`, the memory in use, all that the kernel cannot reclaim at once: a page cache, however active, is no load.
+    /// Where reclaimable memory is not listed, it counts.
+    pub fn required(&self, current: Bytes) -> Option<Bytes> {
+        let cache = sum([self.active_file.unwrap_or(Bytes(0)), self.inactive_file?]);
+        let most = self.file.map(|file| file.saturating_sub(self.shmem.unwrap_or(Bytes(0))));
+        let reclaimable = sum([cache.min(most.unwrap_or(cache)), self.slab_reclaimable.unwrap_or(Bytes(0))]);
+        Some(self.at_least_resident(current.saturating_sub(reclaimable), current))
+    }
+
+    /// `bytes`, but not less than anonymous and shared memory, and not more than `current`: the details may be older.
+    fn at_least_resident(&self, bytes: Bytes, current: Bytes) -> Bytes {
+        let resident = [self.anon, self.shmem, self.slab_unreclaimable].into_iter().flatten();
+        bytes.max(resident.fold(Bytes(0), |sum, part| Bytes(sum.0.saturating_add(part.0)))).min(current)
+    }
+}
+
+fn sum<const N: usize>(parts: [Bytes; N]) -> Bytes {
+    Bytes(parts.iter().fold(0, |sum, part| sum.saturating_add(part.0)))
 }
 
 /// CPU use between two readings.
@@ -125,7 +181,7 @@ pub(crate) struct CpuSample {
     /// Mean use between the two.
     pub(crate) cores: Cores,
     /// Share of the quota's periods that were throttled, 0 to 1; 0 if no period passed, since nothing was runnable; absent
-    /// unless both readings have the counters.
+    /// unless both readings have the counters and neither counter decreased.
     pub(crate) throttled: Option<f64>,
 }
 
@@ -139,7 +195,7 @@ impl CpuSample {
     /// (absent: not known).
     ///
     /// # Errors
-    /// [`UnknownReason::Gap`] if too much time passed; [`UnknownReason::CounterReset`] if no time passed, a counter
+    /// [`UnknownReason::Gap`] if too much time passed; [`UnknownReason::CounterReset`] if no time passed, the usage
     /// decreased, or more was used than the node has. The later reading is the new baseline either way.
     pub(crate) fn between(
         (start, before): (Moment, CpuCounters),
@@ -156,7 +212,7 @@ impl CpuSample {
         }
         let used = after.usage.checked_sub(before.usage).ok_or(UnknownReason::CounterReset)?.as_secs_f64();
         let throttled = match (before.throttling, after.throttling) {
-            (Some(before), Some(after)) => Some(throttled_share(before, after)?),
+            (Some(before), Some(after)) => throttled_share(before, after),
             _ => None,
         };
         let max = cpus.map_or(f64::INFINITY, |cpus| cpus.0 * CPU_SLACK);
@@ -167,10 +223,11 @@ impl CpuSample {
     }
 }
 
-fn throttled_share(before: Throttling, after: Throttling) -> Result<f64, UnknownReason> {
-    let periods = after.periods.checked_sub(before.periods).ok_or(UnknownReason::CounterReset)?;
-    let throttled = after.throttled.checked_sub(before.throttled).ok_or(UnknownReason::CounterReset)?;
-    Ok(if periods == 0 { 0.0 } else { (throttled as f64 / periods as f64).min(1.0) })
+/// Absent if a counter decreased.
+fn throttled_share(before: Throttling, after: Throttling) -> Option<f64> {
+    let periods = after.periods.checked_sub(before.periods)?;
+    let throttled = after.throttled.checked_sub(before.throttled)?;
+    Some(if periods == 0 { 0.0 } else { (throttled as f64 / periods as f64).min(1.0) })
 }
 
 #[cfg(test)]

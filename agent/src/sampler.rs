@@ -56,9 +56,9 @@ impl Sampler {
     pub(crate) fn sweep(&mut self, now: Moment, wall: Timestamp) {
         let began = Instant::now();
         self.record_timing(now);
-        let new_managed = self.shared.lock().new_managed.take();
-        if let Some(managed) = new_managed {
-            self.host.set_managed(managed);
+        let new_interest = self.shared.lock().new_interest.take();
+        if let Some(interest) = new_interest {
+            self.host.set_interest(interest);
         }
         if self.sweeps.is_multiple_of(NODE_INFO_EVERY) {
             self.read_node_info();
@@ -94,7 +94,7 @@ impl Sampler {
         match info {
             Ok(info) => {
                 let mut data = self.shared.lock();
-                data.state.set_capacity(info.capacity);
+                data.state.set_capacity(info.capacity, info.cpus);
                 data.info = info;
                 drop(data);
                 if !before {

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::host::NodeInfo;
 use crate::report;
+use crate::sample::Interest;
 use crate::state::NodeState;
 
 /// How long a pod stays urgent: by then a full report has included it.
@@ -41,8 +42,8 @@ pub(crate) struct Data {
     pub(crate) state: NodeState,
     /// Capacity and boot id, as last read.
     pub(crate) info: NodeInfo,
-    /// The managed pods, when a roster has arrived since the last sweep.
-    pub(crate) new_managed: Option<BTreeSet<PodUid>>,
+    /// What to read how often, when a roster has arrived since the last sweep.
+    pub(crate) new_interest: Option<Interest>,
     /// When the last sweep ended.
     pub(crate) last_sweep: Moment,
     /// Sequence number of the last report.
@@ -57,11 +58,11 @@ impl Shared {
     /// Before the first sweep. Sequence numbers begin at `started`, so that they rise across restarts.
     pub(crate) fn new(config: &Config, info: NodeInfo, started: Timestamp) -> Shared {
         let mut state = NodeState::new(config.profile.clone(), config.without_roster());
-        state.set_capacity(info.capacity);
+        state.set_capacity(info.capacity, info.cpus);
         let data = Data {
             state,
             info,
-            new_managed: None,
+            new_interest: None,
             last_sweep: clock::now(),
             seq: u64::try_from(started.as_millisecond()).unwrap_or(0),
             urgent: BTreeMap::new(),
@@ -84,8 +85,9 @@ impl Shared {
 
     pub(crate) fn apply_roster(&self, answer: &Answer) {
         let mut data = self.lock();
-        let managed = data.state.apply_roster(answer, clock::now());
-        data.new_managed = Some(managed);
+        let now = clock::now();
+        let managed = data.state.apply_roster(answer, now);
+        data.new_interest = Some(Interest { managed, unlisted: data.state.unlisted_containers(now) });
     }
 
     /// Makes the sequence number of the next report higher than `newest`.

@@ -9,6 +9,8 @@
 //! container that the roster does not list does not count for any band. Proof: the files in `state/tests`.
 
 mod candidates;
+mod classification;
+mod collect;
 mod container;
 mod pod;
 mod roster;
@@ -19,11 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use plimsoll_contract::report::Capacity;
 use plimsoll_contract::roster::Answer;
-use plimsoll_contract::{Band, Basis, Moment, PodName, PodUid, Resource};
+use plimsoll_contract::{Band, Basis, ContainerId, Cores, Moment, PodName, PodUid, Resource};
 
 use crate::profile::Profile;
 use crate::sample::{Reading, Target};
-use candidates::{Candidates, SweepContext};
+use candidates::Candidates;
+use classification::SweepContext;
 pub(crate) use container::Container;
 pub(crate) use pod::{PodState, ResourceState};
 use roster::RosterEntry;
@@ -65,6 +68,8 @@ pub struct NodeState {
     profile: Profile,
     mode: WithoutRoster,
     node: Option<Capacity>,
+    /// No rate can exceed this many.
+    cpus: Option<Cores>,
     pods: BTreeMap<PodUid, PodState>,
     roster: BTreeMap<PodUid, RosterEntry>,
     /// Whether the aggregator ever answered with a roster.
@@ -83,6 +88,7 @@ impl NodeState {
             profile,
             mode,
             node: None,
+            cpus: None,
             pods: BTreeMap::new(),
             roster: BTreeMap::new(),
             has_roster: false,
@@ -92,9 +98,10 @@ impl NodeState {
         }
     }
 
-    /// Sets the node's capacity. Until then, limits are not reduced to it, and no utilization is relative to the node.
-    pub fn set_capacity(&mut self, capacity: Capacity) {
-        self.node = Some(capacity);
+    /// Sets the node's capacity, and the CPUs that no rate can exceed, if that is known. Until then, limits are not reduced to the
+    /// capacity, and no utilization is relative to the node.
+    pub fn set_capacity(&mut self, capacity: Capacity, cpus: Option<Cores>) {
+        (self.node, self.cpus) = (Some(capacity), cpus);
     }
 
     /// A cgroup was created.
@@ -145,7 +152,7 @@ impl NodeState {
             Some(id) => pod.containers.get_mut(id),
         };
         let Some(container) = container else { return };
-        let changes = container.observe(reading, self.sweep, &self.profile, self.node);
+        let changes = container.observe(reading, self.sweep, &self.profile, self.cpus);
         if counts {
             pod.urgency.record(changes);
         }
@@ -191,11 +198,16 @@ impl NodeState {
         self.roster.iter().filter(|(_, entry)| entry.managed).map(|(uid, _)| uid.clone()).collect()
     }
 
+    /// The containers that no roster lists, although it has had time to: their pods' own cgroups include them.
+    pub(crate) fn unlisted_containers(&self, now: Moment) -> BTreeSet<ContainerId> {
+        self.pods.values().flat_map(|pod| pod.unlisted(now)).cloned().collect()
+    }
+
     /// The pods to report at once, since the last call: those with a transition, managed ones whose limits changed, managed
     /// ones under pressure (once a second), and those with new containers that the roster does not list (every 2 s).
     pub fn urgent_pods(&mut self, now: Moment) -> BTreeSet<PodUid> {
         let mut urgent = std::mem::take(&mut self.changed);
-        let high = self.profile.high.on;
+        let high = self.profile.thresholds[1];
         for (uid, pod) in &mut self.pods {
             if pod.is_urgent(now, high) {
                 urgent.insert(uid.clone());

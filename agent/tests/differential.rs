@@ -206,7 +206,11 @@ impl Values {
                 limit if limit > 1 << 60 => Limit::Unlimited,
                 limit => Limit::Of(Bytes(limit)),
             },
-            events: MemoryEvents { high: 0, max: memory.fail_cnt, oom_kill: memory.oom_control.oom_kill },
+            events: MemoryEvents {
+                high: None,
+                max: Some(memory.fail_cnt),
+                oom_kill: Some(memory.oom_control.oom_kill),
+            },
         }
     }
 
@@ -217,8 +221,8 @@ impl Values {
             cpu: reading.cpu.value().unwrap(),
             cpu_limit: reading.cpu_limit.value().unwrap(),
             memory: reading.memory.value().unwrap(),
-            inactive_file: detail.inactive_file,
-            unreclaimable: detail.unreclaimable,
+            inactive_file: detail.inactive_file.unwrap(),
+            unreclaimable: detail.unreclaimable().unwrap(),
             memory_limit: reading.memory_limit.value().unwrap(),
             events: reading.memory_events.value().unwrap(),
         }

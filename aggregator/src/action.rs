@@ -79,14 +79,45 @@ impl Reason {
     }
 }
 
-/// A Kubernetes Event on a pod or, without one, on the aggregator's Deployment.
+/// The object that an Event is about, with the API's uid where it is known: `kubectl describe` finds Events by it, `kubectl get events` also
+/// those without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Subject {
+    Pod {
+        pod: PodName,
+        uid: String,
+    },
+    Node {
+        node: NodeName,
+        uid: Option<String>,
+    },
+    Namespace {
+        name: String,
+        uid: Option<String>,
+    },
+    /// The aggregator's Deployment: what is not about one object. Its uid is not known here.
+    Aggregator,
+}
+
+/// A Kubernetes Event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KubeEvent {
-    /// The pod that it is about, with its uid.
-    pub(crate) about: Option<(PodName, String)>,
+    pub(crate) about: Subject,
     /// Machine-readable reason in CamelCase.
     pub(crate) reason: String,
     pub(crate) note: String,
     /// Whether something needs attention.
     pub(crate) warning: bool,
+}
+
+impl KubeEvent {
+    /// Something that needs attention.
+    pub(crate) fn warning(about: Subject, reason: &str, note: String) -> KubeEvent {
+        KubeEvent { about, reason: reason.to_owned(), note, warning: true }
+    }
+
+    /// Something to know.
+    pub(crate) fn normal(about: Subject, reason: &str, note: String) -> KubeEvent {
+        KubeEvent { about, reason: reason.to_owned(), note, warning: false }
+    }
 }

@@ -116,6 +116,12 @@ impl Config {
         }
         // Ours are left alone in any case: a label on our own pods would change what the policies guard.
         left_alone.extend([namespace.clone(), agents.namespace.clone()]);
+        let settings = Settings {
+            output: args.output,
+            left_alone,
+            agent_namespace: agents.namespace.clone(),
+            ..Settings::default()
+        };
         let mut dns_names: Vec<_> = args.dns_names.iter().map(ToString::to_string).collect();
         if dns_names.is_empty() {
             dns_names = service_names(&namespace);
@@ -126,7 +132,7 @@ impl Config {
             dns_names,
             identity: args.identity.to_string(),
             record: args.record.clone(),
-            settings: Settings { output: args.output, left_alone, ..Settings::default() },
+            settings,
             namespace,
         }
     }
@@ -203,5 +209,8 @@ mod tests {
         );
         assert_eq!(config.settings.left_alone, ["ci", "load", "plimsoll-agents"].map(str::to_owned).into());
         assert_eq!(config.agents.user_name(), "system:serviceaccount:plimsoll-agents:plimsoll-agent");
+        let elsewhere =
+            Config::from_args(&args(&[&given[..2], &["--agent-namespace", "nodes"]].concat())).await.unwrap();
+        assert_eq!(elsewhere.settings.agent_namespace, "nodes", "Events say where the agents are");
     }
 }

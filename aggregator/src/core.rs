@@ -14,11 +14,13 @@
 //! |---|---|
 //! | `core.rs` | inputs: reports, watches, ticks; planning |
 //! | `core/dispatch.rs` | writes: whose turn it is, and outcomes |
+//! | `core/announce.rs` | Events: which transitions are announced, and how often |
 //! | `core/queries.rs` | questions to the core, which change nothing |
 //! | `core/notes.rs` | what is logged and counted |
 //!
 //! Tests: `core/tests`, among them a model of a cluster that performs the actions, driven by random inputs.
 
+mod announce;
 mod dispatch;
 mod notes;
 mod queries;
@@ -32,7 +34,7 @@ use plimsoll_contract::roster::Answer;
 use plimsoll_contract::status::AgentState;
 use plimsoll_contract::{Moment, PodName, Report};
 
-use crate::action::{Action, KubeEvent};
+use crate::action::Action;
 use crate::decisions::DecisionLog;
 use crate::input::{Input, Now};
 use crate::plan::budget::Budget;
@@ -44,6 +46,7 @@ use crate::plan::silence::{Phase, SilenceGuard};
 use crate::rejection::Rejection;
 use crate::settings::Settings;
 use crate::state::State;
+use announce::Announced;
 use dispatch::InFlightWrite;
 pub(crate) use notes::{Gauges, Note};
 
@@ -60,8 +63,7 @@ pub(crate) struct Core {
     decisions: DecisionLog,
     in_flight: BTreeMap<u64, InFlightWrite>,
     last_write: u64,
-    /// The phase of the silence guard that an Event last announced.
-    announced: Phase,
+    announced: Announced,
     logged_withheld: Option<Withheld>,
     notes: Vec<Note>,
 }
@@ -88,7 +90,7 @@ impl Core {
             decisions: DecisionLog::default(),
             in_flight: BTreeMap::new(),
             last_write: 0,
-            announced: Phase::Normal,
+            announced: Announced::default(),
             logged_withheld: Some(Withheld::NotSynced),
             notes: Vec::new(),
             settings,
@@ -116,7 +118,7 @@ impl Core {
         }
         self.state.dirty.extend(self.queue.due(self.now));
         self.plan_dirty();
-        self.announce_silence(&mut effects.actions);
+        self.announce(&mut effects.actions);
         self.dispatch(now, &mut effects.actions);
         let withheld = self.withheld();
         if std::mem::replace(&mut self.logged_withheld, withheld) != withheld {
@@ -149,6 +151,7 @@ impl Core {
             self.notes.push(Note::ReportsAgain { node: name() });
         }
         if before == AgentState::Silent {
+            self.state.agents_changed.insert(name());
             // `unknown` may have been withheld from its pods.
             self.state.dirty.extend(node.pods.iter().cloned());
         }
@@ -179,6 +182,9 @@ impl Core {
             }
             let fell_silent = agent == AgentState::Silent && node.agent != agent;
             node.agent = agent;
+            if fell_silent {
+                self.state.agents_changed.insert(name.clone());
+            }
             if fell_silent || node.check_at <= now {
                 due.push((name.clone(), agent == AgentState::Silent));
             }
@@ -204,40 +210,12 @@ impl Core {
             return;
         }
         self.notes.push(Note::Silence { phase: self.silence.phase(), silent, nodes });
-        // What was withheld from the pods of silent nodes is planned again.
-        let silent = self.state.nodes.values().filter(|node| node.agent == AgentState::Silent);
-        self.state.dirty.extend(silent.flat_map(|node| node.pods.iter().cloned()));
-    }
-
-    /// Publishes an Event when the phase of the silence guard changed. Only the leader does.
-    fn announce_silence(&mut self, actions: &mut Vec<Action>) {
-        let phase = self.silence.phase();
-        if phase == self.announced
-            || self.gate.epoch.is_none()
-            || self.gate.paused.is_none()
-            || !self.state.synced()
-        {
-            return;
+        // What was withheld from the pods of silent nodes is planned again, and those that one Event told for all are told one by one.
+        let silent = || self.state.nodes.iter().filter(|(_, node)| node.agent == AgentState::Silent);
+        self.state.dirty.extend(silent().flat_map(|(_, node)| node.pods.iter().cloned()));
+        if self.silence.phase() == Phase::Normal {
+            self.state.agents_changed.extend(silent().map(|(name, _)| name.clone()));
         }
-        self.announced = phase;
-        let minutes = self.settings.silence.hold.as_secs() / 60;
-        let (reason, note, warning) = match phase {
-            Phase::Withholding(_) => (
-                "ManyNodesSilent",
-                format!(
-                    "Many nodes are silent: the labels of their pods stay as they are for {minutes} min. Check the agents and the network path to \
-                     the aggregator."
-                ),
-                true,
-            ),
-            Phase::Lasting => (
-                "ManyNodesSilent",
-                format!("Many nodes have been silent for {minutes} min: their pods are labeled unknown."),
-                true,
-            ),
-            Phase::Normal => ("NodesReport", "Enough nodes report again.".to_owned(), false),
-        };
-        actions.push(Action::Publish(KubeEvent { about: None, reason: reason.to_owned(), note, warning }));
     }
 
     /// Plans for every pod about which something changed, and for no other.

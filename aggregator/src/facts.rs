@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_contract::roster::ContainerKind;
-use plimsoll_contract::{Bytes, ContainerId, Cores, NodeName, PodName, PodUid};
+use plimsoll_contract::{Bytes, ContainerId, Cores, NodeName, PodName, PodUid, keys};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,12 +44,50 @@ pub(crate) struct PodFacts {
     pub(crate) conditions: Vec<ConditionFacts>,
 }
 
+impl PodFacts {
+    /// Whether a label or annotation of this key is on it.
+    pub(crate) fn carries(&self, key: &str) -> bool {
+        self.labels.contains_key(key) || self.annotations.contains_key(key)
+    }
+
+    /// What its own label says about ignoring it.
+    pub(crate) fn ignore(&self) -> Ignore {
+        Ignore::of(self.labels.get(keys::IGNORE).map(String::as_str))
+    }
+}
+
+/// What `plimsoll.dev/ignore` says on a pod or namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Ignore {
+    /// `false`, or there is no such label.
+    #[default]
+    No,
+    /// `true`.
+    Yes,
+    /// Any other value: nothing is ignored because of it.
+    Invalid(String),
+}
+
+impl Ignore {
+    /// From the value of the label.
+    pub(crate) fn of(value: Option<&str>) -> Ignore {
+        match value {
+            None | Some("false") => Ignore::No,
+            Some("true") => Ignore::Yes,
+            Some(other) => Ignore::Invalid(other.to_owned()),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ContainerFacts {
     pub(crate) name: String,
     pub(crate) kind: ContainerKind,
     /// Id, once it runs.
     pub(crate) id: Option<ContainerId>,
+    /// Whether its status says that it is running.
+    #[serde(default)]
+    pub(crate) running: bool,
     pub(crate) restarts: u32,
     /// Resources as declared in the spec.
     pub(crate) spec: Resources,
@@ -99,6 +137,9 @@ pub(crate) struct ConditionFacts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct NodeFacts {
     pub(crate) name: NodeName,
+    /// The API's uid, for Events about it.
+    #[serde(default)]
+    pub(crate) uid: Option<String>,
     /// CPU that pods may request in total.
     #[serde(default)]
     pub(crate) allocatable_cpu: Option<Cores>,
@@ -113,8 +154,10 @@ pub(crate) struct NodeFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NamespaceFacts {
     pub(crate) name: String,
-    /// `plimsoll.dev/ignore=true`.
-    pub(crate) ignored: bool,
+    /// The API's uid, for Events about it.
+    #[serde(default)]
+    pub(crate) uid: Option<String>,
+    pub(crate) ignore: Ignore,
     /// `plimsoll.dev/sla`.
     pub(crate) class: Option<String>,
 }
@@ -145,14 +188,40 @@ impl PodFacts {
 }
 
 #[cfg(test)]
+impl NamespaceFacts {
+    /// A namespace without labels.
+    pub(crate) fn bare(name: &str) -> NamespaceFacts {
+        NamespaceFacts { name: name.to_owned(), uid: None, ignore: Ignore::No, class: None }
+    }
+}
+
+#[cfg(test)]
 impl NodeFacts {
     /// A node of which only its name is known.
     pub(crate) fn bare(name: &str) -> NodeFacts {
         NodeFacts {
             name: NodeName::new(name).unwrap(),
+            uid: None,
             allocatable_cpu: None,
             allocatable_memory: None,
             conditions: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ignore;
+
+    #[test]
+    fn only_the_word_true_ignores_and_every_other_word_than_false_is_invalid() {
+        for (value, expected) in
+            [(None, Ignore::No), (Some("false"), Ignore::No), (Some("true"), Ignore::Yes)]
+        {
+            assert_eq!(Ignore::of(value), expected);
+        }
+        for other in ["", "True", "yes", "1"] {
+            assert_eq!(Ignore::of(Some(other)), Ignore::Invalid(other.to_owned()));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use plimsoll_contract::status::KeyConflict;
 use plimsoll_contract::{Moment, NodeName, PodName, Report};
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +64,8 @@ pub(crate) struct Outcome {
 pub(crate) enum WriteResult {
     /// Done; the pod carries what was asked for.
     Written,
-    /// Another field manager owns these keys (full label or annotation keys).
-    Conflict(Vec<String>),
+    /// Other field managers own these keys, in order, each once.
+    Conflict(Vec<KeyConflict>),
     /// The pod does not exist any more, or another one has its name.
     Gone,
     /// Too many requests; how long to wait, if the server said it.
@@ -91,7 +92,14 @@ impl WriteResult {
     /// What a person needs to know beside the word.
     pub(crate) fn problem(&self) -> Option<String> {
         match self {
-            WriteResult::Written | WriteResult::Conflict(_) | WriteResult::Gone => None,
+            WriteResult::Written | WriteResult::Gone => None,
+            WriteResult::Conflict(conflicts) => Some(
+                conflicts
+                    .iter()
+                    .map(|owned| format!("owned by another: {owned}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ),
             WriteResult::Throttled(_) => Some("the API server asks to slow down".to_owned()),
             WriteResult::Failed(0, message) => Some(message.clone()),
             WriteResult::Failed(status, message) => Some(format!("{status}: {message}")),

@@ -44,7 +44,7 @@ impl BandLabel {
         BandLabel { band, basis, unparsable }
     }
 
-    fn without(self, resource: Resource, conflicts: &BTreeMap<String, bool>) -> BandLabel {
+    fn without<C>(self, resource: Resource, conflicts: &BTreeMap<String, C>) -> BandLabel {
         if conflicts.contains_key(keys::band_label(resource)) {
             BandLabel::default()
         } else if conflicts.contains_key(keys::basis_label(resource)) {
@@ -106,7 +106,7 @@ impl PodLabels {
     }
 
     /// Without keys that another field manager owns. A basis without its band says nothing.
-    pub(crate) fn without(&self, conflicts: &BTreeMap<String, bool>) -> PodLabels {
+    pub(crate) fn without<C>(&self, conflicts: &BTreeMap<String, C>) -> PodLabels {
         PodLabels {
             cpu: self.cpu.without(Resource::Cpu, conflicts),
             memory: self.memory.without(Resource::Memory, conflicts),
@@ -134,6 +134,14 @@ impl fmt::Display for PodLabels {
         }
         Ok(())
     }
+}
+
+/// How the evidence says that a key is another manager's.
+pub(crate) const FOREIGN: &str = "is owned by another manager";
+
+/// The part of the evidence that names other managers' keys.
+pub(crate) fn foreign_part(evidence: &str) -> String {
+    evidence.split("; ").filter(|part| part.ends_with(FOREIGN)).collect::<Vec<_>>().join("; ")
 }
 
 /// The map that holds our keys in this output mode.

@@ -166,11 +166,12 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 
     // What the core decides.
     let (epoch_sender, epoch) = watch::channel(None);
+    let (holder_sender, holder) = watch::channel(None);
     let claim = lease::claim(
         clients.lease,
         namespace.clone(),
         identity.clone(),
-        epoch_sender,
+        lease::Channels { epoch: epoch_sender, holder: holder_sender },
         engine.clone(),
         readiness.clone(),
         shutdown.clone(),
@@ -187,7 +188,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     tasks.spawn("write", writes);
     let events = events::run(
         clients.writes.clone(),
-        identity,
+        identity.clone(),
         namespace,
         metrics.clone(),
         outputs.events,
@@ -209,7 +210,13 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 
     // The port for people.
     let counts = HttpMetrics::register(&registry, "plimsoll_aggregator")?;
-    let service = TowerToHyperService::new(people::router(PeoplePort { engine, registry, readiness }));
+    let service = TowerToHyperService::new(people::router(PeoplePort {
+        engine,
+        registry,
+        readiness,
+        replica: identity,
+        holder,
+    }));
     let port = http::serve(listeners.plain, service, None, Limits::default(), shutdown, counts);
     tasks.spawn("plain-port", port);
 

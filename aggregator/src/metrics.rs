@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plimsoll_contract::status::AgentState;
+use plimsoll_contract::status::Withheld;
 use plimsoll_contract::{Band, Resource};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::core::{Core, Gauges, Withheld};
+use crate::core::{Core, Gauges};
 use crate::engine::Engine;
 use crate::readiness::Part;
 use crate::rejection::Rejection;
@@ -208,10 +208,9 @@ impl CoreCollector {
                 self.pods.with_label_values(&[resource.as_str(), band.as_str()]).set(count as f64);
             }
         }
-        for (state, word) in
-            [(AgentState::Reporting, "reporting"), (AgentState::Late, "late"), (AgentState::Silent, "silent")]
+        let nodes = gauges.nodes;
+        for (word, count) in [("reporting", nodes.reporting), ("late", nodes.late), ("silent", nodes.silent)]
         {
-            let count = gauges.nodes.get(&state).copied().unwrap_or_default();
             self.nodes.with_label_values(&[word]).set(count as f64);
         }
         for reason in Withheld::ALL {

@@ -39,6 +39,8 @@ pub struct Settings {
     pub output: Output,
     /// Namespaces in which no pod is written to.
     pub left_alone: BTreeSet<String>,
+    /// Namespace of the agents, for the hint of Events about them.
+    pub agent_namespace: String,
     /// The first roster version. Pass the start time in milliseconds, so that versions rise across restarts.
     pub roster_base: u64,
     /// A node without a report for this long is late.
@@ -113,6 +115,7 @@ impl Default for Settings {
             left_alone: ["kube-system", keys::SYSTEM_NAMESPACE, keys::AGENT_NAMESPACE]
                 .map(String::from)
                 .into(),
+            agent_namespace: keys::AGENT_NAMESPACE.to_owned(),
             roster_base: 1,
             late_after: Duration::from_secs(30),
             silent_after: Duration::from_secs(120),

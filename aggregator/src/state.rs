@@ -6,9 +6,10 @@
 //! ```text
 //! pods  by name      <- by_cgroup: the uid in a report
 //! nodes by name      -> their pods
-//! namespaces by name -> ignored, class
+//! namespaces by name -> ignore, class
 //! ```
 
+mod ignore;
 mod ingest;
 mod node;
 mod pod;
@@ -19,12 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use plimsoll_contract::status::{AgentState, LeftAlone};
 use plimsoll_contract::{Moment, NodeName, PodName, PodUid, keys};
 
-use crate::facts::{NamespaceFacts, NodeFacts, PodFacts};
+use crate::facts::{Ignore, NamespaceFacts, NodeFacts, PodFacts};
 use crate::input::{PodKey, WatchEvent};
+use crate::labels;
 use crate::settings::{Output, Settings};
+pub(crate) use ignore::{InvalidIgnores, Labeled};
 pub(crate) use node::Node;
-pub(crate) use pod::{LoadHistory, Pod};
-pub(crate) use roster::bands_on;
+pub(crate) use pod::{LoadHistory, Pod, WITH_CAUSES};
+pub(crate) use roster::{bands_on, not_bands_on};
 
 /// The cluster.
 #[derive(Debug)]
@@ -38,6 +41,9 @@ pub(crate) struct State {
     pub(crate) namespaces: BTreeMap<String, NamespaceFacts>,
     /// Pods to plan for: something changed that may matter for a write.
     pub(crate) dirty: BTreeSet<PodName>,
+    /// Nodes whose agent fell silent or reports again, until that is announced.
+    pub(crate) agents_changed: BTreeSet<NodeName>,
+    pub(crate) invalid_ignores: InvalidIgnores,
     /// Nodes that the API server lists.
     pub(crate) listed_nodes: usize,
     /// Rises whenever the status of a pod may have changed.
@@ -58,6 +64,8 @@ impl State {
             nodes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            agents_changed: BTreeSet::new(),
+            invalid_ignores: InvalidIgnores::default(),
             listed_nodes: 0,
             revision: 0,
             output: settings.output,
@@ -78,9 +86,9 @@ impl State {
         let namespace = facts.pod.namespace.as_ref();
         if self.left_alone.contains(namespace) {
             Some(LeftAlone::SystemNamespace)
-        } else if facts.labels.get(keys::IGNORE).is_some_and(|value| value == "true") {
+        } else if facts.ignore() == Ignore::Yes {
             Some(LeftAlone::PodIgnored)
-        } else if self.namespaces.get(namespace).is_some_and(|n| n.ignored) {
+        } else if self.namespaces.get(namespace).is_some_and(|n| n.ignore == Ignore::Yes) {
             Some(LeftAlone::NamespaceIgnored)
         } else {
             facts.finished.then_some(LeftAlone::Finished)
@@ -121,6 +129,7 @@ impl State {
         let name = facts.pod.clone();
         self.dirty.insert(name.clone());
         self.revision += 1;
+        let ignore = facts.ignore();
         match self.pods.get_mut(&name) {
             Some(pod) if pod.facts.uid == facts.uid => {
                 pod.writes.observe(&facts, self.output, relisted);
@@ -135,15 +144,16 @@ impl State {
             }
             None => self.insert_pod(now, facts),
         }
+        self.invalid_ignores.observe(Labeled::Pod(name), ignore);
     }
 
-    /// Saves memory: the node's name is shared, and nobody reads the text of the evidence here.
+    /// Saves memory: the node's name is shared, and of the evidence only what it says of other managers is read again.
     fn compact(&self, mut facts: PodFacts) -> PodFacts {
         if let Some((name, _)) = facts.node.as_ref().and_then(|node| self.nodes.get_key_value(node)) {
             facts.node = Some(name.clone());
         }
         if let Some(text) = facts.annotations.get_mut(keys::EVIDENCE) {
-            *text = String::new();
+            *text = labels::foreign_part(text);
         }
         facts
     }
@@ -182,6 +192,7 @@ impl State {
         let Some(pod) = self.pods.remove(name) else { return };
         self.unindex(&pod.facts);
         self.prune(pod.facts.node.as_ref());
+        self.invalid_ignores.observe(Labeled::Pod(name.clone()), Ignore::No);
         self.dirty.insert(name.clone());
         self.revision += 1;
     }
@@ -242,6 +253,7 @@ impl State {
         if node.facts.replace(facts).is_none() {
             node.first_seen = now;
             node.agent = AgentState::Reporting;
+            node.announced_silent = false;
             self.listed_nodes += 1;
         }
     }
@@ -278,8 +290,11 @@ impl State {
 
     /// A namespace that changes what it says about its pods changes each of them.
     fn set_namespace(&mut self, name: &str, facts: Option<NamespaceFacts>) {
-        let says =
-            |facts: Option<&NamespaceFacts>| facts.map(|f| (f.ignored, f.class.clone())).unwrap_or_default();
+        let ignore = facts.as_ref().map(|facts| facts.ignore.clone()).unwrap_or_default();
+        self.invalid_ignores.observe(Labeled::Namespace(name.to_owned()), ignore);
+        let says = |facts: Option<&NamespaceFacts>| {
+            facts.map(|f| (f.ignore == Ignore::Yes, f.class.clone())).unwrap_or_default()
+        };
         let changed = says(self.namespaces.get(name)) != says(facts.as_ref());
         let pods: Vec<PodName> = if changed { self.pods_in(name) } else { Vec::new() };
         let managed = |state: &State, pod: &PodName| {

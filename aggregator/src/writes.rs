@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_contract::Moment;
+use plimsoll_contract::status::KeyConflict;
 
 use crate::facts::PodFacts;
 use crate::labels::PodLabels;
@@ -100,6 +101,15 @@ impl WriteState {
     }
 }
 
+/// That another field manager owns a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owned {
+    /// Its name, as the API server said it.
+    pub(crate) manager: Option<String>,
+    /// Whether the watch has shown the key since.
+    pub(crate) shown: bool,
+}
+
 /// The writes of one pod.
 #[derive(Debug)]
 pub(crate) struct PodWrites {
@@ -110,12 +120,12 @@ pub(crate) struct PodWrites {
     pub(crate) last: Option<(PodLabels, Moment)>,
     /// Our keys were removed, and that was the last thing done.
     pub(crate) withdrawn: bool,
-    /// Keys that another field manager owns, and whether the watch has shown them since.
-    pub(crate) conflicts: BTreeMap<String, bool>,
-    /// The pod carries a basis of ours beside a band that turned out to be another manager's: one more write removes it.
-    pub(crate) leftover_basis: bool,
-    /// Sets of conflicting keys that an Event has reported.
-    pub(crate) published_conflicts: BTreeSet<Vec<String>>,
+    /// Keys that another field manager owns.
+    pub(crate) conflicts: BTreeMap<String, Owned>,
+    /// A conflict made wrong what the pod carries of ours beside its bands: one more write is due.
+    pub(crate) outdated: bool,
+    /// Sets of conflicting keys, with their managers, that an Event has reported.
+    pub(crate) published_conflicts: BTreeSet<Vec<KeyConflict>>,
 }
 
 impl Default for PodWrites {
@@ -126,20 +136,27 @@ impl Default for PodWrites {
             last: None,
             withdrawn: false,
             conflicts: BTreeMap::new(),
-            leftover_basis: false,
+            outdated: false,
             published_conflicts: BTreeSet::new(),
         }
     }
 }
 
 impl PodWrites {
+    /// The keys that other field managers own, with their managers.
+    pub(crate) fn conflicts(&self) -> impl Iterator<Item = KeyConflict> {
+        self.conflicts
+            .iter()
+            .map(|(key, owned)| KeyConflict { key: key.clone(), manager: owned.manager.clone() })
+    }
+
     /// Applies what the watch shows: own writes that arrived, other managers' keys that are gone. After a relist (`relisted`) a key
     /// may have come and gone unseen.
     pub(crate) fn observe(&mut self, facts: &PodFacts, output: Output, relisted: bool) {
-        self.conflicts.retain(|key, seen| {
-            let shown = facts.labels.contains_key(key) || facts.annotations.contains_key(key);
-            let gone = !shown && (*seen || relisted);
-            *seen |= shown;
+        self.conflicts.retain(|key, owned| {
+            let shown = facts.carries(key);
+            let gone = !shown && (owned.shown || relisted);
+            owned.shown |= shown;
             !gone
         });
         self.state.shown(PodLabels::of(facts, output).without(&self.conflicts));

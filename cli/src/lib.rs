@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   plimsoll labels ---- paginated list of metadata ----> API server
-//!   plimsoll top ------- GET /v1/pods ----------> aggregator, through the API server's service proxy, or --url
+//!   plimsoll top ------- GET /v1/pods, /v1/status -> aggregator, through the API server's service proxy, or --url
 //!                              |
 //!                              v
-//!                   PodStatus -> table::Row -> lines (plain) | screen (terminal)
+//!              Snapshot -> table::PodTable -> lines (plain) | screen (terminal)
 //!
 //!   plimsoll pause ----- key `paused` of ConfigMap plimsoll-control ----> API server ---> aggregator (confirmed)
 //!   plimsoll cleanup --- pause, list, one apply per pod, list ----------> API server

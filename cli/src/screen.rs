@@ -1,4 +1,4 @@
-//! The rows in a terminal: the same columns as [`crate::table::lines`], with the bands in color. Also reads the terminal's keys.
+//! The table in a terminal: the same columns as [`PodTable::lines`], with the bands in color. Also reads the terminal's keys.
 
 #[cfg(test)]
 mod tests;
@@ -15,22 +15,32 @@ use ratatui::text::Line;
 use ratatui::widgets::{Cell, Paragraph, Row as ScreenRow, Table};
 use tokio::sync::mpsc;
 
-use crate::table::{COLUMNS, HEADER, Row, widths};
+use crate::table::{COLUMNS, HEADER, PodTable, Row, widths};
 
-/// Draws a title line, the rows from number `first` on, and a status line below, in a part of the screen.
+/// Lines of [`draw_in`] beside the rows and the banner: title, header, status.
+pub const FRAME_LINES: usize = 3;
+
+/// Draws a title line, the banner, the rows from number `first` on, and a status line below, in a part of the screen.
 ///
 /// Rows that do not fit are counted in the status line.
-pub fn draw_in(frame: &mut Frame<'_>, area: Rect, title: &str, rows: &[Row], first: usize, status: &str) {
-    let [head, body, foot] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(2), Constraint::Length(1)]).areas(area);
+pub fn draw_in(frame: &mut Frame<'_>, area: Rect, title: &str, shown: &PodTable, first: usize, status: &str) {
+    let PodTable { banner, rows } = shown;
+    let banner_lines = u16::try_from(banner.len()).unwrap_or(u16::MAX);
+    let heights =
+        [Constraint::Length(1), Constraint::Length(banner_lines), Constraint::Min(2), Constraint::Length(1)];
+    let [head, below_head, body, foot] = Layout::vertical(heights).areas(area);
     frame.render_widget(Paragraph::new(Line::styled(title, Modifier::BOLD)), head);
+    let warnings = banner.iter().map(|line| Line::styled(line.as_str(), Color::Yellow));
+    frame.render_widget(Paragraph::new(warnings.collect::<Vec<_>>()), below_head);
     let room = usize::from(body.height.saturating_sub(1));
     let first = first.min(rows.len().saturating_sub(room));
     let visible = &rows[first..(first + room).min(rows.len())];
     frame.render_widget(table(rows, visible, body.width), body);
     let hidden = rows.len() - visible.len();
     let more = if hidden > 0 { format!("{hidden} more (up, down)  ") } else { String::new() };
-    frame.render_widget(Paragraph::new(Line::styled(format!("{more}{status}"), Modifier::DIM)), foot);
+    let footnote = shown.footnote().map(|note| format!("  {note}")).unwrap_or_default();
+    let foot_text = format!("{more}{status}{footnote}");
+    frame.render_widget(Paragraph::new(Line::styled(foot_text, Modifier::DIM)), foot);
 }
 
 /// Keys and other events of the terminal, read by a thread that ends when the receiver is dropped or the terminal cannot be read.

@@ -1,20 +1,23 @@
 //! Pods as rows, as `plimsoll top` and the demo show them. Pure; the time is an argument.
 //!
 //! ```text
-//! POD            CPU              OF       BAND      MEMORY         OF     BAND  CLASS  LAST
-//! shop/web-7d9c  412m ####   82%  limit    high 12s  120Mi #   23%  limit  low   gold   written 3s ago
-//! lab/new        -                -        unknown   -              -      -     -      too little data yet
+//! paused by ConfigMap plimsoll-control: no label is written; `plimsoll pause --off` ends it
+//! POD            CPU                OF     BAND       MEMORY             OF     BAND      CLASS  LAST
+//! shop/web-7d9c    412m ####   82%  limit  high! 12s   120Mi #      23%  limit  low  1h   -      cpu: label says low; label failed 3s ago
+//! shop/batch-0     300m ##### 100%  limit  high!  4m    40Mi #      16%  limit  low!  2d  -      no label
+//! !: the label on the pod differs from the band; see LAST
 //! ```
 //!
-//! An unknown value is `-`, never 0.
+//! An unknown value is `-`, never 0. A banner says why labels are not written, where they are not.
 
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
-use plimsoll_contract::load::UnknownReason;
-use plimsoll_contract::status::{Decision, LeftAlone, PodStatus, ResourceStatus};
-use plimsoll_contract::{Band, Bytes, Cores, Resource};
+use plimsoll_contract::status::{
+    AggregatorStatus, Decision, LeftAlone, PodStatus, ResourceStatus, Withheld, why_unknown,
+};
+use plimsoll_contract::{Band, Bytes, Cores, Resource, keys};
 
 use crate::connect::escaped;
 
@@ -26,6 +29,21 @@ pub(crate) const HEADER: [&str; COLUMNS] =
 const BAR: usize = 5;
 /// Maximum width of a text that the owner of a pod chooses.
 const MAX_TEXT: usize = 60;
+
+/// The output of an aggregator that writes no labels.
+pub(crate) const METRICS: &str = "metrics";
+
+/// Below a table with a marked band.
+const FOOTNOTE: &str = "!: the label on the pod differs from the band; see LAST";
+
+/// Pods, formatted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PodTable {
+    /// Why labels are not written, if they are not: lines above the table.
+    pub banner: Vec<String>,
+    /// One row for each pod.
+    pub rows: Vec<Row>,
+}
 
 /// One pod, formatted.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,19 +68,29 @@ pub(crate) struct Cell {
     /// `limit`, `request`, `node`, or `-`.
     pub(crate) basis: String,
     pub(crate) band: Band,
+    /// The label on the pod is another: the band has a mark.
+    pub(crate) differs: bool,
     /// How long the band has held: `12s`; empty if unknown.
     pub(crate) age: String,
 }
 
 impl Row {
-    /// The row of a pod, as of `now`.
-    pub fn new(pod: &PodStatus, now: Timestamp) -> Row {
+    /// The row of a pod, as of `now`. `labels`: whether the aggregator writes labels on pods at all.
+    pub fn new(pod: &PodStatus, labels: bool, now: Timestamp) -> Row {
+        // A pod without a label says nothing; that is right while its load is unknown.
+        let differs = |resource| {
+            let (status, label) = load_and_label(pod, resource);
+            let written = labels && pod.left_alone.is_none() && !pod.terminating;
+            written && (is_no_band(pod, resource) || label.unwrap_or_default() != status.band)
+        };
+        let [cpu, memory] = Resource::ALL
+            .map(|resource| Cell::new(load_and_label(pod, resource).0, resource, differs(resource), now));
         Row {
             pod: shortened(&format!("{}/{}", pod.namespace, pod.name)),
-            cpu: Cell::new(&pod.cpu, Resource::Cpu, now),
-            memory: Cell::new(&pod.memory, Resource::Memory, now),
+            cpu,
+            memory,
             class: pod.class.as_deref().map_or_else(unknown, shortened),
-            last: last(pod, now),
+            last: last(pod, differs, now),
         }
     }
 
@@ -76,7 +104,7 @@ impl Row {
 }
 
 impl Cell {
-    fn new(status: &ResourceStatus, resource: Resource, now: Timestamp) -> Cell {
+    fn new(status: &ResourceStatus, resource: Resource, differs: bool, now: Timestamp) -> Cell {
         let usage = status.usage.filter(|usage| usage.is_finite() && *usage >= 0.0);
         Cell {
             amount: usage.map_or_else(unknown, |usage| match resource {
@@ -86,6 +114,7 @@ impl Cell {
             utilization: status.utilization.filter(|u| u.is_finite() && *u >= 0.0),
             basis: status.basis.map_or_else(unknown, |basis| basis.to_string()),
             band: status.band,
+            differs,
             age: status
                 .since
                 .filter(|_| status.band.is_known())
@@ -93,7 +122,7 @@ impl Cell {
         }
     }
 
-    /// The amount with its bar and share, the basis, the band with its age.
+    /// The amount with its bar and share, the basis, the band with its mark and age.
     fn columns(&self, bars: bool) -> [String; 3] {
         let share = |u: f64| format!("{:.0}%", u * 100.0);
         let amount = match self.utilization {
@@ -101,7 +130,9 @@ impl Cell {
             Some(u) => format!("{:>6} {:>4}", self.amount, share(u)),
             None => format!("{:>6}", self.amount),
         };
-        [amount, self.basis.clone(), format!("{} {:>3}", self.band, self.age).trim_end().to_owned()]
+        let mark = if self.differs { "!" } else { "" };
+        let band = format!("{}{mark} {:>3}", self.band, self.age).trim_end().to_owned();
+        [amount, self.basis.clone(), band]
     }
 }
 
@@ -122,16 +153,78 @@ pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The rows as lines of text below a header, each column as wide as its widest text.
-pub fn lines(rows: &[Row]) -> Vec<String> {
-    let header = HEADER.map(str::to_owned);
-    let cells: Vec<_> = std::iter::once(header).chain(rows.iter().map(|row| row.columns(true))).collect();
-    let widths = widths(&cells);
-    let line = |row: &[String; COLUMNS]| {
-        let padded = row.iter().zip(widths).map(|(text, width)| format!("{text:width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    cells.iter().map(line).collect()
+impl PodTable {
+    /// The banner, and the rows as lines of text below a header, each column as wide as its widest text.
+    pub fn lines(&self) -> Vec<String> {
+        let header = HEADER.map(str::to_owned);
+        let cells: Vec<_> =
+            std::iter::once(header).chain(self.rows.iter().map(|row| row.columns(true))).collect();
+        let widths = widths(&cells);
+        let line = |row: &[String; COLUMNS]| {
+            let padded = row.iter().zip(widths).map(|(text, width)| format!("{text:width$}"));
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        let footnote = self.footnote().map(str::to_owned);
+        self.banner.iter().cloned().chain(cells.iter().map(line)).chain(footnote).collect()
+    }
+
+    /// What the mark at a band means, if there is one.
+    pub(crate) fn footnote(&self) -> Option<&'static str> {
+        self.rows.iter().any(|row| row.cpu.differs || row.memory.differs).then_some(FOOTNOTE)
+    }
+}
+
+/// Why labels are not what the table shows, as far as the replica that answered knows it. One that does not lead does not know whether
+/// another one writes them.
+pub(crate) fn banner(status: &AggregatorStatus) -> Vec<String> {
+    let replica = shortened(&status.replica);
+    let mut lines = Vec::new();
+    if status.withheld == Some(Withheld::NotSynced) {
+        lines.push(format!("replica {replica} has not listed all pods yet: this table may be incomplete"));
+    }
+    if status.output == METRICS {
+        lines.push("bands are only in metrics (--output metrics)".to_owned());
+        return lines;
+    }
+    if status.paused == Some(true) {
+        lines.push(format!(
+            "paused by ConfigMap {}: no label is written; `plimsoll pause --off` ends it",
+            keys::CONTROL_CONFIG_MAP
+        ));
+    } else {
+        lines.extend(who_writes(status));
+    }
+    if status.unknown_withheld {
+        // The guard counts other nodes than those that are silent at this moment.
+        lines.push(
+            "many nodes are, or were just, silent: labels of their pods do not change to unknown yet"
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// Which replica writes the labels, if it is not this one.
+fn who_writes(status: &AggregatorStatus) -> Option<String> {
+    let replica = shortened(&status.replica);
+    let lease = format!("Lease {} in namespace {}", keys::AGGREGATOR, keys::SYSTEM_NAMESPACE);
+    match (&status.leader, &status.last_leader) {
+        _ if status.leading && status.paused.is_none() => {
+            Some(format!("replica {replica} does not know yet whether it is paused: no label is written"))
+        }
+        _ if status.leading => None,
+        // The last decisions and the conflicts are known to the leader alone.
+        (Some(leader), _) => {
+            Some(format!("this replica ({replica}) does not lead; {} writes the labels", shortened(leader)))
+        }
+        (None, Some(last)) => Some(format!(
+            "this replica ({replica}) does not lead; {lease} has expired, last held by {}",
+            shortened(last)
+        )),
+        (None, None) => {
+            Some(format!("this replica ({replica}) does not lead, and knows of none that does; see {lease}"))
+        }
+    }
 }
 
 /// The widest text of each column, in characters.
@@ -139,18 +232,56 @@ pub(crate) fn widths(cells: &[[String; COLUMNS]]) -> [usize; COLUMNS] {
     std::array::from_fn(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
 }
 
-fn last(pod: &PodStatus, now: Timestamp) -> String {
-    let unknown_reason = |status: &ResourceStatus| status.reason.filter(|_| !status.band.is_known());
+/// The load and the label of one resource.
+fn load_and_label(pod: &PodStatus, resource: Resource) -> (&ResourceStatus, Option<Band>) {
+    match resource {
+        Resource::Cpu => (&pod.cpu, pod.labeled.cpu),
+        Resource::Memory => (&pod.memory, pod.labeled.memory),
+    }
+}
+
+/// Whether the label of a band has a value that is none.
+fn is_no_band(pod: &PodStatus, resource: Resource) -> bool {
+    pod.not_bands.iter().any(|key| key == keys::band_label(resource))
+}
+
+fn last(pod: &PodStatus, differs: impl Fn(Resource) -> bool, now: Timestamp) -> String {
     if let Some(why) = pod.left_alone {
-        format!("left alone: {}", left_alone(why))
-    } else if !pod.conflicts.is_empty() {
-        shortened(&format!("owned by others: {}", pod.conflicts.join(", ")))
-    } else if let Some(reason) = unknown_reason(&pod.cpu).or_else(|| unknown_reason(&pod.memory)) {
-        unknown_because(reason).to_owned()
-    } else if let Some(Decision { action, outcome, at, .. }) = &pod.last {
-        shortened(&format!("{action} {outcome} {} ago", age(*at, now)))
-    } else {
-        unknown()
+        return format!("left alone: {}", left_alone(why));
+    }
+    let label = of_both(|resource| {
+        let label = load_and_label(pod, resource).1;
+        differs(resource).then(|| match label {
+            Some(band) => format!("label says {band}"),
+            None if is_no_band(pod, resource) => "label is not a band".to_owned(),
+            None => "no label".to_owned(),
+        })
+    });
+    let conflicts: Vec<_> = pod.conflicts.iter().map(ToString::to_string).collect();
+    let owned =
+        (!conflicts.is_empty()).then(|| shortened(&format!("owned by others: {}", conflicts.join(", "))));
+    let unknown_because = of_both(|resource| {
+        let status = load_and_label(pod, resource).0;
+        (!status.band.is_known()).then(|| why_unknown(status.reason).to_owned())
+    });
+    let decision = || {
+        let Decision { action, outcome, at, .. } = pod.last.as_ref()?;
+        Some(shortened(&format!("{action} {outcome} {} ago", age(*at, now))))
+    };
+    let parts: Vec<String> =
+        label.into_iter().chain(owned).chain(unknown_because.or_else(decision)).collect();
+    if parts.is_empty() { unknown() } else { parts.join("; ") }
+}
+
+/// What is to be said of both resources, once where it is the same; otherwise with the name of each.
+fn of_both(text: impl Fn(Resource) -> Option<String>) -> Option<String> {
+    let [cpu, memory] = Resource::ALL.map(text);
+    match (cpu, memory) {
+        (Some(cpu), Some(memory)) if cpu == memory => Some(cpu),
+        (Some(cpu), Some(memory)) => Some(format!("cpu: {cpu}, memory: {memory}")),
+        (Some(cpu), None) => Some(format!("cpu: {cpu}")),
+        (None, Some(memory)) => Some(format!("memory: {memory}")),
+        (None, None) => None,
     }
 }
 
@@ -160,21 +291,6 @@ fn left_alone(why: LeftAlone) -> &'static str {
         LeftAlone::NamespaceIgnored => "ignored by its namespace's label",
         LeftAlone::SystemNamespace => "system namespace",
         LeftAlone::Finished => "finished",
-    }
-}
-
-fn unknown_because(reason: UnknownReason) -> &'static str {
-    match reason {
-        UnknownReason::WarmingUp => "too little data yet",
-        UnknownReason::NotInRoster => "its containers are not known yet",
-        UnknownReason::RequestUnknown => "its request is not known yet",
-        UnknownReason::NoController => "the node does not account for it",
-        UnknownReason::Absent => "a cgroup file is missing",
-        UnknownReason::Denied => "reading its cgroup is denied",
-        UnknownReason::Malformed => "a cgroup file is malformed",
-        UnknownReason::Failed => "reading its cgroup fails",
-        UnknownReason::CounterReset => "a counter was reset",
-        UnknownReason::Gap => "not read for too long",
     }
 }
 

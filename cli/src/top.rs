@@ -1,4 +1,4 @@
-//! The live table of pods, as the aggregator sees them.
+//! The live table of pods, as the aggregator sees them, below what the replica that answers says of itself.
 //!
 //! Without `--url` the request goes through the API server's service proxy, with the caller's own credentials: the
 //! aggregator's port needs no authentication of its own.
@@ -19,11 +19,12 @@ use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
 use plimsoll_contract::keys;
-use plimsoll_contract::status::{PodStatus, ResourceStatus};
+use plimsoll_contract::status::{AggregatorStatus, PodStatus, ResourceStatus};
+use serde::de::DeserializeOwned;
 
 use crate::args::{ClusterArgs, Sort, TopArgs};
 use crate::connect::{self, Failure, Operation};
-use crate::table::{self, Row};
+use crate::table::{self, PodTable, Row};
 
 const READ_PODS: Operation = Operation {
     action: "reading the pods from the aggregator",
@@ -32,13 +33,26 @@ const READ_PODS: Operation = Operation {
     through_service: true,
 };
 
-/// Where the pods are read from.
+/// The aggregator that is asked.
 pub struct Source {
     client: Client,
-    path: String,
+    /// What the paths of its documents begin with.
+    base: String,
     operation: Operation,
-    /// The latest response that had an `ETag`.
-    latest: Mutex<Option<(HeaderValue, Arc<Vec<PodStatus>>)>>,
+    pods: Latest<Vec<PodStatus>>,
+    status: Latest<AggregatorStatus>,
+}
+
+/// The latest response that had an `ETag`.
+type Latest<T> = Mutex<Option<(HeaderValue, Arc<T>)>>;
+
+/// What the aggregator said.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The pods that it knows.
+    pub pods: Arc<Vec<PodStatus>>,
+    /// The replica that answered, perhaps another than that of the pods; absent if its version does not say it, or says it otherwise.
+    pub status: Option<Arc<AggregatorStatus>>,
 }
 
 impl Source {
@@ -52,29 +66,41 @@ impl Source {
         };
         let operation = Operation { through_service: false, ..READ_PODS };
         let client = connect::plain(url.clone())?;
-        Ok(Source { client, path: "/v1/pods".into(), operation, latest: Mutex::default() })
+        Ok(Source::at(client, String::new(), operation))
+    }
+
+    fn at(client: Client, base: String, operation: Operation) -> Source {
+        Source { client, base, operation, pods: Mutex::default(), status: Mutex::default() }
     }
 
     /// The aggregator's Service behind the API server of `client`.
     fn proxied(client: Client) -> Source {
         let (namespace, service) = (keys::SYSTEM_NAMESPACE, keys::AGGREGATOR_HTTP);
-        let path = format!("/api/v1/namespaces/{namespace}/services/{service}:9619/proxy/v1/pods");
-        let operation = Operation { server: "API server", ..READ_PODS };
-        Source { client, path, operation, latest: Mutex::default() }
+        let base = format!("/api/v1/namespaces/{namespace}/services/{service}:9619/proxy");
+        Source::at(client, base, Operation { server: "API server", ..READ_PODS })
     }
 
-    /// The current pods. If nothing changed since the last call, the aggregator answers 304 and sends nothing.
+    /// What the aggregator says now. Of a document that did not change since the last call it sends nothing.
     ///
     /// # Errors
-    /// Why they cannot be read, and what to do.
-    pub async fn pods(&self) -> Result<Arc<Vec<PodStatus>>, Failure> {
-        self.operation.run(self.poll()).await
+    /// Why it cannot be read, and what to do.
+    pub async fn read(&self) -> Result<Snapshot, Failure> {
+        let pods = self.operation.run(self.poll("/v1/pods", &self.pods)).await?;
+        let status = async { Ok(self.poll("/v1/status", &self.status).await) };
+        let status = match self.operation.run(status).await? {
+            Ok(status) => Some(status),
+            Err(kube::Error::Api(said)) if said.code == 404 => None,
+            Err(kube::Error::SerdeError(_)) => None,
+            Err(error) => return Err(self.operation.failure(&error)),
+        };
+        Ok(Snapshot { pods, status })
     }
 
-    async fn poll(&self) -> kube::Result<Arc<Vec<PodStatus>>> {
-        let lock = || self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The document at a path.
+    async fn poll<T: DeserializeOwned>(&self, path: &str, latest: &Latest<T>) -> kube::Result<Arc<T>> {
+        let lock = || latest.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = lock().clone();
-        let mut request = http::Request::get(&self.path);
+        let mut request = http::Request::get(format!("{}{path}", self.base));
         if let Some((etag, _)) = &latest {
             request = request.header(IF_NONE_MATCH, etag);
         }
@@ -82,23 +108,23 @@ impl Source {
         let (head, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         match latest {
-            Some((_, pods)) if head.status == http::StatusCode::NOT_MODIFIED => return Ok(pods),
+            Some((_, document)) if head.status == http::StatusCode::NOT_MODIFIED => return Ok(document),
             _ if head.status.is_success() => {}
             _ => {
-                let status = serde_json::from_slice(&body).unwrap_or_else(|_| {
-                    Status::failure(String::from_utf8_lossy(&body).trim(), "").with_code(head.status.as_u16())
-                });
-                return Err(kube::Error::Api(status.boxed()));
+                // A Status is the API server's; what the aggregator itself says is another object, or text.
+                let said: Option<Status> = serde_json::from_slice(&body).ok();
+                let said = said.filter(|status| !status.message.is_empty());
+                let said = said.unwrap_or_else(|| Status::failure(String::from_utf8_lossy(&body).trim(), ""));
+                return Err(kube::Error::Api(said.with_code(head.status.as_u16()).boxed()));
             }
         }
-        let pods: Arc<Vec<PodStatus>> =
-            Arc::new(serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?);
-        *lock() = head.headers.get(ETAG).map(|etag| (etag.clone(), Arc::clone(&pods)));
-        Ok(pods)
+        let document: Arc<T> = Arc::new(serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?);
+        *lock() = head.headers.get(ETAG).map(|etag| (etag.clone(), Arc::clone(&document)));
+        Ok(document)
     }
 }
 
-/// Shows the pods: live on a terminal, else once as plain lines.
+/// Shows the table: live on a terminal, else once as plain lines.
 ///
 /// # Errors
 /// A [`Failure`] of the first request, or an error of writing to `out`. On a terminal later failures are shown in the
@@ -108,18 +134,25 @@ pub(crate) async fn run(
     args: &TopArgs,
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<()> {
-    let pods = source.pods().await?;
+    let snapshot = source.read().await?;
     if args.once || !io::stdout().is_terminal() {
-        for line in table::lines(&rows(&pods, args, Timestamp::now())) {
+        for line in table_of(&snapshot, args, Timestamp::now()).lines() {
             writeln!(out, "{line}")?;
         }
         return Ok(out.flush()?);
     }
-    live::run(source, args, pods).await
+    live::run(source, args, snapshot).await
 }
 
-/// The rows of the selected pods, sorted as `args` says.
-pub fn rows(pods: &[PodStatus], args: &TopArgs, now: Timestamp) -> Vec<Row> {
+/// The table of the selected pods, sorted as `args` says.
+pub fn table_of(snapshot: &Snapshot, args: &TopArgs, now: Timestamp) -> PodTable {
+    let status = snapshot.status.as_deref();
+    let labels = status.is_none_or(|status| status.output != table::METRICS);
+    let rows = selected(&snapshot.pods, args).into_iter().map(|pod| Row::new(pod, labels, now)).collect();
+    PodTable { banner: status.map(table::banner).unwrap_or_default(), rows }
+}
+
+fn selected<'a>(pods: &'a [PodStatus], args: &TopArgs) -> Vec<&'a PodStatus> {
     let selected =
         |pod: &&PodStatus| args.namespace.as_ref().is_none_or(|namespace| *namespace == pod.namespace);
     let mut pods: Vec<_> = pods.iter().filter(selected).collect();
@@ -131,7 +164,7 @@ pub fn rows(pods: &[PodStatus], args: &TopArgs, now: Timestamp) -> Vec<Row> {
         };
         by_load.then_with(|| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)))
     });
-    pods.into_iter().map(|pod| Row::new(pod, now)).collect()
+    pods
 }
 
 /// The higher utilization first, unknown ones last.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use plimsoll::args::{ClusterArgs, TopArgs};
-use plimsoll::table;
-use plimsoll::top::{Source, rows};
+use plimsoll::top::{self, Source};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -109,8 +108,8 @@ impl Show {
 
     async fn table(&self) -> anyhow::Result<()> {
         // If the aggregator does not answer, the next table follows soon.
-        let Ok(pods) = self.source.pods().await else { return Ok(()) };
-        let mut lines = table::lines(&rows(&pods, &self.top, Timestamp::now()));
+        let Ok(snapshot) = self.source.read().await else { return Ok(()) };
+        let mut lines = top::table_of(&snapshot, &self.top, Timestamp::now()).lines();
         lines.insert(0, String::new());
         lines.push(String::new());
         print_lines(&lines)

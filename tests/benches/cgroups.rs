@@ -280,6 +280,7 @@ fn simulate(directory: &Path, limited: bool) -> io::Result<()> {
         ("memory.stat", &stat),
         ("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n"),
         ("memory.pressure", pressure),
+        ("cgroup.events", "populated 1\nfrozen 0\n"),
     ];
     files.iter().try_for_each(|(name, text)| fs::write(directory.join(name), text))
 }

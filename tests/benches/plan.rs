@@ -91,27 +91,29 @@ fn files(kind: Kind, cgroup: &Cgroup) -> Vec<File> {
     if kind == Kind::V1 && cgroup.limited {
         files.push(("cpu", "cpu.cfs_period_us", LIMITS, false));
     }
-    // For a pod without a limit of its own only the limits are read.
-    if cgroup.container || cgroup.limited {
-        files.extend_from_slice(match kind {
-            Kind::V1 => &[
-                ("cpuacct", "cpuacct.usage", ALWAYS, true),
-                ("cpu", "cpu.stat", ALWAYS, true),
-                ("memory", "memory.usage_in_bytes", ALWAYS, true),
-                ("memory", "memory.stat", DETAIL, true),
-                ("memory", "memory.failcnt", DETAIL, true),
-                ("memory", "memory.oom_control", DETAIL, true),
-            ],
-            Kind::V2 | Kind::Simulated => &[
-                ("cpu", "cpu.stat", ALWAYS, true),
-                ("memory", "memory.current", ALWAYS, true),
-                ("memory", "memory.stat", DETAIL, true),
-                ("memory", "memory.events", DETAIL, true),
-                ("cpu", "cpu.pressure", DETAIL, true),
-                ("memory", "memory.pressure", DETAIL, true),
-            ],
-        });
-    }
+    // The memory in use of a pod without a limit of its own is read with its details.
+    let memory = if cgroup.container || cgroup.limited { ALWAYS } else { DETAIL };
+    files.extend_from_slice(match kind {
+        Kind::V1 => &[
+            ("cpuacct", "cpuacct.usage", ALWAYS, true),
+            ("cpu", "cpu.stat", ALWAYS, true),
+            ("memory", "memory.stat", DETAIL, true),
+            ("memory", "memory.failcnt", DETAIL, true),
+            ("memory", "memory.oom_control", DETAIL, true),
+        ],
+        Kind::V2 | Kind::Simulated => &[
+            ("cpu", "cpu.stat", ALWAYS, true),
+            ("memory", "memory.stat", DETAIL, true),
+            ("memory", "memory.events", DETAIL, true),
+            ("cpu", "cpu.pressure", DETAIL, true),
+            ("memory", "memory.pressure", DETAIL, true),
+            ("cpu", "cgroup.events", DETAIL, true),
+        ],
+    });
+    files.push(match kind {
+        Kind::V1 => ("memory", "memory.usage_in_bytes", memory, true),
+        Kind::V2 | Kind::Simulated => ("memory", "memory.current", memory, true),
+    });
     // By directory, so that each is listed once in the plan.
     files.sort_by_key(|(controller, ..)| *controller);
     files

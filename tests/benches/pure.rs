@@ -22,7 +22,7 @@ const SWEEPS: u64 = 200;
 pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     let targets = targets()?;
     let mut state = NodeState::new(Profile::standard(), WithoutRoster::Unknown);
-    state.set_capacity(Capacity { cores: Cores(4.0), bytes: Bytes(16 << 30) });
+    state.set_capacity(Capacity { cores: Cores(4.0), bytes: Bytes(16 << 30), cpus: None }, None);
     state.apply_roster(&roster(&targets), Moment::default());
     let (mut observing, mut classifying, mut writing, mut length) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let mut sweep = 0;
@@ -98,6 +98,7 @@ fn roster_container(id: &ContainerId) -> RosterContainer {
         id: id.clone(),
         name: "app".into(),
         kind: ContainerKind::App,
+        running: true,
         generation: 0,
         cpu_request,
         memory_request,
@@ -121,10 +122,18 @@ fn reading(sweep: u64, index: usize) -> Reading {
         memory: Read::Value(Bytes(100 << 20)),
         memory_detail: due(
             detail,
-            MemoryDetail { inactive_file: Bytes(10 << 20), unreclaimable: Bytes(50 << 20) },
+            MemoryDetail {
+                anon: Some(Bytes(50 << 20)),
+                shmem: Some(Bytes(0)),
+                file: Some(Bytes(50 << 20)),
+                active_file: Some(Bytes(40 << 20)),
+                inactive_file: Some(Bytes(10 << 20)),
+                ..MemoryDetail::default()
+            },
         ),
         memory_limit: due(limits, Limit::Of(Bytes(256 << 20))),
         memory_pressure: due(detail, 0.0),
-        memory_events: due(detail, MemoryEvents { high: 0, max: 0, oom_kill: 0 }),
+        populated: due(detail, true),
+        memory_events: due(detail, MemoryEvents { high: Some(0), max: Some(0), oom_kill: Some(0) }),
     }
 }

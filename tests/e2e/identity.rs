@@ -78,7 +78,7 @@ pub(crate) async fn a_recreated_pod_has_no_band_of_the_old_one(harness: &Harness
     Ok(String::new())
 }
 
-/// A limit twenty times as large: the utilization falls at once, the band after its dwell.
+/// A limit twenty times as large: the utilization falls at once, the band after a minute.
 pub(crate) async fn an_in_place_resize_moves_the_basis_and_not_the_band(harness: &Harness) -> TestResult {
     let (name, node) = ("resized", NODES[2]);
     // Its usage is above this limit, and far below the next one.

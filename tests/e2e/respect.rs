@@ -14,7 +14,7 @@ use crate::pods::{BURN, NODES, START, pod};
 
 const REQUESTS: [&str; 2] = ["10m", "8Mi"];
 const LIMITS: [&str; 2] = ["30m", "16Mi"];
-/// Timeout for a change that the aggregator makes at once, without a dwell.
+/// Timeout for a change that the aggregator makes at once.
 const SOON: Duration = Duration::from_secs(30);
 /// Longer than until a first band.
 const LONG: Duration = Duration::from_secs(45);
@@ -37,7 +37,7 @@ pub(crate) async fn a_key_that_a_user_set_is_left_alone_and_reported(harness: &H
     let observation = harness.history.wait(("owned", "owned"), Timestamp::now(), START, ours).await?;
     ensure!(observation.get(keys::CPU_BAND) == "mine", "{observation:?}");
     let status = harness.status("owned", "owned").await?;
-    ensure!(status.conflicts.iter().any(|key| key == keys::CPU_BAND), "{status:?}");
+    ensure!(status.conflicts.iter().any(|conflict| conflict.key == keys::CPU_BAND), "{status:?}");
     let reported = async || {
         let events = harness.kubectl(&["get", "events", "-n", "owned", "-o", "json"]).await?;
         Ok(events.contains(keys::CPU_BAND) && events.contains("plimsoll"))

@@ -1,7 +1,7 @@
 //! The time from a step in load until a watch observes the label.
 //!
-//! Each pod logs when its load changes and how much CPU it has used by then; the container runtime records the time of the
-//! line on the node.
+//! Each pod logs when its load changes, and after the time that a burst takes, how much CPU it has used by then; the container runtime
+//! records the time of the line on the node.
 //!
 //! The load steps to the whole limit only if the node has that much CPU, and these nodes share two cores with everything
 //! else. A pod that got less crosses the threshold later; [`Step::extra_delay`] computes by how much, and that is allowed.
@@ -28,16 +28,16 @@ const PODS: u64 = 20;
 const IDLE: u64 = 110;
 /// Seconds from one pod's step to the next one's: a step to the whole limit needs a node that is otherwise idle.
 const APART: u64 = 8;
-/// Seconds of high load.
-const HIGH: u64 = 40;
+/// Seconds of high load, in two parts: the first is as long as a burst, and shows how much CPU the pod got for it.
+const HIGH: [u64; 2] = [8, 32];
 /// Reads the CPU time used, in microseconds, and starts a log line: in the shell alone, because a process is a load.
 const LOG: &str = "read -r _ used </sys/fs/cgroup/cpu.stat; echo";
 /// The CPU limit, in cores.
 const LIMIT: f64 = 0.080;
-/// Maximum median in seconds, rising (DESIGN 10): half-lives until 0.66, a dwell of 10 s, delivery.
-const UP: f64 = 20.0;
-/// Maximum median in seconds, falling: half-lives until 0.30, a dwell of 60 s, delivery.
-const DOWN: f64 = 75.0;
+/// Maximum median, and target of the slowest, in seconds, rising: a burst of 7.1 s, up to a sweep, delivery.
+const UP: [f64; 2] = [9.0, 12.0];
+/// Maximum median in seconds, falling: at most a minute after the last burst, delivery.
+const DOWN: f64 = 63.0;
 /// Seconds that a busy machine may add to the slowest.
 const BUSY: f64 = 10.0;
 
@@ -45,6 +45,8 @@ const BUSY: f64 = 10.0;
 struct Step {
     pod: String,
     up: LogLine,
+    /// After the first part.
+    on: LogLine,
     down: LogLine,
 }
 
@@ -57,19 +59,17 @@ struct LogLine {
 }
 
 impl Step {
-    /// The fraction of its limit that the pod got.
+    /// The fraction of its limit that the pod got in the first part.
     fn utilization(&self) -> f64 {
-        let time = self.down.at.duration_since(self.up.at).as_secs_f64();
-        (self.down.used - self.up.used) / time / LIMIT
+        let time = self.on.at.duration_since(self.up.at).as_secs_f64();
+        (self.on.used - self.up.used) / time / LIMIT
     }
 
-    /// How much later the smoothed load is high than after a step to the whole limit, in seconds: starting at 0, it is
-    /// `utilization * (1 - 2^(-t / half-life))` after `t`. Absent if it is never high.
+    /// How much later a burst is complete than after a step to the whole limit, in seconds. Absent if there never is one.
     fn extra_delay(&self) -> Option<f64> {
-        let half_life = Profile::standard().half_life.as_secs_f64();
-        let crosses = |utilization: f64| -half_life * (1.0 - HIGH_FROM / utilization).log2();
+        let burst = |utilization: f64| Profile::standard().burst / (utilization - HIGH_FROM);
         let utilization = self.utilization().min(1.0);
-        (utilization > HIGH_FROM).then(|| crosses(utilization) - crosses(1.0))
+        (utilization > HIGH_FROM).then(|| burst(utilization) - burst(1.0))
     }
 }
 
@@ -77,14 +77,21 @@ pub(crate) async fn a_step_in_load_is_a_label_in_time(harness: &Harness) -> Test
     let names: Vec<String> = (0..PODS).map(|number| format!("step-{number}")).collect();
     let pods = names.iter().zip(NODES.iter().cycle()).zip(0..).map(|((name, node), number)| {
         let idle = IDLE + number * APART;
-        let burn = format!("timeout -s KILL {HIGH} sh -c '{BURN}'");
-        let script = format!("sleep {idle}; {LOG} up $used; {burn}; {LOG} down $used; {SLEEP}");
+        let [burn, burn_on] = HIGH.map(|seconds| format!("timeout -s KILL {seconds} sh -c '{BURN}'"));
+        let script = format!(
+            "sleep {idle}; {LOG} up $used; {burn}; {LOG} on $used; {burn_on}; {LOG} down $used; {SLEEP}"
+        );
         pod(name, node, &script, ["10m", "8Mi"], ["80m", "16Mi"])
     });
     harness.run(NAMESPACE, pods.collect()).await?;
     // Logs are read only after the steps: reading them takes CPU of the nodes away from the pods.
     let startup = Duration::from_secs(45);
-    sleep(startup + Duration::from_secs(IDLE + PODS * APART + HIGH) + Duration::from_secs_f64(DOWN)).await;
+    sleep(
+        startup
+            + Duration::from_secs(IDLE + PODS * APART + HIGH[0] + HIGH[1])
+            + Duration::from_secs_f64(DOWN),
+    )
+    .await;
     let start = Instant::now();
     let steps = loop {
         let steps = finished_steps(harness, &names).await?;
@@ -109,6 +116,13 @@ pub(crate) async fn a_step_in_load_is_a_label_in_time(harness: &Harness) -> Test
         ups.push(up);
         adjusted.push(up - extra_delay);
         downs.push(seconds_until(&step.pod, step.down.at, &observations, ["high", "low"])?);
+        let after = observations.iter().filter(|seen| seen.at > step.down.at);
+        let first = after.map(|seen| seen.get(keys::CPU_BAND)).find(|band| *band != "high");
+        ensure!(
+            first == Some("low"),
+            "{}: {first:?} between high and low, which is one write more",
+            step.pod
+        );
     }
     // The next tests need the CPU of the nodes.
     harness.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]).await?;
@@ -118,13 +132,16 @@ pub(crate) async fn a_step_in_load_is_a_label_in_time(harness: &Harness) -> Test
         bail!("no pod has stepped")
     };
     let result = format!(
-        "0 to {} % of the limit: high after {} s ({} s if it had been all of it); back: low after {} s (min/median/max of {PODS})",
+        "0 to {} % of the limit (in the first {} s): high after {} s ({} s if it had been all of it); back: low after {} s (min/median/max of {PODS}; target of the slowest: {} s)",
         text(utilizations),
+        HIGH[0],
         text(ups),
         text(adjusted),
         text(downs),
+        UP[1],
     );
-    ensure!(adjusted.median <= UP && adjusted.max <= UP + BUSY, "{result}");
+    // three nodes on two cores do not meet the target of the slowest in every run: the result says what it was
+    ensure!(adjusted.median <= UP[0] && adjusted.max <= UP[1] + BUSY, "{result}");
     ensure!(downs.median <= DOWN && downs.max <= DOWN + BUSY, "{result}");
     Ok(result)
 }
@@ -155,8 +172,8 @@ async fn finished_steps(harness: &Harness, names: &[String]) -> anyhow::Result<V
     for name in names {
         let text = harness.log(NAMESPACE, name).await?;
         let find = |word: &str| text.lines().find_map(|line| parse(line, word));
-        if let (Some(up), Some(down)) = (find("up"), find("down")) {
-            steps.push(Step { pod: name.clone(), up, down });
+        if let (Some(up), Some(on), Some(down)) = (find("up"), find("on"), find("down")) {
+            steps.push(Step { pod: name.clone(), up, on, down });
         }
     }
     Ok(steps)

@@ -260,11 +260,21 @@ async fn a_running_aggregator_pauses_and_restores_nothing_until_it_is_resumed() 
     harness.set_load("idle", HIGH);
     harness.quiet().await;
     assert!(["busy", "idle"].iter().all(|name| harness.keys(name).is_empty()), "{:?}", harness.keys("idle"));
+    let top = async || plimsoll(&kubeconfig, &["top", "--once", "--url", &url]).await.text;
+    let shown = top().await;
+    assert!(shown.starts_with("paused by ConfigMap plimsoll-control: "), "{shown}");
+    let busy = shown.lines().find(|line| line.starts_with("demo/busy")).unwrap();
+    assert!(busy.contains("high!") && busy.contains("no label"), "{shown}");
 
     let result = plimsoll(&kubeconfig, &["pause", "--off"]).await;
     assert!(result.text.starts_with("no longer paused"), "{}", result.text);
     harness.labeled("busy", "high").await;
     harness.labeled("idle", "high").await;
+    let restored = async || {
+        let shown = top().await;
+        shown.starts_with("POD ") && !shown.contains("no label")
+    };
+    harness.until("a table without a banner, where no label is missing", restored).await;
     harness.shutdown().await;
 }
 

@@ -69,17 +69,22 @@ async fn a_key_that_a_user_owns_remains_and_the_others_are_written() {
     assert!(keys.contains_key(keys::EVIDENCE) && keys.contains_key(keys::EPOCH), "{keys:?}");
     assert!(!keys.contains_key(keys::CPU_BASIS), "a basis without its band is meaningless: {keys:?}");
     assert_eq!(codes(&harness.writes()), [Some(409), Some(200)]);
-    assert_eq!(harness.status("web").await.conflicts, [keys::CPU_BAND]);
+    let conflicts = harness.status("web").await.conflicts;
+    assert_eq!(conflicts[0].to_string(), "plimsoll.dev/cpu-band (kubectl-create)");
+    assert_eq!(conflicts.len(), 1, "{conflicts:?}");
     assert_eq!(harness.metric("plimsoll_aggregator_conflicts").await, 1.0);
     let recorded = async || {
         let events =
             harness.cluster.api().store().list(&Resource::EVENTS, Some(NAMESPACE), &Default::default());
         events.unwrap().iter().any(|event| {
             let conflict = event["involvedObject"]["name"] == "web" && event["reason"] == "LabelConflict";
-            conflict && event["message"].as_str().unwrap().contains(keys::CPU_BAND)
+            let message = event["message"].as_str().unwrap();
+            conflict
+                && message.contains("plimsoll.dev/cpu-band (kubectl-create)")
+                && message.contains("kubectl label pod web -n demo plimsoll.dev/cpu-band-")
         })
     };
-    harness.until("an Event that names the key", recorded).await;
+    harness.until("an Event that names the key, its manager and the cure", recorded).await;
     harness.shutdown().await;
 }
 

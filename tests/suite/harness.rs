@@ -60,8 +60,8 @@ pub(crate) fn options() -> Options {
 pub(crate) fn shorten_times(config: &mut AgentConfig) {
     config.profile = Profile {
         half_life: Duration::from_millis(500),
-        dwell_on: Duration::from_secs(1),
-        dwell_off: Duration::from_secs(2),
+        burst: 0.2,
+        window: Duration::from_secs(2),
         warm_up: Duration::from_secs(1),
         ..Profile::lab()
     };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plimsoll_contract::Band;
-use plimsoll_contract::status::{AgentState, Decision, NodeStatus, PodStatus};
+use plimsoll_contract::status::{AgentState, AggregatorStatus, Decision, NodeStatus, PodStatus};
 use plimsoll_demo::cluster::NODE;
 use plimsoll_sandbox::api::{Fault, Matching};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{HIGH, Harness, LOW, NAMESPACE, options};
 use crate::wire;
 
-const DOCUMENTS: [&str; 4] = ["/v1/nodes", "/v1/pods", "/v1/pods/demo/web", "/v1/decisions"];
+const DOCUMENTS: [&str; 5] = ["/v1/status", "/v1/nodes", "/v1/pods", "/v1/pods/demo/web", "/v1/decisions"];
 
 #[tokio::test]
 async fn every_path_returns_the_document_of_the_contract_and_allows_only_get() {
@@ -35,6 +35,9 @@ async fn every_path_returns_the_document_of_the_contract_and_allows_only_get() {
     assert!(web.cpu.utilization.is_some_and(|share| (0.7..1.1).contains(&share)), "{web:?}");
     let nodes: Vec<NodeStatus> = harness.get("/v1/nodes").await.json();
     assert_eq!((nodes.len(), nodes[0].node.as_str(), nodes[0].state), (1, NODE, AgentState::Reporting));
+    let status: AggregatorStatus = harness.get("/v1/status").await.json();
+    assert_eq!((status.leading, status.withheld, status.leader), (true, None, Some(status.replica)));
+    assert_eq!((status.paused, status.nodes.reporting, status.nodes.total()), (Some(false), 1, 1));
     let decisions: Vec<Decision> = harness.get("/v1/decisions").await.json();
     let first = &decisions[0];
     assert_eq!(
@@ -72,7 +75,7 @@ async fn a_list_has_an_etag_that_changes_with_its_content() {
     harness.create_pod("web", LOW);
     harness.labeled("web", "low").await;
     let aggregator = harness.cluster.aggregator_address();
-    for path in ["/v1/pods", "/v1/decisions"] {
+    for path in ["/v1/status", "/v1/pods", "/v1/decisions"] {
         let first = harness.get(path).await;
         assert!(!first.header("etag").is_empty(), "{path}");
         // The document of a pod changes with its utilization, so an unchanged list may need more than one attempt.

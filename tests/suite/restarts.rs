@@ -40,7 +40,7 @@ async fn a_restarted_agent_continues_with_the_bands_on_the_pods() {
     options.tune_agent = |config| {
         shorten_times(config);
         // Longer than the test: only an agent that knows the previous band reports `high`.
-        config.profile.dwell_off = Duration::from_secs(120);
+        config.profile.window = Duration::from_secs(120);
     };
     let mut harness = Harness::with(options).await;
     harness.create_pod("web", HIGH);

@@ -1,105 +1,91 @@
-//! One threshold: hysteresis, dwell, and the doubling of the dwell.
+//! One threshold: switched on by a burst or by the mean of a minute, off by a minute with neither.
+
+use std::time::Duration;
 
 use plimsoll_contract::Moment;
 
-use crate::load::Path;
-use crate::profile::{FlapLimit, Profile, Threshold};
+use super::Signal;
+use crate::profile::{FlapLimit, Profile};
 
-/// On from one utilization, off below another, each after the utilization stayed there for the dwell.
+/// Whether the utilization counts as above one threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Trigger {
     on: bool,
-    /// When the threshold toward the other state was crossed, while it is.
-    crossed: Option<Moment>,
+    /// When it was switched on, while it is.
+    since: Moment,
+}
+
+/// Whether the utilization has fallen below a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fall {
+    /// No, or that is not proven.
+    No,
+    /// Its mean has; from this moment on the last burst is long enough ago, too.
+    At(Moment),
 }
 
 impl Trigger {
-    pub(super) fn new(on: bool) -> Self {
-        Trigger { on, crossed: None }
+    pub(super) fn new(on: bool, now: Moment) -> Self {
+        Trigger { on, since: now }
     }
 
     pub(super) fn is_on(self) -> bool {
         self.on
     }
 
-    /// Starts a pending dwell again from now: there was no data to count it with.
-    pub(super) fn restart_dwell(&mut self, now: Moment) {
-        self.crossed = self.crossed.map(|_| now);
+    /// Switches it on or off.
+    pub(super) fn switch(&mut self, on: bool, now: Moment) {
+        *self = Trigger::new(on, now);
     }
 
-    /// Updates the state after a sweep; true when it switched. While not `complete`, the utilization is only a lower bound:
-    /// it can prove that the threshold is exceeded, never that it is not. The dwell is doubled `doublings` times.
-    pub(super) fn update(
-        &mut self,
-        paths: &[Path],
-        threshold: Threshold,
+    /// Whether the utilization has fallen below threshold number `k`. While not `complete`, it is only a lower bound: it can prove
+    /// that the threshold is exceeded, never that it is not.
+    pub(super) fn fall(
+        self,
+        k: usize,
+        signals: &[Signal],
         complete: bool,
-        now: Moment,
-        doublings: u32,
+        window: Duration,
         profile: &Profile,
-    ) -> bool {
-        let above = |threshold: f64| paths.iter().any(|path| path.to >= threshold);
-        let (crossed, dwell) = match self.on {
-            false if above(threshold.on) => (Some(first_rise(paths, threshold.on, now)), profile.dwell_on),
-            true if above(threshold.off) => (None, profile.dwell_off),
-            _ if !complete => return false,
-            false => (None, profile.dwell_on),
-            true => (Some(last_fall(paths, threshold.off, now)), profile.dwell_off),
-        };
-        self.crossed = crossed.map(|crossed| self.crossed.unwrap_or(crossed));
-        let doubled = dwell.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-        let dwell = doubled.min(profile.flaps.max_dwell.max(dwell));
-        let due = self.crossed.is_some_and(|crossed| now.since(crossed) >= dwell);
-        if due {
-            *self = Trigger::new(!self.on);
+    ) -> Fall {
+        let off = profile.thresholds[k] - profile.margin;
+        if !complete || !signals.iter().all(|signal| signal.complete && signal.mean < off) {
+            return Fall::No;
         }
-        due
+        let bursts = signals.iter().filter_map(|signal| signal.last_bursts[k]);
+        Fall::At(bursts.fold(self.since, |last, (at, _)| last.max(at)) + window)
     }
 }
 
-/// When the first candidate rose above the threshold; now, where no crossing is visible (a basis changed, a candidate was added).
-fn first_rise(paths: &[Path], threshold: f64, now: Moment) -> Moment {
-    let above = paths.iter().filter(|path| path.to >= threshold);
-    above.filter_map(|path| path.crossing(threshold)).min().unwrap_or(now)
-}
-
-/// When the last candidate fell below the threshold; now, where no crossing is visible (a basis changed, a candidate was
-/// removed).
-fn last_fall(paths: &[Path], threshold: f64, now: Moment) -> Moment {
-    paths.iter().filter_map(|path| path.crossing(threshold)).max().unwrap_or(now)
-}
-
-/// How often the triggers switched recently, and how often the dwell is doubled because of it.
+/// How often the band changed recently, and by how much bursts and means must be longer because of it.
 ///
-/// [`FlapLimit::transitions`] switches within the window double the dwell and the count starts over, so that as many again
-/// double it again; each window without a switch halves it once.
+/// [`FlapLimit::changes`] within [`FlapLimit::window`] double both and the count starts over, so that as many again double them
+/// again, up to [`FlapLimit::most`]; each [`FlapLimit::calm`] without a change halves them once.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FlapCount {
     recent: Vec<Moment>,
     doublings: u32,
-    /// The last switch or halving.
+    /// The last change or halving.
     calm_since: Moment,
 }
 
 impl FlapCount {
-    /// More doublings than this make no difference to any dwell.
-    const MAX_DOUBLINGS: u32 = 16;
-
     pub(super) fn record(&mut self, now: Moment, limit: &FlapLimit) {
         self.recent.retain(|at| now.since(*at) < limit.window);
         self.recent.push(now);
         self.calm_since = now;
-        if self.recent.len() >= usize::from(limit.transitions) {
+        if self.recent.len() >= usize::from(limit.changes) {
             self.recent.clear();
-            self.doublings = (self.doublings + 1).min(FlapCount::MAX_DOUBLINGS);
+            self.doublings = (self.doublings + 1).min(limit.most.ilog2());
         }
     }
 
-    pub(super) fn doublings(&mut self, now: Moment, limit: &FlapLimit) -> u32 {
-        while self.doublings > 0 && !limit.window.is_zero() && now.since(self.calm_since) >= limit.window {
+    /// The factor now: 1, 2, 4 and so on.
+    pub(super) fn factor(&mut self, now: Moment, limit: &FlapLimit) -> u32 {
+        while self.doublings > 0 && !limit.calm.is_zero() && now.since(self.calm_since) >= limit.calm {
             self.doublings -= 1;
-            self.calm_since = self.calm_since + limit.window;
+            self.calm_since = self.calm_since + limit.calm;
         }
-        self.doublings
+        1 << self.doublings
     }
 }

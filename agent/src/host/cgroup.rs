@@ -4,22 +4,28 @@
 //! One without (the process may not open enough) opens and closes everything each time. Proof: `tests/plan.rs` and
 //! `tests/damage.rs`; on real cgroups `agent/tests/differential.rs`.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
+use plimsoll_contract::load::UnknownReason;
 use plimsoll_contract::{Bytes, Limit, Moment};
 
 use super::files::{Directories, Files, OpenFiles, open_directories, open_directory};
 use super::mounts::Mounts;
+use super::places::Place;
 use super::reader::{Failure, File, Reader};
 use crate::sample::{Inode, Read, Reading, Target};
 
-/// Interval, in sweeps, at which a cgroup's events, pressures and (unless that is slow) `memory.stat` are read.
+/// Interval, in sweeps, at which a cgroup's events, pressures and (unless that is slow) `memory.stat` are read, and the
+/// memory in use of a pod's own cgroup that has no limit.
 const DETAIL_EVERY: u64 = 5;
 /// Interval, in sweeps, at which the limits of a pod that is not managed are read.
 const LIMITS_EVERY: u64 = 10;
+/// Interval, in sweeps, at which a container is read that no roster lists. Its usage is part of its pod's.
+const UNLISTED_EVERY: u64 = 10;
+/// Longest time, but for one sweep, between two readings of the memory of a pod's own cgroup without a limit.
+const OWN_MEMORY_EVERY: Duration = Duration::from_millis(4500);
 /// Keeps limits and details of one cgroup out of the same sweep.
 const LIMITS_OFFSET: u64 = 2;
 /// For this many sweeps the limits of a new cgroup are read in every one: the runtime sets them shortly after it created the
@@ -36,11 +42,12 @@ const CHARGE_BATCH: u64 = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Cgroup {
     pub(super) target: Target,
-    /// Below each hierarchy's root.
-    pub(super) path: PathBuf,
+    pub(super) place: Place,
     pub(super) inode: Inode,
     /// Whether its limits are read in every sweep.
     pub(super) managed: bool,
+    /// Whether nothing depends on it: a container that no roster lists, such as the pause container.
+    pub(super) unlisted: bool,
     /// Found removed; never read again.
     pub(super) gone: bool,
     /// Added to the number of the sweep, so that what is not read in every sweep is distributed evenly over sweeps.
@@ -50,8 +57,13 @@ pub(super) struct Cgroup {
     open: OpenFiles,
     /// Sweeps left in which its limits are read every time; at [`NEW_SWEEPS`] nothing was read yet, so everything is due.
     new_sweeps: u8,
-    /// Whether there was a limit when last read. A pod's own cgroup is only read while there is one.
+    /// Whether there was a limit when last read. The memory in use of a pod's own cgroup is read in every sweep only while there is one.
     limited: bool,
+    /// Whether a cgroup `container` below it may have limits too. A runtime makes that with the container: once this is not new, only
+    /// one that was seen before is looked for.
+    has_inner: bool,
+    /// When memory in use was last read.
+    memory_read: Moment,
     /// Memory in use when `memory.stat` was last read.
     memory_at_detail: Bytes,
     /// Interval, in sweeps, at which `memory.stat` is read.
@@ -70,31 +82,35 @@ pub(super) struct Sweep<'a, C> {
 }
 
 impl Cgroup {
-    /// Opens the cgroup at `path` below each hierarchy. `keep_open`: whether to keep descriptors.
+    /// Opens the cgroup at `place`. `keep_open`: whether to keep descriptors.
     ///
     /// # Errors
-    /// The directory of the primary hierarchy cannot be opened; [`Failure::Gone`] if it was removed.
+    /// The directory in which it was found cannot be opened; [`Failure::Gone`] if it was removed.
     pub(super) fn open(
         target: Target,
-        path: &Path,
+        place: Place,
         mounts: &Mounts,
         reader: &mut Reader,
         keep_open: bool,
     ) -> Result<Cgroup, Failure> {
-        let directories = open_directories(mounts, path).map_err(|errno| directory_failure(reader, errno))?;
-        let primary = directories[mounts.primary()].as_ref().ok_or(Failure::Gone)?;
-        let stat = fstat(primary).map_err(|errno| reader.failure(File::Directory, errno))?;
+        let directories =
+            open_directories(mounts, &place).map_err(|errno| directory_failure(reader, errno))?;
+        let home = directories[place.hierarchy].as_ref().ok_or(Failure::Gone)?;
+        let stat = fstat(home).map_err(|errno| reader.failure(File::Directory, errno))?;
         Ok(Cgroup {
             target,
-            path: path.to_owned(),
+            place,
             inode: Inode { device: stat.st_dev, number: stat.st_ino },
             managed: false,
+            unlisted: false,
             gone: false,
             sweep_offset: 0,
             directories: keep_open.then_some(directories),
             open: OpenFiles::default(),
             new_sweeps: NEW_SWEEPS,
             limited: false,
+            has_inner: false,
+            memory_read: Moment::default(),
             memory_at_detail: Bytes(0),
             detail_every: DETAIL_EVERY,
         })
@@ -112,20 +128,25 @@ impl Cgroup {
 
     /// Opens the directories that did not exist yet when it was opened: the kubelet creates those of the hierarchies one by one.
     pub(super) fn open_missing(&mut self, mounts: &Mounts) {
-        for (directory, root) in self.directories.iter_mut().flatten().zip(&mounts.paths) {
+        let directories = self.directories.iter_mut().flatten();
+        for (index, (directory, root)) in directories.zip(&mounts.paths).enumerate() {
             if directory.is_none() {
-                *directory = open_directory(&root.join(&self.path)).ok();
+                *directory = open_directory(&root.join(self.place.within(index))).ok();
             }
         }
     }
 
-    /// Reads what is due. `None` if there is nothing to report: a pod's own cgroup without a limit, or a cgroup that
-    /// was removed, which is then marked as [`Cgroup::gone`].
+    /// Reads what is due. `None` if the cgroup was removed, and is then marked as [`Cgroup::gone`], or is a pod's own without files:
+    /// trees are captured with those of the containers only.
     pub(super) fn read<C: Fn() -> Moment>(&mut self, sweep: &mut Sweep<'_, C>) -> Option<Reading> {
+        let turn = sweep.number.wrapping_add(self.sweep_offset);
+        if self.unlisted && self.new_sweeps == 0 && !turn.is_multiple_of(UNLISTED_EVERY) {
+            return None;
+        }
         // moved out and back, since the reads below change the rest of the cgroup
         let open = self.directories.take();
         let keep_open = open.is_some();
-        let result = match open.map_or_else(|| open_directories(sweep.mounts, &self.path), Ok) {
+        let result = match open.map_or_else(|| open_directories(sweep.mounts, &self.place), Ok) {
             Ok(directories) => {
                 let result = self.read_files(&directories, keep_open, sweep);
                 self.directories = keep_open.then_some(directories);
@@ -134,7 +155,7 @@ impl Cgroup {
             Err(errno) => Err(directory_failure(sweep.reader, errno)),
         };
         match result {
-            Ok(reading) => reading,
+            Ok(reading) => (self.target.container.is_some() || !is_empty(&reading)).then_some(reading),
             Err(Failure::Unknown(reason)) => {
                 let (at, cpu, memory) = ((sweep.clock)(), Read::Unknown(reason), Read::Unknown(reason));
                 Some(Reading { at, inode: self.inode, cpu, memory, ..Reading::default() })
@@ -159,9 +180,9 @@ impl Cgroup {
         directories: &Directories,
         keep_open: bool,
         sweep: &mut Sweep<'_, C>,
-    ) -> Result<Option<Reading>, Failure> {
+    ) -> Result<Reading, Failure> {
         let turn = sweep.number.wrapping_add(self.sweep_offset);
-        let was_limited = self.limited;
+        let (was_limited, is_container) = (self.limited, self.target.container.is_some());
         let (first, new) = (self.new_sweeps == NEW_SWEEPS, self.new_sweeps > 0);
         self.new_sweeps = self.new_sweeps.saturating_sub(1);
         let mut reading = Reading { inode: self.inode, ..Reading::default() };
@@ -175,23 +196,30 @@ impl Cgroup {
         if new || self.managed || turn % LIMITS_EVERY == LIMITS_OFFSET {
             reading.cpu_limit = read(files.cpu_limit())?;
             reading.memory_limit = read(files.memory_limit())?;
+            if is_container && (new || self.has_inner) {
+                self.has_inner = files.tighten(&mut reading.cpu_limit, &mut reading.memory_limit);
+            }
             self.limited =
                 is_bound(reading.cpu_limit, was_limited) | is_bound(reading.memory_limit, was_limited);
-        }
-        if self.target.container.is_none() && !self.limited && !was_limited {
-            return Ok(None);
         }
         let before = (sweep.clock)();
         reading.cpu = read(files.cpu())?;
         reading.at = Moment((before.0 + (sweep.clock)().0) / 2);
-        reading.memory = read(files.memory())?;
-
+        let detail_due = first || turn.is_multiple_of(self.detail_every);
+        // by time, too: an agent that sweeps seldom would read it too seldom for a mean
+        let memory_due = detail_due
+            || turn.is_multiple_of(DETAIL_EVERY)
+            || reading.at.since(self.memory_read) >= OWN_MEMORY_EVERY;
+        if is_container || self.limited || memory_due {
+            reading.memory = read(files.memory())?;
+            self.memory_read = reading.at;
+        }
         let memory = reading.memory.value().unwrap_or(self.memory_at_detail);
         let change = memory.0.abs_diff(self.memory_at_detail.0);
         let changed = change >= CHARGE_BATCH && change >= self.memory_at_detail.0 / 20;
         // where the read is slow, a change is no reason to do it more often
         let changed = changed && self.detail_every == DETAIL_EVERY;
-        if first || changed || turn.is_multiple_of(self.detail_every) {
+        if detail_due || changed {
             let before = (sweep.clock)();
             let detail = files.memory_detail();
             if (sweep.clock)().since(before) > SLOW_READ {
@@ -207,8 +235,9 @@ impl Cgroup {
             reading.cpu_pressure = read(files.cpu_pressure())?;
             reading.memory_pressure = read(files.memory_pressure())?;
             reading.memory_events = read(files.memory_events())?;
+            reading.populated = read(files.populated())?;
         }
-        Ok(Some(reading))
+        Ok(reading)
     }
 }
 
@@ -228,6 +257,15 @@ fn read<T>(result: Result<T, Failure>) -> Result<Read<T>, Failure> {
     }
 }
 
+/// Whether there are no files to read in the cgroup.
+fn is_empty(reading: &Reading) -> bool {
+    fn none<T>(read: &Read<T>) -> bool {
+        matches!(read, Read::NotDue | Read::Unknown(UnknownReason::Absent | UnknownReason::NoController))
+    }
+    let Reading { cpu, cpu_limit, memory, memory_limit, .. } = reading;
+    none(cpu) && none(cpu_limit) && none(memory) && none(memory_limit)
+}
+
 /// Whether there is a limit; as `before` where it could not be read.
 fn is_bound<T>(limit: Read<Limit<T>>, before: bool) -> bool {
     limit.value().map_or(before, |limit| limit.bound().is_some())
@@ -238,5 +276,10 @@ impl Cgroup {
     /// Makes everything due again.
     pub(super) fn refresh(&mut self) {
         self.new_sweeps = NEW_SWEEPS;
+    }
+
+    /// How many descriptors it keeps open.
+    pub(super) fn count_open(&self) -> usize {
+        self.directories.iter().flatten().flatten().count() + self.open.count()
     }
 }

@@ -3,7 +3,7 @@
 //! An inotify event causes single directories to be listed, a timer causes everything to be listed. A cgroup is gone when its
 //! directory is missing or has been replaced by another of the same name (with another inode). Proof: `tests/discovery.rs`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use plimsoll_contract::Moment;
 
 use super::cgroup::Cgroup;
-use super::layout::{KUBEPODS_PATHS, Layout, ORPHAN_FOLDERS};
+use super::layout::{Driver, KUBEPODS_PATHS, Layout, ORPHAN_SLICES};
 use super::mounts::Mounts;
+use super::places::{self, Place};
 use super::reader::Failure;
 use super::walk::{Folder, Found, Level, Walk, Walker};
-use super::watch::Hint;
+use super::watch::{Hint, Watch};
 use super::{CgroupEvent, Host, RECONCILE_EVERY};
 use crate::sample::Target;
 
@@ -26,7 +27,7 @@ impl Host {
         let mut events = self.remove_gone();
         let hint = self.watch.poll();
         let due = self.last_reconcile.is_none_or(|last| now.since(last) >= RECONCILE_EVERY);
-        if due || hint == Hint::Everything || self.kubepods.is_none() {
+        if due || hint == Hint::Everything || self.kubepods.is_empty() {
             self.last_reconcile = Some(now);
             self.reconcile(&mut events);
         } else if let Hint::Folders(folders) = hint {
@@ -44,46 +45,40 @@ impl Host {
         for cgroup in &mut self.cgroups {
             cgroup.open_missing(&self.mounts);
         }
-        if self.kubepods.as_ref().is_none_or(|(path, _)| self.index.is_empty() || !self.exists(path)) {
-            let found = self.find_kubepods().map(|path| {
-                let layout = Layout::of(&path.to_string_lossy());
-                (path, layout)
-            });
-            let before = std::mem::replace(&mut self.kubepods, found);
-            match &self.kubepods {
-                Some((path, _)) if before.as_ref().is_none_or(|(before, _)| before != path) => {
-                    tracing::info!(path = %path.display(), host = %self.describe(), "kubepods directory found");
-                }
-                None if before.is_some() => {
-                    tracing::warn!(
-                        "the kubepods directory is gone: no pods until the kubelet creates it again"
-                    );
-                }
-                _ => {}
-            }
-        }
-        let Some((path, _)) = &self.kubepods else {
+        self.find_kubepods();
+        if self.kubepods.is_empty() {
             self.remove_all(events);
             return;
-        };
-        let mut folders = vec![Folder { path: path.clone(), level: Level::Kubepods }];
-        let orphans = ORPHAN_FOLDERS.map(|path| Folder { path: path.into(), level: Level::Orphans });
-        folders.extend(orphans.into_iter().filter(|folder| self.exists(&folder.path)));
+        }
+        let primary = self.mounts.primary();
+        let kubepods = self.kubepods.iter().map(|(path, layout)| Folder {
+            hierarchy: primary,
+            path: path.clone(),
+            level: Level::Kubepods(layout.clone()),
+        });
+        let mut folders: Vec<Folder> = kubepods.collect();
+        // a kubelet with the cgroupfs driver gives its runtime paths that mean the same to any
+        if self.kubepods.iter().any(|(_, layout)| layout.driver() == Driver::Systemd) {
+            let slices = |hierarchy| {
+                ORPHAN_SLICES.map(|path| Folder { hierarchy, path: path.into(), level: Level::Slice })
+            };
+            folders.extend((0..self.mounts.paths.len()).flat_map(slices));
+        }
         self.list(&folders, true, events);
     }
 
     /// Lists `folders` and updates the cgroups below them. `everything`: they are all there is, and nothing is skipped.
     fn list(&mut self, folders: &[Folder], everything: bool, events: &mut Vec<CgroupEvent>) {
-        let Some((_, layout)) = &self.kubepods else { return };
+        let layouts: Vec<Layout> = self.kubepods.iter().map(|(_, layout)| layout.clone()).collect();
         let (index, cgroups) = (&self.index, &self.cgroups);
+        let cgroup = |target: &Target| index.get(target).and_then(|index| cgroups.get(*index));
         let known = |target: &Target, inode| {
-            let cgroup = || index.get(target).and_then(|index| cgroups.get(*index));
-            !everything && cgroup().is_some_and(|cgroup| cgroup.inode.number == inode)
+            !everything && cgroup(target).is_some_and(|cgroup| cgroup.inode.number == inode)
         };
         let mut walk = Walk::default();
         let mut walker = Walker {
-            root: self.mounts.primary_path(),
-            layout,
+            mounts: &self.mounts,
+            layouts: &layouts,
             watch: &mut self.watch,
             reader: &mut self.reader,
             max_entries: self.max_entries,
@@ -97,29 +92,38 @@ impl Host {
             let before = std::mem::replace(&mut self.is_truncated, walk.truncated > 0);
             log_truncated(before, &walk);
         }
-        let listed = |path: &Path| {
-            let within = everything
-                || folders.iter().any(|folder| path != folder.path && path.starts_with(&folder.path));
-            within && !path.ancestors().skip(1).any(|ancestor| walk.skipped.contains(ancestor))
+        let is_read =
+            |found: &Found| cgroup(&found.target).is_some_and(|cgroup| cgroup.place.is_same(&found.place));
+        let found = places::unite(walk.found, &self.mounts, is_read);
+        let listed = |place: &Place| {
+            let within = everything || folders.iter().any(|folder| folder.contains(place));
+            within && !place.path.ancestors().skip(1).any(|ancestor| walk.skipped.contains(ancestor))
         };
-        self.remove_missing(&walk, listed, events);
-        for found in walk.found {
+        self.remove_missing(&found, listed, events);
+        for found in found {
             self.add(found, events);
         }
     }
 
-    /// Removes the cgroups whose directories were listed but not found, or found with another inode.
-    fn remove_missing(&mut self, walk: &Walk, listed: impl Fn(&Path) -> bool, events: &mut Vec<CgroupEvent>) {
-        let found: BTreeSet<(&PathBuf, u64)> =
-            walk.found.iter().map(|found| (&found.path, found.inode)).collect();
-        let root = self.mounts.primary_path();
-        for cgroup in self.cgroups.iter_mut().filter(|cgroup| listed(&cgroup.path)) {
-            if found.contains(&(&cgroup.path, cgroup.inode.number)) {
-                continue;
-            }
-            // a truncated listing does not contain everything, and on some file systems it contains other inodes
-            let same = fs::symlink_metadata(root.join(&cgroup.path))
-                .is_ok_and(|data| data.ino() == cgroup.inode.number);
+    /// Removes the cgroups whose directories were listed but not found, or found with another inode or at another place.
+    fn remove_missing(
+        &mut self,
+        found: &[Found],
+        listed: impl Fn(&Place) -> bool,
+        events: &mut Vec<CgroupEvent>,
+    ) {
+        let found: BTreeMap<&Target, &Found> = found.iter().map(|found| (&found.target, found)).collect();
+        for cgroup in self.cgroups.iter_mut().filter(|cgroup| listed(&cgroup.place)) {
+            let found = found.get(&cgroup.target);
+            let same = match found.map(|found| (found.place.is_same(&cgroup.place), found.inode)) {
+                Some((false, _)) => false,
+                Some((true, inode)) if inode == cgroup.inode.number => true,
+                // a truncated listing does not contain everything, and on some file systems it contains other inodes
+                _ => {
+                    let directory = self.mounts.paths[cgroup.place.hierarchy].join(&cgroup.place.path);
+                    fs::symlink_metadata(directory).is_ok_and(|data| data.ino() == cgroup.inode.number)
+                }
+            };
             if !same {
                 cgroup.set_gone();
             }
@@ -128,12 +132,16 @@ impl Host {
     }
 
     fn add(&mut self, found: Found, events: &mut Vec<CgroupEvent>) {
-        if self.index.contains_key(&found.target) {
+        let known = self.index.get(&found.target).and_then(|index| self.cgroups.get_mut(*index));
+        if let Some(cgroup) = known {
+            if cgroup.place.learn(&found.place) {
+                cgroup.open_missing(&self.mounts);
+            }
             return;
         }
         let keep_open = self.descriptors + Cgroup::max_descriptors(&self.mounts) <= self.max_descriptors;
         let kind = usize::from(found.target.container.is_some());
-        match Cgroup::open(found.target, &found.path, &self.mounts, &mut self.reader, keep_open) {
+        match Cgroup::open(found.target, found.place, &self.mounts, &mut self.reader, keep_open) {
             Ok(mut cgroup) => {
                 self.sweep_offsets[kind] += 1;
                 cgroup.sweep_offset = self.sweep_offsets[kind];
@@ -179,34 +187,44 @@ impl Host {
                 self.remove_all(events);
                 self.reader.live = mounts.live;
                 self.mounts = mounts;
+                // the watches know hierarchies by their index
+                self.watch = Watch::new();
             }
             _ => {}
         }
     }
 
-    /// The kubepods directory: of the possible paths the first that has pods, else the first that exists.
-    fn find_kubepods(&mut self) -> Option<PathBuf> {
-        let paths: Vec<PathBuf> = match &self.configured_kubepods {
-            Some(path) => vec![path.clone()],
-            None => KUBEPODS_PATHS.iter().map(PathBuf::from).collect(),
-        };
-        let existing: Vec<PathBuf> = paths.into_iter().filter(|path| self.exists(path)).collect();
-        existing.iter().find(|path| self.has_pods(path)).or(existing.first()).cloned()
+    /// Looks for the kubepods directories, and logs when the result changes: also that there is none.
+    fn find_kubepods(&mut self) {
+        let paths = self.kubepods_paths().into_iter().filter(|path| self.exists(path));
+        let found: Vec<(PathBuf, Layout)> =
+            paths.map(|path| (path.clone(), Layout::of(&path.to_string_lossy()))).collect();
+        let before = std::mem::replace(&mut self.kubepods, found);
+        if !self.kubepods.is_empty() {
+            if self.kubepods != before {
+                tracing::info!(host = %self.describe(), "kubepods directory found");
+            }
+        } else if !before.is_empty() {
+            tracing::warn!("the kubepods directory is gone: no pods until the kubelet creates it again");
+        } else if !self.is_missing_logged {
+            let tried =
+                self.kubepods_paths().iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+            tracing::warn!(
+                tried = tried.join(", "),
+                below = %self.mounts.primary_path().display(),
+                "no kubepods directory found, so there are no pods to read: if this node has pods, name it with \
+                 --kubepods PATH, relative to the cgroup root, or name the host's root with --host-root"
+            );
+        }
+        self.is_missing_logged = self.kubepods.is_empty();
     }
 
-    fn has_pods(&mut self, path: &Path) -> bool {
-        let layout = Layout::of(&path.to_string_lossy());
-        let mut walk = Walk::default();
-        let mut walker = Walker {
-            root: self.mounts.primary_path(),
-            layout: &layout,
-            watch: &mut self.watch,
-            reader: &mut self.reader,
-            max_entries: self.max_entries,
-            known: &|_, _| true,
-        };
-        walker.walk(&Folder { path: path.to_owned(), level: Level::Kubepods }, &mut walk);
-        !walk.found.is_empty()
+    /// Where the kubepods directories may be.
+    fn kubepods_paths(&self) -> Vec<PathBuf> {
+        match &self.configured_kubepods {
+            Some(path) => vec![path.clone()],
+            None => KUBEPODS_PATHS.iter().map(PathBuf::from).collect(),
+        }
     }
 
     fn exists(&self, path: &Path) -> bool {

@@ -10,25 +10,57 @@
 //! | root | `kubepods` | `kubepods.slice`, under kind `kubelet.slice/kubelet-kubepods.slice` |
 //! | QoS class | `burstable`, `besteffort`; Guaranteed pods have none | `<root>-burstable.slice`, `<root>-besteffort.slice` |
 //! | pod | `pod<uid>` | `<root>[-<class>]-pod<uid with _>.slice` |
-//! | container | `<id>`, `crio-<id>` | `cri-containerd-<id>.scope`, also `crio-`, `docker-`, `pouch-` |
-//! | orphan | | `<pod slice>:cri-containerd:<id>` below the runtime's own service |
+//! | container | `<id>`, `crio-<id>` | `cri-containerd-<id>.scope`, also `crio-`, `docker-`, `pouch-`; `<id>` by dockerd with cgroupfs |
+//! | orphan | | `<pod slice>:cri-containerd:<id>`, outside kubepods: see `ORPHAN_SLICES` |
 //!
-//! `crio-conmon-<id>` fits none of these, as its middle is not an id.
+//! `crio-conmon-<id>` fits none of these, as its middle is not an id; nor does `kata_<id>`, the cgroup of a whole pod: the pod's own
+//! says the same.
 
 use plimsoll_contract::{ContainerId, PodUid};
 
-/// Where the kubepods directory may be below each hierarchy, in the order in which the paths are tried.
+/// Where the kubepods directory may be below each hierarchy. While a node changes its driver, there are two.
 pub(super) const KUBEPODS_PATHS: [&str; 4] =
     ["kubepods.slice", "kubepods", "kubelet.slice/kubelet-kubepods.slice", "kubelet/kubepods"];
 
-/// Where a runtime with the cgroupfs driver puts the containers of a kubelet with the systemd driver.
-pub(super) const ORPHAN_FOLDERS: [&str; 2] = ["system.slice/containerd.service", "system.slice/crio.service"];
+/// Where a runtime with the cgroupfs driver puts the containers of a kubelet with the systemd driver: it takes
+/// `<pod slice>:cri-containerd:<id>` for a path relative to its own cgroup (v1: in each hierarchy; in some, that is the root), or to the
+/// cgroup that contains its own (v2), or to the root (Kata, WASM). Its own is in the system's slice, in one dedicated to runtimes, or
+/// where the kubelet moves it.
+pub(super) const ORPHAN_SLICES: [&str; 9] = [
+    "",
+    "system.slice",
+    "systemd/system.slice",
+    "runtime.slice",
+    "podruntime.slice",
+    "podruntime",
+    "podruntime/runtime",
+    "kube.slice",
+    "kubereserved.slice",
+];
 
-const SCOPE_RUNTIMES: [&str; 4] = ["cri-containerd-", "crio-", "docker-", "pouch-"];
-const ORPHAN_RUNTIMES: [&str; 3] = ["cri-containerd", "crio", "docker"];
+/// The services of runtimes and of distributions that start one, in any of [`ORPHAN_SLICES`].
+const ORPHAN_SERVICES: [&str; 15] = [
+    "containerd.service",
+    "crio.service",
+    "docker.service",
+    "cri-docker.service",
+    "kubelet.service",
+    "k3s.service",
+    "k3s-agent.service",
+    "rke2-server.service",
+    "rke2-agent.service",
+    "k0scontroller.service",
+    "k0sworker.service",
+    "snap.microk8s.daemon-containerd.service",
+    "snap.microk8s.daemon-kubelite.service",
+    "snap.microk8s.daemon-kubelet.service",
+    "snap.k8s.containerd.service",
+];
+
+const RUNTIMES: [&str; 4] = ["cri-containerd", "crio", "docker", "pouch"];
 
 /// The kubelet's cgroup driver, which determines the names of the pod directories.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Driver {
     /// `kubepods/burstable/pod<uid>`.
     Cgroupfs,
@@ -60,6 +92,15 @@ pub struct Layout {
     driver: Driver,
     /// The kubepods directory's name without `.slice`: each slice's name begins with its parent's.
     stem: String,
+}
+
+impl Driver {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Driver::Cgroupfs => "cgroupfs",
+            Driver::Systemd => "systemd",
+        }
+    }
 }
 
 impl QosClass {
@@ -110,21 +151,23 @@ impl Layout {
         match self.driver {
             Driver::Cgroupfs => ContainerId::new(name.strip_prefix("crio-").unwrap_or(name)).ok(),
             Driver::Systemd => {
-                let name = name.strip_suffix(".scope")?;
-                let id = SCOPE_RUNTIMES.iter().find_map(|runtime| name.strip_prefix(runtime))?;
-                ContainerId::new(id).ok()
+                let Some(scope) = name.strip_suffix(".scope") else {
+                    return ContainerId::new(name).ok();
+                };
+                let id = |runtime: &&str| scope.strip_prefix(*runtime)?.strip_prefix('-');
+                ContainerId::new(RUNTIMES.iter().find_map(id)?).ok()
             }
         }
     }
 
-    /// The container whose directory below a runtime's own service has this name, and its pod.
+    /// The container whose directory outside kubepods has this name, and its pod.
     pub fn orphan(&self, name: &str) -> Option<(PodUid, ContainerId)> {
         if self.driver == Driver::Cgroupfs {
             return None;
         }
         let (slice, rest) = name.split_once(':')?;
         let (runtime, id) = rest.split_once(':')?;
-        if !ORPHAN_RUNTIMES.contains(&runtime) {
+        if !RUNTIMES.contains(&runtime) {
             return None;
         }
         let classes = [None, Some(QosClass::Burstable), Some(QosClass::BestEffort)];
@@ -142,6 +185,11 @@ impl Layout {
                 .is_some_and(|name| name == class.as_str()),
         }
     }
+}
+
+/// Whether there may be orphans in the service of this name.
+pub(super) fn may_have_orphans(service: &str) -> bool {
+    ORPHAN_SERVICES.contains(&service)
 }
 
 /// A uid whose parts are joined by `separator`; a static pod's has only one part.

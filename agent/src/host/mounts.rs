@@ -1,10 +1,12 @@
 //! Which hierarchy has which controller, detected for each controller separately.
 //!
 //! On a live host the file system's magic number determines the version of a hierarchy, and the files at the root of a v1
-//! hierarchy determine its controllers, since directory names are not reliable. A captured tree has no such file system:
-//! there `cgroup.controllers` identifies v2, and the name of a v1 directory lists its controllers. Only the cgroup mount
-//! point, its children and their root files are examined. Proof: `tests/trees.rs`.
+//! hierarchy determine its controllers, since directory names are not reliable; what is beside it and on another file system is no
+//! hierarchy, whatever its name. A captured tree has no such file system: there `cgroup.controllers` identifies v2, and the names of a
+//! v1 directory (its own, and those of links to it) and the files in it tell its controllers. Only the cgroup mount point, its children
+//! and their root files are examined. Proof: `tests/mounts.rs`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -64,18 +66,26 @@ pub(super) struct Mounts {
     /// Their roots, each once.
     pub(super) paths: Vec<PathBuf>,
     pub(super) controllers: Controllers,
+    /// The root and the version of the hierarchy that tells which CPUs the node may use. Not one of `paths`: no cgroup below it is read.
+    pub(super) cpuset: Option<(PathBuf, Version)>,
     /// Whether this is a live cgroup file system, not a captured tree.
     pub(super) live: bool,
 }
 
 /// The v1 and v2 controllers that are read.
-const CONTROLLERS: [&str; 3] = ["cpu", "cpuacct", "memory"];
+const CONTROLLERS: [&str; 4] = ["cpu", "cpuacct", "memory", "cpuset"];
 
 impl Mounts {
     /// Examines `base`, a `/sys/fs/cgroup`. `None` when there is no hierarchy with CPU or memory accounting.
     pub(super) fn detect(base: &Path) -> Option<Mounts> {
-        let hierarchies = hierarchies(base);
-        let live = hierarchies.iter().any(|hierarchy| is_cgroup(&hierarchy.path));
+        let (mut hierarchies, live) = hierarchies(base);
+        let has_cpuset = |hierarchy: &&Hierarchy| hierarchy.controllers.contains(&"cpuset");
+        // a captured v2 tree may have the file and not list the controller
+        let cpuset = hierarchies.iter().find(has_cpuset);
+        let cpuset = cpuset.or(hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2));
+        let cpuset = cpuset.map(|hierarchy| (hierarchy.path.clone(), hierarchy.version));
+        hierarchies
+            .retain(|hierarchy| hierarchy.controllers != ["cpuset"] || hierarchy.version == Version::V2);
         let find = |version, has: &dyn Fn(&Hierarchy) -> bool| {
             let index = hierarchies.iter().position(|h| h.version == version && has(h))?;
             Some(ControllerMount { index, version })
@@ -97,7 +107,7 @@ impl Mounts {
             return None;
         }
         let paths = hierarchies.into_iter().map(|hierarchy| hierarchy.path).collect();
-        Some(Mounts { paths, controllers, live })
+        Some(Mounts { paths, controllers, cpuset, live })
     }
 
     /// Index of the hierarchy whose directories determine which pods exist.
@@ -114,51 +124,66 @@ impl Mounts {
     }
 }
 
-/// Every hierarchy with something to read, without duplicates.
-fn hierarchies(base: &Path) -> Vec<Hierarchy> {
-    if is_unified(base) {
-        return vec![unified(base.to_owned())];
-    }
-    let Ok(listing) = fs::read_dir(base) else {
-        return Vec::new();
+/// Every hierarchy with something to read, without duplicates, and whether they are live.
+fn hierarchies(base: &Path) -> (Vec<Hierarchy>, bool) {
+    let children = children(base);
+    let is_live = |path: &PathBuf| matches!(magic(path), Some(CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC));
+    let live = is_live(&base.to_owned()) || children.keys().any(is_live);
+    let hierarchy = |path: &Path, names: &[String]| match magic(path) {
+        Some(CGROUP2_SUPER_MAGIC) => Some(unified(path)),
+        Some(CGROUP_SUPER_MAGIC) => Some(v1(path, &[])),
+        _ if live => None,
+        _ if path.join("cgroup.controllers").is_file() => Some(unified(path)),
+        _ => Some(v1(path, names)),
     };
-    let mut paths: Vec<PathBuf> =
-        listing.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    paths.sort();
-    let mut seen = Vec::new();
-    let mut hierarchies = Vec::new();
-    for path in paths {
-        // `cpu` is often a link to `cpu,cpuacct`
-        let Ok(identity) = fs::metadata(&path).map(|data| (data.dev(), data.ino())) else {
-            continue;
-        };
-        if seen.contains(&identity) {
-            continue;
-        }
-        let hierarchy = if is_unified(&path) { unified(path) } else { v1(path) };
-        if hierarchy.version == Version::V2 || !hierarchy.controllers.is_empty() {
-            seen.push(identity);
-            hierarchies.push(hierarchy);
-        }
+    let is_used =
+        |hierarchy: &Hierarchy| hierarchy.version == Version::V2 || !hierarchy.controllers.is_empty();
+    // all controllers in one hierarchy: then its children are cgroups
+    if let Some(only) = hierarchy(base, &[]).filter(is_used) {
+        return (vec![only], live);
     }
-    hierarchies
+    let hierarchies = children.iter().filter_map(|(path, names)| hierarchy(path, names)).filter(is_used);
+    (hierarchies.collect(), live)
 }
 
-fn unified(path: PathBuf) -> Hierarchy {
+/// The directories in `base`, each once, with their names: `cpu` and `cpuacct` are often links to `cpu,cpuacct`.
+fn children(base: &Path) -> BTreeMap<PathBuf, Vec<String>> {
+    let listing = fs::read_dir(base).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = listing.map(|entry| entry.path()).collect();
+    // directories before the links to them
+    paths.sort_by_cached_key(|path| (path.is_symlink(), path.clone()));
+    let mut by_identity = BTreeMap::new();
+    let mut children: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for path in paths {
+        let target = sibling(base, &path).unwrap_or_else(|| path.clone());
+        let Some(data) = fs::metadata(&target).ok().filter(fs::Metadata::is_dir) else {
+            continue;
+        };
+        let first = by_identity.entry((data.dev(), data.ino())).or_insert(target);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        children.entry(first.clone()).or_default().push(name.to_owned());
+    }
+    children
+}
+
+/// The directory beside the link at `path` that it means. An absolute one in a captured tree, or in another root, would lead out of it.
+fn sibling(base: &Path, path: &Path) -> Option<PathBuf> {
+    let target = base.join(fs::read_link(path).ok()?.file_name()?);
+    (target != path && target.is_dir()).then_some(target)
+}
+
+fn unified(path: &Path) -> Hierarchy {
     let text = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
     let controllers =
         CONTROLLERS.into_iter().filter(|name| text.split_whitespace().any(|word| word == *name));
-    Hierarchy { controllers: controllers.collect(), path, version: Version::V2 }
+    Hierarchy { controllers: controllers.collect(), path: path.to_owned(), version: Version::V2 }
 }
 
-fn v1(path: PathBuf) -> Hierarchy {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let has = |controller: &&str| match magic(&path) {
-        Some(CGROUP_SUPER_MAGIC) => path.join(typical_file(controller)).exists(),
-        _ => name.split(',').any(|word| word == *controller),
-    };
+fn v1(path: &Path, names: &[String]) -> Hierarchy {
+    let is_named = |controller: &str| names.iter().any(|name| name.split(',').any(|word| word == controller));
+    let has = |controller: &&str| is_named(controller) || path.join(typical_file(controller)).exists();
     let controllers = CONTROLLERS.into_iter().filter(has).collect();
-    Hierarchy { controllers, path, version: Version::V1 }
+    Hierarchy { controllers, path: path.to_owned(), version: Version::V1 }
 }
 
 /// A file that every v1 cgroup with this controller has.
@@ -166,22 +191,11 @@ fn typical_file(controller: &str) -> &'static str {
     match controller {
         "cpu" => "cpu.shares",
         "cpuacct" => "cpuacct.usage",
+        "cpuset" => "cpuset.cpus",
         _ => "memory.usage_in_bytes",
     }
 }
 
 fn magic(path: &Path) -> Option<FsType> {
     statfs(path).ok().map(|stat| stat.filesystem_type())
-}
-
-fn is_unified(path: &Path) -> bool {
-    match magic(path) {
-        Some(CGROUP2_SUPER_MAGIC) => true,
-        Some(CGROUP_SUPER_MAGIC) => false,
-        _ => path.join("cgroup.controllers").is_file(),
-    }
-}
-
-fn is_cgroup(path: &Path) -> bool {
-    matches!(magic(path), Some(CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC))
 }

@@ -16,32 +16,29 @@ use crate::sample::{CpuCounters, MemoryDetail, Throttling};
 /// the page size. No machine has 4 EiB.
 const V1_UNLIMITED: u64 = 1 << 62;
 
-/// `cpu.stat` of v2: usage, and the quota's counters where the controller is enabled.
+/// `cpu.stat` of v2: usage, and the quota's counters where the controller is enabled. Without a valid pair of counters only they
+/// are absent.
 pub fn cpu_stat(text: &[u8]) -> Option<CpuCounters> {
     let (mut usage, mut periods, mut throttled) = (None, None, None);
     for (key, value) in pairs(text) {
         match key {
             b"usage_usec" => usage = Some(number(value)?),
-            b"nr_periods" => periods = Some(number(value)?),
+            b"nr_periods" => periods = number(value),
             b"nr_throttled" => {
-                throttled = Some(number(value)?);
+                throttled = number(value);
                 break;
             }
             _ => {}
         }
     }
-    let throttling = match (periods, throttled) {
-        (Some(periods), Some(throttled)) => Some(Throttling { periods, throttled }),
-        (None, None) => None,
-        _ => return None,
-    };
+    let throttling = periods.zip(throttled).map(|(periods, throttled)| Throttling { periods, throttled });
     Some(CpuCounters { usage: Duration::from_micros(usage?), throttling })
 }
 
 /// `cpu.stat` of v1: the quota's counters only.
 pub fn throttling(text: &[u8]) -> Option<Throttling> {
     let [periods, throttled] = fields(text, [b"nr_periods", b"nr_throttled"])?;
-    Some(Throttling { periods, throttled })
+    Some(Throttling { periods: periods?, throttled: throttled? })
 }
 
 /// `cpuacct.usage`, in nanoseconds.
@@ -94,19 +91,30 @@ pub fn memory_limit(text: &[u8]) -> Option<Limit<Bytes>> {
 
 /// `memory.stat` of v2.
 pub fn memory_stat(text: &[u8]) -> Option<MemoryDetail> {
-    let [anon, shmem, inactive_file, slab] =
-        fields(text, [b"anon", b"shmem", b"inactive_file", b"slab_unreclaimable"])?;
-    let unreclaimable = Bytes(anon.saturating_add(shmem).saturating_add(slab));
-    Some(MemoryDetail { inactive_file: Bytes(inactive_file), unreclaimable })
+    let [anon, shmem, file, active_file, inactive_file, slab_reclaimable, slab_unreclaimable] = fields(
+        text,
+        [
+            b"anon",
+            b"shmem",
+            b"file",
+            b"active_file",
+            b"inactive_file",
+            b"slab_reclaimable",
+            b"slab_unreclaimable",
+        ],
+    )?
+    .map(|field| field.map(Bytes));
+    Some(MemoryDetail { anon, shmem, file, active_file, inactive_file, slab_reclaimable, slab_unreclaimable })
 }
 
 /// `memory.stat` of v1: the `total_` lines, which include children. It does not list kernel memory.
 pub fn memory_stat_v1(text: &[u8]) -> Option<MemoryDetail> {
-    let [rss, shmem, inactive_file] = fields(text, [b"total_rss", b"total_shmem", b"total_inactive_file"])?;
-    Some(MemoryDetail {
-        inactive_file: Bytes(inactive_file),
-        unreclaimable: Bytes(rss.saturating_add(shmem)),
-    })
+    let [anon, shmem, file, active_file, inactive_file] = fields(
+        text,
+        [b"total_rss", b"total_shmem", b"total_cache", b"total_active_file", b"total_inactive_file"],
+    )?
+    .map(|field| field.map(Bytes));
+    Some(MemoryDetail { anon, shmem, file, active_file, inactive_file, ..MemoryDetail::default() })
 }
 
 /// `memory.events`.
@@ -115,9 +123,46 @@ pub fn memory_events(text: &[u8]) -> Option<MemoryEvents> {
     Some(MemoryEvents { high, max, oom_kill })
 }
 
-/// `memory.oom_control` of v1: number of processes that were OOM killed.
-pub fn oom_kills(text: &[u8]) -> Option<u64> {
-    fields(text, [b"oom_kill"]).map(|[kills]| kills)
+/// `memory.oom_control` of v1: number of processes that were OOM killed, which Linux counts from 4.13 on.
+pub fn oom_kills(text: &[u8]) -> Option<Option<u64>> {
+    let [kills, _] = fields(text, [b"oom_kill", b"under_oom"])?;
+    Some(kills)
+}
+
+/// `cgroup.events`: whether a process is in the cgroup, or in one below it.
+pub fn populated(text: &[u8]) -> Option<bool> {
+    match fields(text, [b"populated"])? {
+        [Some(0)] => Some(false),
+        [Some(1)] => Some(true),
+        _ => None,
+    }
+}
+
+/// `cgroup.controllers`: whether the cpu controller is enabled. The kernel writes nothing at all where none is.
+pub fn has_cpu_controller(text: &[u8]) -> Option<bool> {
+    if text.is_empty() {
+        return Some(false);
+    }
+    let line = only_line(text)?;
+    let is_name = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
+    let mut names = line.split(|byte| *byte == b' ');
+    names.clone().all(is_name).then(|| names.any(|name| name == b"cpu"))
+}
+
+/// A list of CPUs, as `0-3,8`: how many they are.
+pub fn cpu_count(text: &[u8]) -> Option<u64> {
+    let (mut count, mut next) = (0_u64, 0);
+    for range in only_line(text)?.split(|byte| *byte == b',') {
+        let dash = range.iter().position(|byte| *byte == b'-');
+        let (first, last) = dash.map_or((range, range), |dash| (&range[..dash], &range[dash + 1..]));
+        let (first, last) = (number(first)?, number(last)?);
+        if first < next || last < first {
+            return None;
+        }
+        next = last.checked_add(1)?;
+        count += next - first;
+    }
+    Some(count)
 }
 
 /// A pressure file: the `some avg10` in percent. Kernels before 5.13 have no `full` line for the CPU.
@@ -136,8 +181,8 @@ pub fn line_number(text: &[u8]) -> Option<u64> {
     number(only_line(text)?)
 }
 
-/// The values of `keys`, each of which must be present.
-fn fields<const N: usize>(text: &[u8], keys: [&[u8]; N]) -> Option<[u64; N]> {
+/// The values of `keys`, each absent where there is no such line. `None` if there is none at all, or one is no number.
+fn fields<const N: usize>(text: &[u8], keys: [&[u8]; N]) -> Option<[Option<u64>; N]> {
     let mut values = [None; N];
     for (key, value) in pairs(text) {
         let Some(index) = keys.iter().position(|wanted| *wanted == key) else {
@@ -150,7 +195,7 @@ fn fields<const N: usize>(text: &[u8], keys: [&[u8]; N]) -> Option<[u64; N]> {
             break;
         }
     }
-    values.iter().all(Option::is_some).then(|| values.map(Option::unwrap_or_default))
+    values.iter().any(Option::is_some).then_some(values)
 }
 
 /// The lines `key value`; others are skipped.

@@ -20,11 +20,18 @@ const BUFFER: usize = 32 << 10;
 /// A file that is read, or a directory that is listed. A closed list: it is a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum File {
+    CgroupControllers,
+    CgroupEvents,
     CpuStat,
     CpuacctUsage,
     CpuMax,
     CfsQuota,
     CfsPeriod,
+    CpuShares,
+    CpuWeight,
+    CpusetCpus,
+    CpusetEffective,
+    CpusetEffectiveV1,
     CpuPressure,
     MemoryCurrent,
     MemoryUsage,
@@ -46,11 +53,18 @@ impl File {
 
     fn name(self) -> &'static CStr {
         match self {
+            File::CgroupControllers => c"cgroup.controllers",
+            File::CgroupEvents => c"cgroup.events",
             File::CpuStat => c"cpu.stat",
             File::CpuacctUsage => c"cpuacct.usage",
             File::CpuMax => c"cpu.max",
             File::CfsQuota => c"cpu.cfs_quota_us",
             File::CfsPeriod => c"cpu.cfs_period_us",
+            File::CpuShares => c"cpu.shares",
+            File::CpuWeight => c"cpu.weight",
+            File::CpusetCpus => c"cpuset.cpus",
+            File::CpusetEffective => c"cpuset.cpus.effective",
+            File::CpusetEffectiveV1 => c"cpuset.effective_cpus",
             File::CpuPressure => c"cpu.pressure",
             File::MemoryCurrent => c"memory.current",
             File::MemoryUsage => c"memory.usage_in_bytes",
@@ -88,10 +102,16 @@ pub(super) enum Failure {
     Unknown(UnknownReason),
 }
 
-/// Whether the kernel has no pressure accounting, or it is switched off: a property of the node, not an error.
-fn is_without_pressure(file: File, reason: UnknownReason) -> bool {
-    matches!(file, File::CpuPressure | File::MemoryPressure)
-        && matches!(reason, UnknownReason::Absent | UnknownReason::NoController)
+/// Whether this is a property of the node, not an error: its kernel has no pressure accounting or it is switched off, or the tree
+/// was captured without `cgroup.events`.
+fn is_optional(file: File, reason: UnknownReason) -> bool {
+    match file {
+        File::CpuPressure | File::MemoryPressure => {
+            matches!(reason, UnknownReason::Absent | UnknownReason::NoController)
+        }
+        File::CgroupEvents => reason == UnknownReason::Absent,
+        _ => false,
+    }
 }
 
 /// Reads files into one buffer and counts errors.
@@ -127,12 +147,28 @@ impl Reader {
 
     /// Opens a file of the cgroup whose directory is `dir`.
     pub(super) fn open(&mut self, dir: BorrowedFd<'_>, file: File) -> Result<OwnedFd, Failure> {
+        self.open_optional(dir, file)?.ok_or_else(|| self.absent(file))
+    }
+
+    /// As [`Reader::open`]; absent where the cgroup has no such file, which is not counted.
+    pub(super) fn open_optional(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        file: File,
+    ) -> Result<Option<OwnedFd>, Failure> {
         // do not hang if there is a pipe in place of the file
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-        openat(dir, file.name(), flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::ENOENT if !self.exists(dir) => Failure::Gone,
-            errno => self.failure(file, errno),
-        })
+        match openat(dir, file.name(), flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::ENOENT) if self.exists(dir) => Ok(None),
+            Err(Errno::ENOENT) => Err(Failure::Gone),
+            Err(errno) => Err(self.failure(file, errno)),
+        }
+    }
+
+    /// Whether the cgroup whose directory is `dir` has this file.
+    pub(super) fn has(dir: BorrowedFd<'_>, file: File) -> bool {
+        fstatat(dir, file.name(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Counts and classifies an error.
@@ -153,8 +189,13 @@ impl Reader {
         self.unknown(file, UnknownReason::Malformed)
     }
 
+    /// Counts a missing file.
+    pub(super) fn absent(&mut self, file: File) -> Failure {
+        self.unknown(file, UnknownReason::Absent)
+    }
+
     fn unknown(&mut self, file: File, reason: UnknownReason) -> Failure {
-        if !is_without_pressure(file, reason) {
+        if !is_optional(file, reason) {
             *self.errors.counts.entry((file, reason)).or_default() += 1;
         }
         Failure::Unknown(reason)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,11 @@ use super::*;
 
 mod damage;
 mod discovery;
+mod limits;
+mod mounts;
+mod node;
+mod odd;
+mod places;
 mod plan;
 mod trees;
 
@@ -56,9 +62,20 @@ impl Tree {
 
     /// A v2 container in a pod of the cgroupfs driver; returns its directory.
     fn container(&self, pod: u8, container: u8) -> String {
-        let dir = format!("kubepods/burstable/pod{}/{}", uid(pod), id(container));
+        self.cgroup(format!("kubepods/burstable/pod{}/{}", uid(pod), id(container)), "50000 100000\n")
+    }
+
+    /// The files of a pod of the cgroupfs driver, with this quota; returns its directory.
+    fn pod(&self, pod: u8, cpu_max: &str) -> String {
+        let dir = self.cgroup(format!("kubepods/burstable/pod{}", uid(pod)), cpu_max);
+        self.write(&format!("{dir}/cgroup.events"), "populated 1\nfrozen 0\n");
+        dir
+    }
+
+    /// A v2 cgroup with all files but `cgroup.events`; returns its directory.
+    fn cgroup(&self, dir: String, cpu_max: &str) -> String {
         self.write(&format!("{dir}/cpu.stat"), "usage_usec 1000\nnr_periods 0\nnr_throttled 0\n");
-        self.write(&format!("{dir}/cpu.max"), "50000 100000\n");
+        self.write(&format!("{dir}/cpu.max"), cpu_max);
         self.write(&format!("{dir}/cpu.pressure"), "some avg10=1.00 avg60=0.00 avg300=0.00 total=0\n");
         self.write(&format!("{dir}/memory.current"), "104857600\n");
         self.write(&format!("{dir}/memory.max"), "max\n");
@@ -83,10 +100,13 @@ impl Tree {
     }
 }
 
+/// Copies a tree over another one. Symbolic links are kept.
 fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
+        if entry.file_type().unwrap().is_symlink() {
+            let _ = symlink(fs::read_link(entry.path()).unwrap(), target);
+        } else if entry.file_type().unwrap().is_dir() {
             fs::create_dir_all(&target).unwrap();
             copy(&entry.path(), &target);
         } else {
@@ -109,6 +129,11 @@ fn id(number: u8) -> ContainerId {
 
 fn container(pod: u8, container: u8) -> Target {
     Target { pod: uid(pod), container: Some(id(container)) }
+}
+
+/// The pod's own cgroup.
+fn pod(number: u8) -> Target {
+    Target { pod: uid(number), container: None }
 }
 
 fn sweep(host: &mut Host) -> BTreeMap<Target, Reading> {

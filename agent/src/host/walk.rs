@@ -1,11 +1,11 @@
-//! Lists the kubepods directory: which pods and containers there are now.
+//! Lists the kubepods directories, and where orphans may be: which pods and containers there are now.
 //!
-//! Descends exactly as far as the naming scheme says (kubepods, QoS class, pod), never recursively, and reads at most
+//! Descends exactly as far as the naming scheme says (kubepods, QoS class, pod; slice, service), never recursively, and reads at most
 //! [`MAX_ENTRIES`] of one directory: a tenant's 100,000 children cost a count, not the agent. Each directory is watched
-//! before it is listed, so that no change in between is missed. Proof: `tests/discovery.rs`.
+//! before it is listed, so that no change in between is missed. Proof: `tests/discovery.rs`, `tests/places.rs`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -13,7 +13,9 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use plimsoll_contract::PodUid;
 
-use super::layout::{Layout, QosClass, RootChild};
+use super::layout::{self, Layout, QosClass, RootChild};
+use super::mounts::Mounts;
+use super::places::Place;
 use super::reader::{File, Reader};
 use super::watch::Watch;
 use crate::sample::Target;
@@ -22,32 +24,51 @@ use crate::sample::Target;
 pub(super) const MAX_ENTRIES: usize = 4096;
 
 /// What a listed directory contains.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Level {
     /// QoS classes and Guaranteed pods.
-    Kubepods,
+    Kubepods(Layout),
     /// The pods of one QoS class.
-    QosClass(QosClass),
+    QosClass(Layout, QosClass),
     /// The containers of one pod.
-    Pod(PodUid),
-    /// A runtime's own service, which contains containers when its driver is not the kubelet's.
-    Orphans,
+    Pod(Layout, PodUid),
+    /// Orphans, and services of runtimes; among much else.
+    Slice,
+    /// Orphans, in the service of a runtime.
+    Service,
 }
 
 /// A directory that is listed and watched.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Folder {
-    /// Below each hierarchy's root.
+    /// Index into [`Mounts::paths`].
+    pub(super) hierarchy: usize,
+    /// Below the root of the hierarchy.
     pub(super) path: PathBuf,
     pub(super) level: Level,
+}
+
+impl Folder {
+    /// Whether it is outside kubepods.
+    pub(super) fn is_for_orphans(&self) -> bool {
+        matches!(self.level, Level::Slice | Level::Service)
+    }
+
+    /// Whether a cgroup at this place is found, if it still exists, when the folder and those below it are listed.
+    pub(super) fn contains(&self, place: &Place) -> bool {
+        let below = match self.is_for_orphans() {
+            true => place.path.parent() == Some(&self.path),
+            false => place.path != self.path && place.path.starts_with(&self.path),
+        };
+        self.hierarchy == place.hierarchy && below
+    }
 }
 
 /// A pod's or container's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) target: Target,
-    /// Below each hierarchy's root.
-    pub(super) path: PathBuf,
+    pub(super) place: Place,
     /// As in the listing.
     pub(super) inode: u64,
 }
@@ -65,8 +86,9 @@ pub(super) struct Walk {
 
 /// What walking needs.
 pub(super) struct Walker<'a> {
-    pub(super) root: &'a Path,
-    pub(super) layout: &'a Layout,
+    pub(super) mounts: &'a Mounts,
+    /// Those of the kubepods directories, for the names of orphans.
+    pub(super) layouts: &'a [Layout],
     pub(super) watch: &'a mut Watch,
     pub(super) reader: &'a mut Reader,
     /// Most entries read of one directory.
@@ -78,79 +100,95 @@ pub(super) struct Walker<'a> {
 impl Walker<'_> {
     /// Lists `folder` and what belongs below it. One that does not exist is empty.
     pub(super) fn walk(&mut self, folder: &Folder, walk: &mut Walk) {
-        for (name, inode) in self.list(folder, walk) {
+        let found_before = walk.found.len();
+        let mut entries = Vec::new();
+        let is_complete = self.list(folder, &mut entries);
+        for (name, inode) in entries {
             let path = folder.path.join(&name);
             let container = match &folder.level {
-                Level::Kubepods => {
-                    match self.layout.root_child(&name) {
+                Level::Kubepods(layout) => {
+                    match layout.root_child(&name) {
                         Some(RootChild::QosClass(class)) => {
-                            self.walk(&Folder { path, level: Level::QosClass(class) }, walk);
+                            self.descend(folder, path, Level::QosClass(layout.clone(), class), walk);
                         }
-                        Some(RootChild::Pod(pod)) => self.walk_pod(pod, path, inode, walk),
+                        Some(RootChild::Pod(pod)) => self.walk_pod(folder, layout, pod, path, inode, walk),
                         None => {}
                     }
                     continue;
                 }
-                Level::QosClass(class) => {
-                    if let Some(pod) = self.layout.pod(Some(*class), &name) {
-                        self.walk_pod(pod, path, inode, walk);
+                Level::QosClass(layout, class) => {
+                    if let Some(pod) = layout.pod(Some(*class), &name) {
+                        self.walk_pod(folder, layout, pod, path, inode, walk);
                     }
                     continue;
                 }
-                Level::Pod(pod) => self.layout.container(&name).map(|container| (pod.clone(), container)),
-                Level::Orphans => self.layout.orphan(&name),
+                Level::Slice if layout::may_have_orphans(&name) => {
+                    self.descend(folder, path, Level::Service, walk);
+                    continue;
+                }
+                Level::Pod(layout, pod) => layout.container(&name).map(|container| (pod.clone(), container)),
+                Level::Slice | Level::Service => self.layouts.iter().find_map(|layout| layout.orphan(&name)),
             };
             if let Some((pod, container)) = container {
-                walk.found.push(Found { target: Target { pod, container: Some(container) }, path, inode });
+                let target = Target { pod, container: Some(container) };
+                walk.found.push(Found { target, place: Place::new(folder.hierarchy, path), inode });
             }
+        }
+        // most nodes have no orphans: that the rest of their system.slice was not listed is of no interest
+        if !is_complete && (!folder.is_for_orphans() || walk.found.len() > found_before) {
+            walk.truncated += 1;
+            walk.last_truncated = Some(folder.path.clone());
         }
     }
 
-    fn walk_pod(&mut self, pod: PodUid, path: PathBuf, inode: u64, walk: &mut Walk) {
+    fn descend(&mut self, folder: &Folder, path: PathBuf, level: Level, walk: &mut Walk) {
+        self.walk(&Folder { hierarchy: folder.hierarchy, path, level }, walk);
+    }
+
+    fn walk_pod(
+        &mut self,
+        folder: &Folder,
+        layout: &Layout,
+        pod: PodUid,
+        path: PathBuf,
+        inode: u64,
+        walk: &mut Walk,
+    ) {
         let target = Target { pod: pod.clone(), container: None };
         let known = (self.known)(&target, inode);
-        walk.found.push(Found { target, path: path.clone(), inode });
+        walk.found.push(Found { target, place: Place::new(folder.hierarchy, path.clone()), inode });
         if known {
             walk.skipped.insert(path);
         } else {
-            self.walk(&Folder { path, level: Level::Pod(pod) }, walk);
+            self.descend(folder, path, Level::Pod(layout.clone(), pod), walk);
         }
     }
 
-    /// The directories in `folder` whose names are UTF-8, with their inodes.
-    fn list(&mut self, folder: &Folder, walk: &mut Walk) -> Vec<(String, u64)> {
-        let path = self.root.join(&folder.path);
+    /// Adds the directories in `folder` whose names are UTF-8, with their inodes. Returns whether they are all.
+    fn list(&mut self, folder: &Folder, directories: &mut Vec<(String, u64)>) -> bool {
+        let path = self.mounts.paths[folder.hierarchy].join(&folder.path);
         self.watch.add(&path, folder);
-        let mut directories = Vec::new();
-        let mut truncate = |errno: Option<Errno>| {
-            if let Some(errno) = errno {
-                self.reader.failure(File::Directory, errno);
-            }
-            walk.truncated += 1;
-            walk.last_truncated = Some(folder.path.clone());
-        };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut dir = match Dir::open(&path, flags, Mode::empty()) {
             Ok(dir) => dir,
-            // removed since its parent was listed, or a service that this node does not run
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return directories,
+            // removed since its parent was listed, or a slice that this node does not have
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return true,
             Err(errno) => {
-                truncate(Some(errno));
-                return directories;
+                self.reader.failure(File::Directory, errno);
+                return false;
             }
         };
         for (count, entry) in dir.iter().enumerate() {
             if count >= self.max_entries {
-                truncate(None);
-                break;
+                return false;
             }
             let entry = match entry {
                 Ok(entry) => entry,
                 // removed while it was listed
                 Err(Errno::ENOENT | Errno::ENODEV) => break,
                 Err(errno) => {
-                    truncate(Some(errno));
-                    break;
+                    self.reader.failure(File::Directory, errno);
+                    return false;
                 }
             };
             let is_directory = matches!(entry.file_type(), Some(Type::Directory) | None);
@@ -158,6 +196,6 @@ impl Walker<'_> {
                 directories.push((name.to_owned(), entry.ino()));
             }
         }
-        directories
+        true
     }
 }

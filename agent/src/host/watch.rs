@@ -4,6 +4,7 @@
 //! compensates for both. Only the directories passed to [`Watch::add`] are watched. Proof: `tests/discovery.rs`.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -63,12 +64,15 @@ impl Watch {
                     continue;
                 };
                 let is_directory = event.mask.contains(AddWatchFlags::IN_ISDIR);
-                if is_directory && !folders.contains(folder) {
+                // most of what happens in the system's slices is not about containers, whose names have colons there
+                let name = event.name.as_ref().map_or(&b""[..], |name| name.as_bytes());
+                let is_relevant = is_directory && (!folder.is_for_orphans() || name.contains(&b':'));
+                if is_relevant && !folders.contains(folder) {
                     folders.push(folder.clone());
                 }
                 if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                    // nothing above the kubepods directory is watched
-                    let root = folder.level == Level::Kubepods;
+                    // the root of the hierarchy is watched for orphans only
+                    let root = matches!(folder.level, Level::Kubepods(_));
                     self.folders.remove(&event.wd);
                     if root {
                         return Hint::Everything;

@@ -1,3 +1,4 @@
+use proptest::collection;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_oneof, proptest};
 
 use super::*;
@@ -9,7 +10,7 @@ fn at(seconds: f64) -> Moment {
 }
 
 fn node() -> Option<Capacity> {
-    Some(Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB) })
+    Some(Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None })
 }
 
 #[test]
@@ -30,8 +31,10 @@ fn cpu_is_relative_to_the_quota_else_to_the_request_else_to_the_node() {
         ("a quota that is no number", Limit::Of(Cores(f64::NAN)), quarter, Err(UnknownReason::Malformed)),
     ];
     for (case, limit, request, expected) in table {
-        let basis = cpu_basis(limit, request, node(), 0.05).map(|of| (of.basis, of.amount));
-        assert_eq!(basis, expected, "{case}");
+        let of = cpu_basis(limit, request, node(), 0.05);
+        assert_eq!(of.map(|of| (of.basis, of.amount)), expected, "{case}");
+        let floored = of.ok().and_then(|of| of.request);
+        assert_eq!(floored.is_some(), case == "a tiny request is floored", "{case}");
     }
     assert_eq!(
         cpu_basis(free, Request::None, None, 0.05),
@@ -51,7 +54,7 @@ fn memory_is_relative_to_the_limit_else_to_the_node_never_to_the_request() {
     for (limit, basis, amount) in table {
         assert_eq!(
             memory_basis(limit, node()),
-            Ok(Denominator { basis, amount: amount as f64 }),
+            Ok(Denominator { basis, amount: amount as f64, request: None }),
             "{limit:?}"
         );
     }
@@ -86,18 +89,6 @@ fn after_too_long_without_data_a_smoothed_usage_starts_over() {
     smoothed.add(at(71.0), at(72.0), 0.25, &Profile::standard());
     assert!((smoothed.value() - 0.25).abs() < 1e-12);
     assert_eq!(smoothed.since(), at(71.0));
-}
-
-#[test]
-fn the_time_of_a_crossing_between_two_sweeps_is_exact() {
-    // from 0 toward 1 with a half-life of 5 s: at 0.66 after 5 * log2(1 / 0.34)
-    let crossed = 5.0 * (1.0_f64 / 0.34).log2();
-    let value = |t: f64| 1.0 - (-t / 5.0).exp2();
-    let path = Path { from: value(7.0), toward: 1.0, to: value(8.0), start: at(7.0), end: at(8.0) };
-    let found = path.crossing(0.66).unwrap();
-    assert!((found.0.as_secs_f64() - crossed).abs() < 1e-6, "{found:?}, not {crossed}");
-    assert_eq!(path.crossing(0.7), None);
-    assert_eq!(Path::jump(0.9, at(8.0)).crossing(0.66), None);
 }
 
 #[test]
@@ -138,23 +129,88 @@ proptest! {
     }
 
     #[test]
-    fn a_crossing_lies_within_its_step(from in 0.0..2.0_f64, toward in 0.0..2.0_f64, threshold in 0.0..2.0_f64, ms in 1_u64..3000) {
-        let end = Moment(Duration::from_secs(10) + Duration::from_millis(ms));
-        let mut smoothed = Smoothed::new(at(9.0), at(10.0), from);
-        smoothed.add(at(10.0), end, toward, &Profile::standard());
-        let path = smoothed.path(1.0, false);
-        let crossing = path.crossing(threshold);
-        prop_assert!(crossing.is_none_or(|crossing| (at(10.0)..=end).contains(&crossing)));
-        prop_assert!(crossing.is_some() == ((from < threshold) != (path.to < threshold)));
+    fn a_mean_lies_between_its_samples_and_covers_no_more_than_asked(
+        samples in collection::vec((0_u64..20, 1_u64..20, 0.0..5.0_f64), 1..50), seconds in 1_u64..100,
+    ) {
+        let mut window = Window::default();
+        let mut end = 1000.0;
+        for (gap, length, usage) in &samples {
+            let start = end + *gap as f64;
+            end = start + *length as f64;
+            window.add(at(start), at(end), *usage);
+        }
+        let mean = window.mean(Duration::from_secs(seconds)).unwrap();
+        let usages = || samples.iter().map(|(.., usage)| *usage);
+        let (least, most) = (usages().fold(f64::MAX, f64::min), usages().fold(0.0, f64::max));
+        prop_assert!((least - 1e-6..=most + 1e-6).contains(&mean.usage), "{mean:?}");
+        prop_assert!(mean.seconds <= seconds as f64 + 1e-6, "{mean:?}");
+        prop_assert!(!mean.complete || mean.seconds >= 0.9 * seconds as f64, "{mean:?}");
     }
 }
 
+fn window(samples: &[(f64, f64, f64)]) -> Window {
+    let mut window = Window::default();
+    samples.iter().for_each(|(start, end, usage)| window.add(at(*start), at(*end), *usage));
+    window
+}
+
 #[test]
-fn a_change_of_basis_is_no_crossing() {
-    let mut smoothed = Smoothed::new(at(9.0), at(10.0), 0.1);
-    smoothed.add(at(10.0), at(13.0), 1.0, &Profile::standard());
-    let threshold = f64::midpoint(0.1, smoothed.value());
-    assert!(smoothed.path(1.0, false).crossing(threshold).is_some());
-    assert_eq!(smoothed.path(1.0, true).crossing(threshold), None);
-    assert_eq!(smoothed.path(0.5, true), Path::jump(smoothed.value() / 0.5, at(13.0)));
+fn a_mean_is_of_the_last_seconds_with_data_and_part_of_a_sample_counts_in_part() {
+    let window = window(&[(0.0, 10.0, 1.0), (10.0, 20.0, 0.0), (30.0, 40.0, 4.0)]);
+    let mean = |seconds: u64| {
+        let mean = window.mean(Duration::from_secs(seconds)).unwrap();
+        ((mean.usage * 1000.0).round() / 1000.0, mean.seconds, mean.complete)
+    };
+    assert_eq!(mean(5), (4.0, 5.0, true));
+    assert_eq!(mean(20), (4.0, 10.0, false), "nothing is known of 20 to 30");
+    assert_eq!(mean(25), (2.667, 15.0, false));
+    assert_eq!(mean(35), (1.8, 25.0, false));
+    assert_eq!(mean(1000), (1.667, 30.0, false));
+    assert_eq!(Window::default().mean(Duration::from_secs(1)), None);
+}
+
+#[test]
+fn a_window_is_trimmed_scaled_and_continued() {
+    let mut window = window(&[(0.0, 10.0, 1.0), (10.0, 20.0, 0.0), (20.0, 30.0, 4.0)]);
+    window.trim(Duration::from_secs(20));
+    assert_eq!(
+        window.mean(Duration::from_secs(100)).unwrap().seconds,
+        20.0,
+        "what ended 20 s ago is dropped"
+    );
+    window.scale(0.5);
+    let mut later = Window::default();
+    later.add(at(40.0), at(50.0), 3.0);
+    later.continue_from(&window);
+    let mean = later.mean(Duration::from_secs(100)).unwrap();
+    assert_eq!((mean.usage.round(), mean.seconds), (2.0, 30.0), "(0 + 2 + 3) / 3 is 1.67");
+}
+
+#[test]
+fn an_excess_leaks_and_starts_over_at_each_burst() {
+    let mut burst = Burst::default();
+    let mut add = |end: f64, utilization: f64| burst.add(at(end), 1.0, utilization, 0.5, 1.0);
+    assert_eq!([add(1.0, 1.0), add(2.0, 0.2), add(3.0, 0.9)], [None; 3], "0.5, 0.2, 0.6");
+    let excess = add(4.0, 2.0).unwrap();
+    assert!((excess.utilization - 1.025).abs() < 1e-9 && excess.seconds == 4.0, "{excess:?}");
+    assert_eq!(add(5.0, 1.0), None, "0.5 again: more than the whole basis counts as the whole");
+    assert!(add(6.0, 1.0).is_some());
+    assert_eq!(burst.last().map(|(at, _)| at), Some(at(6.0)));
+    assert_eq!(burst.add(at(7.0), 1.0, 0.0, 0.5, 1.0), None);
+    assert_eq!(burst.last().map(|(at, _)| at), Some(at(6.0)), "a leak forgets no burst");
+}
+
+#[test]
+fn a_pod_without_a_limit_has_the_sum_of_what_its_containers_have() {
+    let of = |basis, amount| Ok(Denominator { basis, amount, request: None });
+    let node = Denominator { basis: Basis::Node, amount: 4.0, request: None };
+    let sum = |bases: Vec<Result<Denominator, UnknownReason>>| {
+        sum_of_bases(bases.into_iter(), node).map(|of| (of.basis, of.amount))
+    };
+    assert_eq!(sum(vec![of(Basis::Request, 0.5), of(Basis::Request, 0.25)]), Ok((Basis::Request, 0.75)));
+    assert_eq!(sum(vec![of(Basis::Limit, 2.0), of(Basis::Request, 0.25)]), Ok((Basis::Request, 2.25)));
+    assert_eq!(sum(vec![of(Basis::Request, 0.5), of(Basis::Node, 4.0)]), Ok((Basis::Node, 4.0)));
+    assert_eq!(sum(vec![of(Basis::Request, 3.0), of(Basis::Request, 3.0)]), Ok((Basis::Node, 4.0)));
+    assert_eq!(sum(vec![]), Ok((Basis::Node, 4.0)));
+    assert_eq!(sum(vec![of(Basis::Limit, 1.0), Err(UnknownReason::Denied)]), Err(UnknownReason::Denied));
 }

@@ -4,7 +4,7 @@ use plimsoll_contract::{Band, Basis, Limit};
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
-use proptest::{collection, sample};
+use proptest::{collection, option, sample};
 
 use super::*;
 use crate::profile::Profile;
@@ -180,10 +180,17 @@ fn counters() -> impl Strategy<Value = CpuCounters> {
 
 fn any_reading() -> impl Strategy<Value = Reading> {
     let amount = || prop_oneof![0_u64..10 * GIB, any::<u64>()];
-    let detail = (amount(), amount()).prop_map(|(inactive_file, unreclaimable)| MemoryDetail {
-        inactive_file: Bytes(inactive_file),
-        unreclaimable: Bytes(unreclaimable),
-    });
+    let part = || option::of(amount().prop_map(Bytes));
+    let detail = (part(), part(), part(), part(), part()).prop_map(
+        |(anon, shmem, file, active_file, inactive_file)| MemoryDetail {
+            anon,
+            shmem,
+            file,
+            active_file,
+            inactive_file,
+            ..MemoryDetail::default()
+        },
+    );
     let cpu = (read(counters()), read(limit(any::<f64>().prop_map(Cores))), read(any::<f64>()));
     let memory = (
         read(amount().prop_map(Bytes)),
@@ -191,9 +198,15 @@ fn any_reading() -> impl Strategy<Value = Reading> {
         read(limit(amount().prop_map(Bytes))),
         read(any::<f64>()),
     );
-    (cpu, memory, 0_u64..2).prop_map(
-        |((cpu, cpu_limit, cpu_pressure), (memory, memory_detail, memory_limit, memory_pressure), number)| {
+    (cpu, memory, read(any::<bool>()), 0_u64..2).prop_map(
+        |(
+            (cpu, cpu_limit, cpu_pressure),
+            (memory, memory_detail, memory_limit, memory_pressure),
+            populated,
+            number,
+        )| {
             Reading {
+                populated,
                 at: at(0.0),
                 inode: Inode { device: 1, number },
                 cpu,
@@ -256,8 +269,8 @@ proptest! {
                     state.apply_roster(&answer, at(now));
                 }
                 Event::Node(cpus, memory) => {
-                    head.capacity = Capacity { cores: Cores(cpus), bytes: Bytes(memory) };
-                    state.set_capacity(head.capacity);
+                    head.capacity = Capacity { cores: Cores(cpus), bytes: Bytes(memory), cpus: None };
+                    state.set_capacity(head.capacity, None);
                 }
                 Event::Classify(seconds) => {
                     state.classify(at(now), wall(now));

@@ -35,14 +35,21 @@ fn readings_between_which_there_is_no_rate_have_a_reason() {
         ("time went backward", point(500, second, None), reset),
         ("too much time passed", point(4001, second, None), gap),
         ("usage decreased", point(2000, second - Duration::from_nanos(1), None), reset),
-        ("periods decreased", point(2000, second, Some((9, 5))), reset),
-        ("throttled periods decreased", point(2000, second, Some((10, 4))), reset),
         ("more than the node has", point(2000, Duration::from_millis(5200), None), reset),
         ("far more than the node has", point(2000, Duration::from_nanos(u64::MAX), None), reset),
         ("as much as there can be", point(2000, Duration::MAX, None), reset),
     ];
     for (case, after, reason) in table {
         assert_eq!(between(before, after), Err(reason), "{case}");
+    }
+}
+
+#[test]
+fn counters_of_the_quota_that_decrease_make_throttling_unknown_and_not_the_rate() {
+    let before = point(1000, Duration::ZERO, Some((10, 5)));
+    for counts in [(9, 5), (10, 4), (0, 0)] {
+        let sample = between(before, point(2000, Duration::from_millis(500), Some(counts))).unwrap();
+        assert_eq!((sample.cores, sample.throttled), (Cores(0.5), None), "{counts:?}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! One cgroup, a container's or a pod's own: what was last read of it, its smoothed usage, its usage history.
 
+use std::time::Duration;
+
 use plimsoll_contract::load::{BoundBy, UnknownReason};
 use plimsoll_contract::report::{Capacity, MemoryEvents};
-use plimsoll_contract::{Bytes, Cores, Limit, Moment};
+use plimsoll_contract::{Bytes, Cores, Limit, Moment, Resource};
 
 use super::candidates::ResourceUsage;
 use crate::load::{self, Denominator, Request};
@@ -12,6 +14,10 @@ use crate::usage::UsageHistory;
 
 /// Share of throttled periods above which a container is bound by its limit.
 const THROTTLED_FROM: f64 = 0.05;
+/// How long after its start a container that the roster does not list may still be listed.
+pub(super) const ROSTER_WAIT: Duration = Duration::from_secs(30);
+/// Memory that a cgroup without processes may hold without having anything to say: the kernel's own structures.
+const EMPTY_MEMORY: Bytes = Bytes(4 << 20);
 /// PSI `some avg10` in percent above which a container is under pressure.
 const PRESSURE_FROM: f64 = 10.0;
 
@@ -23,10 +29,19 @@ pub(crate) struct Container {
     baseline: Option<(Inode, Moment, CpuCounters)>,
     /// The sweep in which it was last read.
     pub(super) sweep: u64,
+    /// When it was first read.
+    pub(super) started: Option<Moment>,
+    /// When the container of this name stopped that it replaces, until it has run for long enough itself: a container that crashes
+    /// again and again has been down since its first crash.
+    pub(super) stopped_at: Option<Moment>,
     pub(super) cpu: ResourceUsage,
     pub(super) memory: ResourceUsage,
     /// CPU use and throttling over the last interval.
     pub(crate) sample: Option<CpuSample>,
+    /// Whether the sample is of this sweep, and when memory was read in it.
+    new_sample: bool,
+    new_memory: Option<Moment>,
+    populated: Read<bool>,
     current: Read<Bytes>,
     pub(crate) detail: Read<MemoryDetail>,
     pub(crate) cpu_limit: Read<Limit<Cores>>,
@@ -52,12 +67,13 @@ impl Container {
         reading: &Reading,
         sweep: u64,
         profile: &Profile,
-        node: Option<Capacity>,
+        cpus: Option<Cores>,
     ) -> Changes {
         if self.inode.replace(reading.inode).is_some_and(|inode| inode != reading.inode) {
             self.reset_directory();
         }
         self.sweep = sweep;
+        self.started = self.started.or(Some(reading.at));
         let before = (self.cpu_limit.value(), self.memory_limit.value(), self.events.value());
         let is_cores = |limit: Limit<Cores>| limit.bound().is_none_or(|l| l.0.is_finite() && l.0 >= 0.0);
         let is_percentage = |p: f64| (0.0..=100.0).contains(&p);
@@ -66,11 +82,12 @@ impl Container {
         self.cpu_pressure = valid(reading.cpu_pressure, is_percentage).or(self.cpu_pressure);
         self.memory_pressure = valid(reading.memory_pressure, is_percentage).or(self.memory_pressure);
         self.events = reading.memory_events.or(self.events);
+        self.populated = reading.populated.or(self.populated);
         if reading.cpu_limit.value().is_some() || reading.memory_limit.value().is_some() {
             self.limits_read = Some(reading.at);
         }
-        self.observe_cpu(reading, profile, node);
-        self.observe_memory(reading, profile);
+        self.observe_cpu(reading, profile, cpus);
+        self.observe_memory(reading);
         Changes {
             limits: changed(before.0, self.cpu_limit.value()) || changed(before.1, self.memory_limit.value()),
             memory_events: changed(before.2, self.events.value()),
@@ -85,86 +102,150 @@ impl Container {
         self.cpu_limit = Read::NotDue;
         self.memory_limit = Read::NotDue;
         self.events = Read::NotDue;
+        self.populated = Read::NotDue;
         self.limits_read = None;
     }
 
-    fn observe_cpu(&mut self, reading: &Reading, profile: &Profile, node: Option<Capacity>) {
+    fn observe_cpu(&mut self, reading: &Reading, profile: &Profile, cpus: Option<Cores>) {
         let counters = match reading.cpu {
             Read::NotDue => return,
             Read::Unknown(reason) => {
-                self.cpu.unknown = Some(reason);
-                self.sample = None;
+                self.set_cpu_unknown(reason);
                 return;
             }
             Read::Value(counters) => counters,
         };
-        let (longest, cpus) = (profile.longest_gap(), node.map(|node| node.cores));
         let Some((inode, at, before)) = self.baseline.replace((reading.inode, reading.at, counters)) else {
             return;
         };
         let sample = match inode == reading.inode {
-            true => CpuSample::between((at, before), (reading.at, counters), longest, cpus),
+            true => {
+                let longest = profile.longest_gap();
+                CpuSample::between((at, before), (reading.at, counters), longest, cpus)
+            }
             false => Err(UnknownReason::CounterReset),
         };
         match sample {
-            Ok(sample) => {
-                self.cpu.add(sample.start, sample.end, sample.cores.0, profile);
-                self.usage.record_cpu(sample.start, sample.end, sample.cores.0, longest);
-                self.sample = Some(sample);
-            }
-            Err(reason) => {
-                self.cpu.unknown = Some(reason);
-                self.sample = None;
-            }
+            Ok(sample) => (self.sample, self.new_sample) = (Some(sample), true),
+            Err(reason) => self.set_cpu_unknown(reason),
         }
     }
 
-    fn observe_memory(&mut self, reading: &Reading, profile: &Profile) {
+    fn observe_memory(&mut self, reading: &Reading) {
         self.current = reading.memory.or(self.current);
         self.detail = reading.memory_detail.or(self.detail);
         match (self.current.known(), self.detail.known()) {
             (Err(reason), _) | (_, Err(reason)) => self.memory.unknown = Some(reason),
-            (Ok(current), Ok(detail))
-                if reading.memory.value().is_some() || self.memory.unknown.is_some() =>
-            {
-                let bytes = current.saturating_sub(detail.inactive_file).as_f64();
-                // the amount counts for the time since the last reading; after a gap nothing is known of that time
-                let longest = profile.longest_gap();
-                let last = self.memory.smoothed.map(|smoothed| smoothed.until());
-                let last = last.filter(|last| reading.at.since(*last) <= longest);
-                let start = last.map_or(reading.at, |last| last.min(reading.at));
-                self.memory.add(start, reading.at, bytes, profile);
-                self.usage.record_memory(start, reading.at, bytes, longest);
+            (Ok(current), Ok(detail)) if detail.required(current).is_none() => {
+                self.memory.unknown = Some(UnknownReason::Malformed);
             }
-            (Ok(_), Ok(_)) => {}
+            (Ok(_), Ok(_)) => {
+                if reading.memory.value().is_some() || self.memory.unknown.is_some() {
+                    self.new_memory = Some(reading.at);
+                }
+            }
+        }
+    }
+
+    /// Adds what was read in this sweep to the usage, without the `cores` and `bytes` that are not the pod's load. Where these are
+    /// not known, the usage is not known either.
+    pub(super) fn add_usage(&mut self, cores: Result<f64, ()>, bytes: Result<f64, ()>, profile: &Profile) {
+        let longest = profile.longest_gap();
+        if self.is_empty(Resource::Cpu) {
+            self.set_cpu_unknown(UnknownReason::Empty);
+        }
+        if self.is_empty(Resource::Memory) {
+            self.set_memory_unknown(UnknownReason::Empty);
+        }
+        if let Some(sample) = self.sample.filter(|_| std::mem::take(&mut self.new_sample)) {
+            match cores {
+                Ok(cores) => {
+                    let used = (sample.cores.0 - cores).max(0.0);
+                    self.cpu.add(sample.start, sample.end, used, profile);
+                    self.usage.record_cpu(sample.start, sample.end, used, longest);
+                }
+                Err(()) => self.cpu.unknown = Some(UnknownReason::WarmingUp),
+            }
+        }
+        let Some(at) = self.new_memory.take() else { return };
+        match (self.required(), self.working_set_now(), bytes) {
+            (Some(required), working_set, Ok(bytes)) => {
+                // the amount counts for the time since the last reading; after a gap nothing is known of that time
+                let last = self.memory.smoothed.map(|smoothed| smoothed.until());
+                let last = last.filter(|last| at.since(*last) <= longest);
+                let start = last.map_or(at, |last| last.min(at));
+                self.memory.add(start, at, (required.as_f64() - bytes).max(0.0), profile);
+                if let Some(working_set) = working_set {
+                    self.usage.record_memory(start, at, working_set.as_f64(), longest);
+                }
+            }
+            _ => self.memory.unknown = Some(UnknownReason::WarmingUp),
         }
     }
 
     /// It was not read in the sweep that just ended.
     pub(super) fn set_absent(&mut self) {
-        self.cpu.unknown = Some(UnknownReason::Absent);
-        self.memory.unknown = Some(UnknownReason::Absent);
-        self.sample = None;
+        self.set_cpu_unknown(UnknownReason::Absent);
+        self.set_memory_unknown(UnknownReason::Absent);
     }
 
-    /// It replaces `earlier`, a stopped container of the same name.
-    pub(super) fn continue_from(&mut self, earlier: &Container) {
+    fn set_cpu_unknown(&mut self, reason: UnknownReason) {
+        self.cpu.unknown = Some(reason);
+        (self.sample, self.new_sample) = (None, false);
+    }
+
+    fn set_memory_unknown(&mut self, reason: UnknownReason) {
+        self.memory.unknown = Some(reason);
+        self.new_memory = None;
+    }
+
+    /// Whether no process is in it: that it uses nothing of the resource says nothing. Where the kernel does not say so (cgroup v1), a
+    /// cgroup in which no CPU time was ever used counts as such: starting a process takes some. Memory may remain after the processes.
+    pub(super) fn is_empty(&self, resource: Resource) -> bool {
+        let never_used = || self.baseline.is_some_and(|(.., counters)| counters.usage.is_zero());
+        if self.populated.value().map_or_else(never_used, |populated| !populated) {
+            match resource {
+                Resource::Cpu => self.sample.is_none_or(|sample| sample.cores.0 <= 0.0),
+                Resource::Memory => self.required().is_none_or(|bytes| bytes <= EMPTY_MEMORY),
+            }
+        } else {
+            false
+        }
+    }
+
+    /// It replaces `earlier`, a container of the same name that stopped at this moment.
+    pub(super) fn continue_from(&mut self, earlier: &Container, stopped_at: Moment) {
         self.cpu.continue_from(&earlier.cpu);
         self.memory.continue_from(&earlier.memory);
         self.usage.continue_from(&earlier.usage);
+        self.stopped_at = Some(stopped_at);
     }
 
+    /// Once it has run for long enough, it is no longer one that restarts.
+    pub(super) fn settle(&mut self, now: Moment, warm_up: Duration) {
+        if self.started.is_some_and(|started| now.since(started) >= warm_up) {
+            self.stopped_at = None;
+        }
+    }
+
+    /// What its CPU usage is relative to. `pod`: the limit of its pod's cgroup.
     pub(super) fn cpu_basis(
         &self,
+        pod: Limit<Cores>,
         request: Request,
         node: Option<Capacity>,
         floor: f64,
     ) -> Result<Denominator, UnknownReason> {
-        load::cpu_basis(self.cpu_limit.known()?, request, node, floor)
+        load::cpu_basis(tightest(self.cpu_limit.known()?, pod), request, node, floor)
     }
 
-    pub(super) fn memory_basis(&self, node: Option<Capacity>) -> Result<Denominator, UnknownReason> {
-        load::memory_basis(self.memory_limit.known()?, node)
+    /// What its memory usage is relative to. `pod`: the limit of its pod's cgroup.
+    pub(super) fn memory_basis(
+        &self,
+        pod: Limit<Bytes>,
+        node: Option<Capacity>,
+    ) -> Result<Denominator, UnknownReason> {
+        load::memory_basis(tightest(self.memory_limit.known()?, pod), node)
     }
 
     /// Whether it has a CPU quota, or why that is not known.
@@ -177,6 +258,16 @@ impl Container {
         self.memory_limit.known().map(|limit| limit.bound().is_some())
     }
 
+    /// CPU use over the last interval.
+    pub(super) fn cores(&self) -> Option<f64> {
+        self.sample.map(|sample| sample.cores.0)
+    }
+
+    /// Whether a roster may still have to list it.
+    pub(super) fn is_new(&self, now: Moment) -> bool {
+        self.started.is_none_or(|started| now.since(started) < ROSTER_WAIT)
+    }
+
     /// Share of the quota's periods that were throttled; absent without a quota, or if they were not counted.
     pub(crate) fn throttled(&self) -> Option<f64> {
         let limited = self.has_cpu_limit() == Ok(true);
@@ -185,8 +276,16 @@ impl Container {
 
     /// Memory in use less inactive page cache, as last read.
     pub(crate) fn working_set(&self) -> Option<Bytes> {
-        let (current, detail) = (self.current.value()?, self.detail.value()?);
-        self.memory.unknown.is_none().then(|| current.saturating_sub(detail.inactive_file))
+        self.memory.unknown.is_none().then(|| self.working_set_now())?
+    }
+
+    fn working_set_now(&self) -> Option<Bytes> {
+        self.detail.value()?.working_set(self.current.value()?)
+    }
+
+    /// Memory that cannot be reclaimed at once, as last read.
+    pub(super) fn required(&self) -> Option<Bytes> {
+        self.detail.value()?.required(self.current.value()?)
     }
 
     /// What limits its CPU; absent if that is not known. Pressure alone does not have a cause: where the throttling of a quota is
@@ -210,11 +309,26 @@ impl Container {
     }
 }
 
+#[cfg(test)]
+impl Container {
+    /// Samples kept of its past.
+    pub(super) fn samples(&self) -> usize {
+        self.cpu.samples().max(self.memory.samples())
+    }
+}
+
 /// A value that is not `valid` is malformed.
 fn valid<T: Copy>(read: Read<T>, valid: impl Fn(T) -> bool) -> Read<T> {
     match read {
         Read::Value(value) if !valid(value) => Read::Unknown(UnknownReason::Malformed),
         read => read,
+    }
+}
+
+fn tightest<T: PartialOrd>(a: Limit<T>, b: Limit<T>) -> Limit<T> {
+    match (a, b) {
+        (Limit::Of(a), Limit::Of(b)) => Limit::Of(if b < a { b } else { a }),
+        (Limit::Unlimited, limit) | (limit, Limit::Unlimited) => limit,
     }
 }
 

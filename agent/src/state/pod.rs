@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plimsoll_contract::load::UnknownReason;
+use plimsoll_contract::load::{BoundBy, Cause, UnknownReason};
 use plimsoll_contract::report::Capacity;
-use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Moment, PodName, PodUid, Resource};
+use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Cores, Limit, Moment, PodName, PodUid, Resource};
 
 use super::WithoutRoster;
 use super::candidates::Candidate;
@@ -29,10 +29,16 @@ pub(super) struct StoppedContainer {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ResourceState {
     pub(crate) classifier: Classifier,
-    /// The hottest candidate of the last sweep.
+    /// What the hottest candidate is relative to, whether or not it is shown.
+    pub(crate) basis: Option<Basis>,
+    /// The hottest candidate of the last sweep, where what is known is all there is.
     pub(crate) hottest: Option<Candidate>,
     /// Why a candidate is unknown, if any is.
     pub(crate) missing: Option<UnknownReason>,
+    /// Since when the pod's own cgroup uses more than its containers account for, if it does.
+    pub(super) unaccounted_since: Option<Moment>,
+    /// What made the band.
+    pub(crate) cause: Option<Cause<f64>>,
     /// Highest utilization in the last sweep, not smoothed.
     pub(super) highest_latest: f64,
 }
@@ -45,8 +51,12 @@ pub(crate) struct PodState {
     pub(super) roster: Option<RosterEntry>,
     pub(super) node: Option<Capacity>,
     pub(super) containers: BTreeMap<ContainerId, Box<Container>>,
-    /// The pod's own cgroup; absent until it was read, which it is only where it has a limit.
+    /// The pod's own cgroup; absent until it was read.
     pub(super) own: Option<Box<Container>>,
+    /// Containers that the roster lists and whose cgroups were removed, and when.
+    pub(super) ended: BTreeMap<ContainerId, Moment>,
+    /// Whether an init or debug container ended since the last sweep.
+    pub(super) excluded_ended: bool,
     /// By name.
     pub(super) stopped: BTreeMap<Arc<str>, StoppedContainer>,
     pub(super) cpu: ResourceState,
@@ -65,6 +75,8 @@ impl PodState {
             node: None,
             containers: BTreeMap::new(),
             own: None,
+            ended: BTreeMap::new(),
+            excluded_ended: false,
             stopped: BTreeMap::new(),
             cpu: ResourceState::default(),
             memory: ResourceState::default(),
@@ -126,7 +138,7 @@ impl PodState {
         self.running().filter(move |(id, _)| all || self.listed(id).is_some())
     }
 
-    fn running(&self) -> impl Iterator<Item = (&ContainerId, &Container)> {
+    pub(super) fn running(&self) -> impl Iterator<Item = (&ContainerId, &Container)> {
         self.containers.iter().map(|(id, container)| (id, container.as_ref()))
     }
 
@@ -142,27 +154,37 @@ impl PodState {
         self.mode == WithoutRoster::NodeBasis || self.listed(id).is_some()
     }
 
-    /// Smoothed utilization of the hottest candidate relative to each basis that is defined; the request is not floored.
+    /// Smoothed utilization of the hottest candidate relative to each basis that is defined; the request is not floored. None while
+    /// what is known is not all there is.
     pub(crate) fn utilizations(&self, resource: Resource) -> BTreeMap<Basis, f64> {
         let mut hottest: BTreeMap<Basis, f64> = BTreeMap::new();
+        if self.resource(resource).hottest.is_none() {
+            return hottest;
+        }
+        let (own_cpu_limit, own_memory_limit) = self.own_limits();
+        let own_cpu_limit = own_cpu_limit.unwrap_or(Limit::Unlimited);
+        let own_memory_limit = own_memory_limit.unwrap_or(Limit::Unlimited);
         let containers = self.counting().map(|(id, container)| (Some(id), container));
         for (id, container) in containers.chain(self.own.iter().map(|own| (None, own.as_ref()))) {
             let listed = id.and_then(|id| self.listed(id));
             let (usage, limit, request, node) = match resource {
                 Resource::Cpu => (
                     container.cpu.value(),
-                    container.cpu_basis(Request::Unknown, self.node, 0.0).ok(),
+                    container.cpu_basis(own_cpu_limit, Request::Unknown, self.node, 0.0).ok(),
                     listed.and_then(|listed| listed.cpu_request).map(|cores| cores.0),
                     self.node.map(|node| node.cores.0),
                 ),
                 Resource::Memory => (
                     container.memory.value(),
-                    container.memory_basis(self.node).ok().filter(|of| of.basis == Basis::Limit),
+                    container
+                        .memory_basis(own_memory_limit, self.node)
+                        .ok()
+                        .filter(|of| of.basis == Basis::Limit),
                     listed.and_then(|listed| listed.memory_request).map(Bytes::as_f64),
                     self.node.map(|node| node.bytes.as_f64()),
                 ),
             };
-            // the pod's own cgroup counts only relative to a limit of its own
+            // the pod's own cgroup counts relative to a limit of its own, and below where it is the hottest
             let node = node.filter(|_| id.is_some());
             let limit = limit.map(|of| of.amount);
             for (basis, amount) in [(Basis::Limit, limit), (Basis::Request, request), (Basis::Node, node)] {
@@ -172,16 +194,48 @@ impl PodState {
                 }
             }
         }
+        let own = self.resource(resource).hottest.iter().filter(|hottest| hottest.container.is_none());
+        for own in own {
+            let max = hottest.entry(own.of.basis).or_insert(own.utilization());
+            *max = max.max(own.utilization());
+        }
         hottest
+    }
+
+    /// The limits that the kernel enforces on all of the pod, or why they are not known.
+    pub(super) fn own_limits(
+        &self,
+    ) -> (Result<Limit<Cores>, UnknownReason>, Result<Limit<Bytes>, UnknownReason>) {
+        match self.own.as_ref().filter(|own| !own.is_empty(Resource::Cpu)) {
+            Some(own) => (own.cpu_limit.known(), own.memory_limit.known()),
+            None => (Ok(Limit::Unlimited), Ok(Limit::Unlimited)),
+        }
+    }
+
+    /// What limits a container's CPU: its own limit, or that of the pod.
+    pub(crate) fn bound_by(&self, container: &Container) -> Option<BoundBy> {
+        let own = self.own.as_ref().and_then(|own| own.bound_by());
+        if own == Some(BoundBy::Limit) { own } else { container.bound_by() }
     }
 
     /// Adds a container, unless it is known already.
     pub(super) fn add_container(&mut self, id: &ContainerId, now: Moment) {
         if !self.containers.contains_key(id) {
+            if self.counting().next().is_none() {
+                // so far nothing ran: that is not the past of what starts now
+                self.restart_own();
+            }
             self.containers.insert(id.clone(), Box::default());
             self.urgency.container_added(now);
         }
         self.continue_stopped();
+    }
+
+    fn restart_own(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.cpu.restart();
+            own.memory.restart();
+        }
     }
 
     /// Removes a container and keeps its state under its name.
@@ -189,13 +243,23 @@ impl PodState {
         let Some(container) = self.containers.remove(id) else {
             return;
         };
+        self.excluded_ended |= self.roster.as_ref().is_some_and(|entry| entry.excluded.contains(id));
         if let Some(name) = self.listed(id).map(|listed| Arc::clone(&listed.name)) {
-            self.stopped.insert(name, StoppedContainer { at: now, still_running: None, container });
+            self.ended.insert(id.clone(), now);
+            let at = container.stopped_at.unwrap_or(now);
+            self.stopped.insert(name, StoppedContainer { at, still_running: None, container });
         }
     }
 
     pub(super) fn set_roster(&mut self, entry: &RosterEntry, now: Moment) {
         let before = self.roster.replace(entry.clone());
+        self.ended.retain(|id, _| entry.counting.contains_key(id));
+        let starts =
+            before.as_ref().is_none_or(|before| before.counting.is_empty()) && !entry.counting.is_empty();
+        if starts && before.is_some() {
+            // so far it was the load of init containers
+            self.restart_own();
+        }
         // a container that was replaced under its name may still be running; its state is passed on to the new one
         for (id, listed) in before.into_iter().flat_map(|before| before.counting) {
             if let (Some(container), false) = (self.containers.get(&id), entry.counting.contains_key(&id)) {
@@ -218,7 +282,7 @@ impl PodState {
             };
             match self.stopped.remove(&listed.name) {
                 Some(stopped) if stopped.still_running.as_ref() != Some(id) => {
-                    container.continue_from(&stopped.container);
+                    container.continue_from(&stopped.container, stopped.at);
                 }
                 _ => {}
             }

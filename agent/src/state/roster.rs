@@ -10,6 +10,7 @@ use plimsoll_contract::{Bytes, ContainerId, Cores, Moment, PodName};
 #[derive(Debug, Clone)]
 pub(super) struct RosterContainer {
     pub(super) name: Arc<str>,
+    pub(super) running: bool,
     generation: u32,
     pub(super) cpu_request: Option<Cores>,
     pub(super) memory_request: Option<Bytes>,
@@ -25,8 +26,10 @@ pub(super) struct RosterEntry {
     pub(super) bands: Bands,
     /// The newest generation of each name that counts.
     pub(super) counting: BTreeMap<ContainerId, RosterContainer>,
-    /// The other ids: of other kinds, or of older generations.
-    others: BTreeSet<ContainerId>,
+    /// Init and debug containers: what they use is not the pod's load.
+    pub(super) excluded: BTreeSet<ContainerId>,
+    /// The containers of older generations.
+    older: BTreeSet<ContainerId>,
     /// When its pod was last on the node, or the entry arrived.
     pub(super) last_seen: Moment,
 }
@@ -41,6 +44,7 @@ impl RosterEntry {
             }
             let listed = RosterContainer {
                 name: Arc::clone(&name),
+                running: container.running,
                 generation: container.generation,
                 cpu_request: container.cpu_request,
                 memory_request: container.memory_request,
@@ -48,20 +52,24 @@ impl RosterEntry {
             newest.insert(name, (container.id.clone(), listed));
         }
         let counting: BTreeMap<ContainerId, RosterContainer> = newest.into_values().collect();
-        let ids = pod.containers.iter().map(|container| &container.id);
-        let others = ids.filter(|id| !counting.contains_key(*id)).cloned().collect();
+        let others = pod.containers.iter().filter(|container| !counting.contains_key(&container.id));
+        let (older, excluded): (Vec<_>, Vec<_>) = others.partition(|container| container.kind.counts());
+        let ids = |containers: Vec<&plimsoll_contract::roster::RosterContainer>| {
+            containers.into_iter().map(|container| container.id.clone()).collect()
+        };
         RosterEntry {
             name: PodName::new(&pod.namespace, &pod.name),
             managed: pod.managed,
             bands: pod.bands,
             counting,
-            others,
+            excluded: ids(excluded),
+            older: ids(older),
             last_seen: now,
         }
     }
 
     /// Whether the roster lists the container, whatever its kind and generation.
     pub(super) fn lists(&self, id: &ContainerId) -> bool {
-        self.counting.contains_key(id) || self.others.contains(id)
+        self.counting.contains_key(id) || self.excluded.contains(id) || self.older.contains(id)
     }
 }

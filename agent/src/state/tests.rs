@@ -3,6 +3,7 @@
 mod bands;
 mod basis;
 mod cost;
+mod elsewhere;
 mod missing;
 mod roster;
 pub(crate) mod sim;

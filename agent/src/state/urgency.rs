@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use plimsoll_contract::Moment;
+use plimsoll_contract::{ContainerId, Moment};
 
 use super::WithoutRoster;
 use super::candidates::Candidate;
-use super::container::Changes;
+use super::container::{Changes, Container, ROSTER_WAIT};
 use super::pod::{PodState, ResourceState};
 
 /// Interval between reports of a pod under pressure.
@@ -14,7 +14,6 @@ const PRESSURE_INTERVAL: Duration = Duration::from_secs(1);
 /// A pod with a container that the roster does not list is reported at this interval, for this long after the container was
 /// created.
 const ROSTER_INTERVAL: Duration = Duration::from_secs(2);
-const ROSTER_WAIT: Duration = Duration::from_secs(30);
 
 /// What calls for a report of a pod, and when it was last reported for it.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +74,24 @@ impl PodState {
             self.urgency.last_roster_request = Some(now);
         }
         needed
+    }
+
+    /// The containers that the roster does not list, once it has had time to.
+    pub(super) fn unlisted(&self, now: Moment) -> impl Iterator<Item = &ContainerId> {
+        let waited = move |container: &Container| !container.is_new(now);
+        let entry = self.roster.as_ref().filter(|entry| !entry.counting.is_empty());
+        let containers = entry.map(|entry| (entry, &self.containers));
+        containers.into_iter().flat_map(move |(entry, containers)| {
+            let old = containers.iter().filter(move |(_, container)| waited(container));
+            old.map(|(id, _)| id).filter(|id| !entry.lists(id))
+        })
+    }
+
+    /// Whether a container started after this that the roster does not list.
+    pub(super) fn has_unlisted_since(&self, at: Moment) -> bool {
+        let lists = |id: &ContainerId| self.roster.as_ref().is_some_and(|entry| entry.lists(id));
+        let later = |container: &Container| container.started.is_some_and(|started| started >= at);
+        self.containers.iter().any(|(id, container)| later(container) && !lists(id))
     }
 
     /// Whether the roster has yet to list a container. One unlisted container beside listed ones is the pause container, which no

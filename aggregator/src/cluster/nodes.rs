@@ -36,6 +36,7 @@ impl NodeObject {
         let allocatable = |resource| amount(self.status.allocatable.as_ref(), resource).ok().flatten();
         Ok(NodeFacts {
             name: NodeName::new(self.metadata.name.as_deref().context("it has no name")?)?,
+            uid: self.metadata.uid.clone(),
             allocatable_cpu: allocatable("cpu").map(Cores::from),
             allocatable_memory: allocatable("memory").map(Bytes::from),
             conditions: conditions(&self.status.conditions, &["Ready"]),
@@ -56,7 +57,7 @@ mod tests {
     #[test]
     fn what_a_node_can_allocate_is_read_and_what_is_missing_is_absent() {
         let facts_of = facts(json!({
-            "metadata": {"name": "n1"},
+            "metadata": {"name": "n1", "uid": "u1"},
             "status": {
                 "allocatable": {"cpu": "1930m", "memory": "7Gi", "pods": "110"},
                 "conditions": [
@@ -69,6 +70,7 @@ mod tests {
             (facts_of.allocatable_cpu, facts_of.allocatable_memory),
             (Some(Cores(1.93)), Some(Bytes(7 << 30)))
         );
+        assert_eq!(facts_of.uid.as_deref(), Some("u1"));
         let ready = facts_of.conditions.iter().map(|c| (c.kind.as_str(), c.status.as_str()));
         assert_eq!(ready.collect::<Vec<_>>(), [("Ready", "True")]);
 

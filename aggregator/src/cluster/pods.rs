@@ -96,9 +96,18 @@ struct ContainerStatus {
     #[serde(default)]
     restart_count: u32,
     #[serde(default)]
+    state: Option<ContainerState>,
+    #[serde(default)]
     allocated_resources: Option<Amounts>,
     #[serde(default)]
     resources: Option<Requirements>,
+}
+
+/// Which of the three states of a container it is; only this one matters here.
+#[derive(Debug, Clone, Deserialize)]
+struct ContainerState {
+    #[serde(default)]
+    running: Option<serde::de::IgnoredAny>,
 }
 
 /// A condition of a pod or node.
@@ -199,6 +208,8 @@ impl ContainerSpec {
             name: self.name.clone(),
             kind,
             id: status.and_then(ContainerStatus::id),
+            running: status
+                .is_some_and(|status| status.state.as_ref().is_some_and(|state| state.running.is_some())),
             restarts: status.map(|status| status.restart_count).unwrap_or_default(),
             spec: self.resources.resources()?,
             allocated: allocated.map(|allocated| requests(Some(allocated))).transpose()?,

@@ -25,7 +25,7 @@ use super::client::backoff;
 use super::nodes::NodeObject;
 use super::pods::PodObject;
 use crate::engine::Engine;
-use crate::facts::{NamespaceFacts, NodeFacts, PodFacts};
+use crate::facts::{Ignore, NamespaceFacts, NodeFacts, PodFacts};
 use crate::input::{Input, PodKey, WatchEvent};
 use crate::metrics::Metrics;
 use crate::readiness::{Part, Readiness};
@@ -116,7 +116,8 @@ impl Kind for Namespaces {
         let label = |key: &str| object.metadata.labels.as_ref().and_then(|labels| labels.get(key));
         Ok(NamespaceFacts {
             name: object.metadata.name.clone().context("it has no name")?,
-            ignored: label(keys::IGNORE).is_some_and(|value| value == "true"),
+            uid: object.metadata.uid.clone(),
+            ignore: Ignore::of(label(keys::IGNORE).map(String::as_str)),
             class: label(keys::SLA).filter(|class| !class.is_empty()).cloned(),
         })
     }

@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
-use plimsoll_contract::status::Decision;
-use plimsoll_contract::{Moment, PodName};
+use plimsoll_contract::status::{Decision, KeyConflict};
+use plimsoll_contract::{Moment, PodName, keys};
 
 use super::{Core, Note};
-use crate::action::{Action, Change, KubeEvent, Reason, Write};
+use crate::action::{Action, Change, KubeEvent, Reason, Subject, Write};
 use crate::input::{Now, Outcome, WriteResult};
 use crate::labels::PodLabels;
 use crate::plan::evidence;
-use crate::plan::labels::{LabelPlan, has_leftover_basis, keys_for};
+use crate::plan::labels::{LabelPlan, is_outdated, keys_for};
+use crate::settings::Output;
 use crate::state::Pod;
-use crate::writes::Confirmation;
+use crate::writes::{Confirmation, Owned};
 
 /// A write without an outcome.
 #[derive(Debug)]
@@ -52,12 +53,13 @@ impl Core {
         (from, to): (PodLabels, PodLabels),
         epoch: u64,
     ) -> Option<Write> {
+        let output = self.settings.output;
         let pod = self.state.pods.get_mut(name)?;
         let change = match reason {
             Reason::Withdrawn => {
                 Change::Labels { labels: Default::default(), annotations: Default::default() }
             }
-            _ => keys_for(&to, pod, &evidence::describe(pod, &to, now.wall), epoch, self.settings.output),
+            _ => keys_for(&to, pod, &evidence::describe(pod, &to, output, now.wall), epoch, output),
         };
         pod.writes.state.sent();
         self.last_write += 1;
@@ -88,7 +90,7 @@ impl Core {
         let (short, longest) = (budget.back_off / 2, budget.back_off_most);
         match result {
             WriteResult::Written => self.written(&write),
-            WriteResult::Conflict(keys) => self.conflict(now, &write, keys, actions),
+            WriteResult::Conflict(conflicts) => self.conflict(now, &write, conflicts, actions),
             WriteResult::Gone => self.back_off(&write, longest),
             WriteResult::Throttled(wait) => {
                 self.budget.throttle(self.now, wait);
@@ -126,49 +128,46 @@ impl Core {
         let shown = PodLabels::of(&pod.facts, output).without(&writes.conflicts);
         writes.state.written((shown != labels).then_some(Confirmation { labels, until }));
         writes.failures = 0;
-        writes.leftover_basis = false;
+        writes.outdated = false;
         writes.withdrawn = write.reason == Reason::Withdrawn;
         writes.last = (!writes.withdrawn).then_some((labels, now));
     }
 
-    /// Leaves keys to their owner. Keys that were not asked for cannot be in conflict: such a response is a failure.
-    fn conflict(&mut self, now: Now, write: &Write, mut keys: Vec<String>, actions: &mut Vec<Action>) {
+    /// Leaves keys to their owners. Keys that were not asked for cannot be in conflict: such a response is a failure.
+    fn conflict(&mut self, now: Now, write: &Write, conflicts: Vec<KeyConflict>, actions: &mut Vec<Action>) {
         let output = self.settings.output;
-        keys.sort();
-        keys.dedup();
+        let is_speaker = self.gate.may_announce(self.state.synced());
         let Some(pod) = self.pod_of(write) else { return };
-        let is_new = keys.iter().any(|key| !pod.writes.conflicts.contains_key(key));
-        for key in &keys {
-            let shown = pod.facts.labels.contains_key(key) || pod.facts.annotations.contains_key(key);
-            pod.writes.conflicts.insert(key.clone(), shown);
+        let is_new = conflicts.iter().any(|conflict| !pod.writes.conflicts.contains_key(&conflict.key));
+        for KeyConflict { key, manager } in &conflicts {
+            let owned = Owned { manager: manager.clone(), shown: pod.facts.carries(key) };
+            pod.writes.conflicts.insert(key.clone(), owned);
         }
-        pod.writes.leftover_basis |= is_new && has_leftover_basis(pod, output);
+        pod.writes.outdated |= is_new && is_outdated(pod);
         pod.writes.state.released();
-        let publish = !keys.is_empty() && pod.writes.published_conflicts.insert(keys.clone());
-        let node = pod.facts.node.clone();
+        let publish =
+            is_speaker && !conflicts.is_empty() && pod.writes.published_conflicts.insert(conflicts.clone());
         if !is_new {
             self.failed(write);
         }
         if !publish {
             return;
         }
-        let note = format!("Another field manager owns {}: Plimsoll does not change it.", keys.join(", "));
-        self.notes.push(Note::Conflict { pod: write.pod.clone(), keys });
+        let owned = conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let cure = cure(&write.pod, &conflicts, output);
+        let note = format!(
+            "Another field manager owns {owned}: Plimsoll does not change it. To give it back, {cure}"
+        );
+        self.notes.push(Note::Conflict { pod: write.pod.clone(), conflicts, cure });
         self.decisions.add(Decision {
             action: "announce".into(),
-            node,
             from: String::new(),
             to: note.clone(),
             reason: "label_conflict".into(),
             ..decision_of(write, now)
         });
-        let about = Some((write.pod.clone(), write.uid.clone()));
-        actions.push(Action::Publish(KubeEvent {
-            about,
-            reason: "LabelConflict".into(),
-            note,
-            warning: true,
-        }));
+        let about = Subject::Pod { pod: write.pod.clone(), uid: write.uid.clone() };
+        actions.push(Action::Publish(KubeEvent::warning(about, "LabelConflict", note)));
     }
 
     fn failed(&mut self, write: &Write) {
@@ -191,6 +190,21 @@ impl Core {
         self.state.dirty.insert(write.pod.clone());
         Some(pod)
     }
+}
+
+/// What gives keys back to us: once a key is gone from the pod, it is written again.
+fn cure(pod: &PodName, conflicts: &[KeyConflict], output: Output) -> String {
+    let is_label = |key: &str| output != Output::Annotations && keys::WRITTEN_LABELS.contains(&key);
+    let command = |verb: &str, labels: bool| {
+        let keys = conflicts.iter().filter(|conflict| is_label(&conflict.key) == labels);
+        let removed: Vec<_> = keys.map(|conflict| format!("{}-", conflict.key)).collect();
+        let PodName { namespace, name } = pod;
+        (!removed.is_empty())
+            .then(|| format!("kubectl {verb} pod {name} -n {namespace} {}", removed.join(" ")))
+    };
+    let commands: Vec<_> =
+        [command("label", true), command("annotate", false)].into_iter().flatten().collect();
+    format!("remove it there, or run: {}", commands.join(" && "))
 }
 
 /// The decision to send a write, for the decision log.

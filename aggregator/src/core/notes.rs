@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_contract::rejection::PodRejection;
-use plimsoll_contract::status::{AgentState, Decision};
+use plimsoll_contract::status::{Decision, KeyConflict, NodeCounts};
 use plimsoll_contract::{Band, NodeName, PodName, Resource};
 
 use super::Withheld;
@@ -30,8 +30,10 @@ pub(crate) enum Note {
     PauseSwitch { paused: bool },
     /// Why writes are withheld changed; `None`: they are not.
     Withheld { why: Option<Withheld> },
-    /// Another field manager owns keys of ours on a pod.
-    Conflict { pod: PodName, keys: Vec<String> },
+    /// Other field managers own keys of ours on a pod; what gives them back to us.
+    Conflict { pod: PodName, conflicts: Vec<KeyConflict>, cure: String },
+    /// `plimsoll.dev/ignore` on a pod (`shop/web`) or namespace (`shop`) is neither `true` nor `false`.
+    InvalidIgnore { object: String, value: String },
     /// A write has its outcome, and what a person needs to know beside it.
     Decided { decision: Box<Decision>, problem: Option<String> },
 }
@@ -42,7 +44,7 @@ pub(crate) struct Gauges {
     /// Pods by the band of each resource.
     pub(crate) bands: BTreeMap<(Resource, Band), u64>,
     /// Nodes by whether their agent reports.
-    pub(crate) nodes: BTreeMap<AgentState, u64>,
+    pub(crate) nodes: NodeCounts,
     /// Pods known.
     pub(crate) pods: u64,
     /// Pods on which another field manager owns a key of ours.

@@ -2,14 +2,16 @@
 
 use std::ops::Bound;
 
-use plimsoll_contract::load::BoundBy;
-use plimsoll_contract::status::{Decision, NodeStatus, PodStatus, ResourceStatus};
+use plimsoll_contract::load::{BoundBy, Cause};
+use plimsoll_contract::status::{
+    AgentState, AggregatorStatus, Decision, NodeCounts, NodeStatus, PodStatus, ResourceStatus,
+};
 use plimsoll_contract::{NodeName, PodName, PodUid, Resource};
 
 use super::{Core, Gauges, Withheld};
 use crate::facts::PodFacts;
 use crate::input::Now;
-use crate::state::{LoadHistory, Node, Pod, bands_on};
+use crate::state::{LoadHistory, Node, Pod, bands_on, not_bands_on};
 
 impl Core {
     /// The pod with this API uid, in any namespace, provided its cgroup carries the same: static pods are not found.
@@ -26,6 +28,43 @@ impl Core {
     /// Why nothing is written, if nothing is.
     pub(crate) fn withheld(&self) -> Option<Withheld> {
         self.gate.withheld(self.state.synced())
+    }
+
+    /// What this replica does. The core does not know its own name, nor which replica holds the Lease (`leader`) or held it before it
+    /// expired (`last_leader`).
+    pub(crate) fn status(
+        &self,
+        now: Now,
+        replica: &str,
+        leader: Option<String>,
+        last_leader: Option<String>,
+    ) -> AggregatorStatus {
+        let epoch = self.gate.epoch;
+        AggregatorStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            replica: replica.to_owned(),
+            leading: epoch.is_some(),
+            leader: epoch.map(|_| replica.to_owned()).or(leader),
+            last_leader: last_leader.filter(|_| epoch.is_none()),
+            epoch,
+            output: self.settings.output.as_str().to_owned(),
+            withheld: self.withheld(),
+            unknown_withheld: self.silence.withheld_until().is_some(),
+            paused: self.gate.paused,
+            nodes: self.node_counts(now),
+        }
+    }
+
+    fn node_counts(&self, now: Now) -> NodeCounts {
+        let mut counts = NodeCounts::default();
+        for node in self.state.nodes.values().filter(|node| node.facts.is_some()) {
+            *match node.agent_at(now.at, &self.settings) {
+                AgentState::Reporting => &mut counts.reporting,
+                AgentState::Late => &mut counts.late,
+                AgentState::Silent => &mut counts.silent,
+            } += 1;
+        }
+        counts
     }
 
     /// One pod.
@@ -70,6 +109,7 @@ impl Core {
             rate: self.budget.rate_milli(self.now, self.state.listed_nodes) as f64 / 1000.0,
             unknown_withheld: self.silence.withheld_until().is_some(),
             withheld: self.withheld(),
+            nodes: self.node_counts(now),
             ..Gauges::default()
         };
         for pod in self.state.pods.values() {
@@ -77,9 +117,6 @@ impl Core {
             for resource in Resource::ALL {
                 *gauges.bands.entry((resource, pod.load(resource).load.band)).or_default() += 1;
             }
-        }
-        for node in self.state.nodes.values().filter(|node| node.facts.is_some()) {
-            *gauges.nodes.entry(node.agent_at(now.at, &self.settings)).or_default() += 1;
         }
         gauges
     }
@@ -95,8 +132,10 @@ impl Core {
             cpu: resource_status(pod, &pod.cpu),
             memory: resource_status(pod, &pod.memory),
             labeled: bands_on(facts, self.settings.output),
+            not_bands: not_bands_on(facts, self.settings.output),
+            terminating: facts.terminating,
             left_alone: self.state.left_alone(facts),
-            conflicts: pod.writes.conflicts.keys().cloned().collect(),
+            conflicts: pod.writes.conflicts().collect(),
             last: self.decisions.last_on(&facts.pod).cloned(),
         }
     }
@@ -116,9 +155,13 @@ impl Core {
 
 fn resource_status(pod: &Pod, history: &LoadHistory) -> ResourceStatus {
     let load = &history.load;
+    let status = load.clone().map(|amount| amount, |id| pod.container_name(Some(&id)));
+    let made_by = load.cause.as_ref().filter(|cause| cause.container.is_some());
+    let made_by = made_by.map(|cause| pod.cause_container(history, cause));
     ResourceStatus {
         container: load.usage.is_some().then(|| pod.container_name(load.container.as_ref())),
         bound_by: load.bound_by.filter(|by| *by != BoundBy::None),
-        ..load.clone().map(|amount| amount, |id| id.to_string())
+        cause: status.cause.map(|cause| Cause { container: made_by, ..cause }),
+        ..status
     }
 }

@@ -2,6 +2,8 @@
 //! responds to the core's actions as an API server would.
 
 mod alone;
+mod announcing;
+mod evidence;
 mod freshness;
 mod joining;
 mod pace;
@@ -15,16 +17,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plimsoll_contract::load::{BoundBy, CpuLoad, MemoryLoad, UnknownReason};
+use plimsoll_contract::load::{BoundBy, Cause, CpuLoad, MemoryLoad, Rule, UnknownReason};
 use plimsoll_contract::report::{Capacity, ContainerCpu, ContainerReport, PodReport, VERSION};
 use plimsoll_contract::roster::ContainerKind;
+use plimsoll_contract::status::KeyConflict;
 use plimsoll_contract::{
     Band, Basis, Bytes, ContainerId, Cores, Moment, NodeName, PodName, PodUid, Report, keys,
 };
 
 use super::{Core, Settings};
-use crate::action::{Action, Change, KubeEvent, Reason, Write};
-use crate::facts::{ContainerFacts, NamespaceFacts, NodeFacts, PodFacts, Resources};
+use crate::action::{Action, Change, KubeEvent, Reason, Subject, Write};
+use crate::facts::{ContainerFacts, Ignore, NamespaceFacts, NodeFacts, PodFacts, Resources};
 use crate::input::{Input, Now, Outcome, PodKey, WatchEvent, WriteResult};
 use crate::settings::Output;
 
@@ -66,6 +69,7 @@ pub(super) fn facts(n: usize, on: usize) -> PodFacts {
             name: "app".into(),
             kind: ContainerKind::App,
             id: Some(container(n)),
+            running: true,
             restarts: 0,
             spec: Resources { cpu_request: Some(Cores(0.25)), ..Resources::default() },
             allocated: None,
@@ -114,10 +118,28 @@ pub(super) fn memory(band: Band) -> MemoryLoad {
     }
 }
 
-/// What an agent says of pod `n`: known bands, of its limits, of its container.
+/// The mean of a minute in the container of pod `n`, relative to its limit.
+pub(super) fn minute<A>(n: usize, usage: A, of: A) -> Cause<A> {
+    Cause {
+        rule: Rule::Mean,
+        seconds: 60.0,
+        usage,
+        basis: Basis::Limit,
+        of,
+        container: Some(container(n)),
+        bound_by: None,
+        request: None,
+        working_set: None,
+    }
+}
+
+/// What an agent says of pod `n`: known bands, of its limits, of its container, and what made them.
 pub(super) fn load(n: usize, cpu_band: Band, memory_band: Band) -> PodReport {
-    let cpu = CpuLoad { container: Some(container(n)), ..cpu(cpu_band) };
-    let memory = MemoryLoad { container: Some(container(n)), ..memory(memory_band) };
+    let cpu_cause = Cause { bound_by: Some(BoundBy::Limit), ..minute(n, Cores(0.412), Cores(0.5)) };
+    let cpu = CpuLoad { container: Some(container(n)), cause: Some(cpu_cause), ..cpu(cpu_band) };
+    let memory_cause = minute(n, Bytes(120 << 20), Bytes(512 << 20));
+    let memory =
+        MemoryLoad { container: Some(container(n)), cause: Some(memory_cause), ..memory(memory_band) };
     let watched = ContainerCpu { bound_by: Some(BoundBy::Limit), ..ContainerCpu::default() };
     let containers = vec![ContainerReport {
         id: container(n),
@@ -138,7 +160,7 @@ pub(super) fn no_memory(reason: UnknownReason) -> MemoryLoad {
 }
 
 pub(super) fn namespace(name: &str) -> NamespaceFacts {
-    NamespaceFacts { name: name.into(), ignored: false, class: None }
+    NamespaceFacts::bare(name)
 }
 
 pub(super) fn nodes_listed(nodes: impl IntoIterator<Item = NodeName>) -> Input {
@@ -178,7 +200,14 @@ pub(super) fn events(actions: &[Action]) -> Vec<KubeEvent> {
     actions.iter().filter_map(event).collect()
 }
 
-/// The only write there is.
+/// The only write among Events.
+pub(super) fn only_write(actions: &[Action]) -> Write {
+    let writes = writes(actions);
+    assert_eq!(writes.len(), 1, "{actions:#?}");
+    writes.into_iter().next().unwrap()
+}
+
+/// The only action there is, a write.
 pub(super) fn only(actions: &[Action]) -> Write {
     assert_eq!(actions.len(), 1, "{actions:#?}");
     writes(actions).remove(0)
@@ -294,7 +323,7 @@ impl Harness {
             seq: self.seq,
             full,
             roster_version: 0,
-            capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 << 30) },
+            capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 << 30), cpus: None },
             pods,
         }
     }

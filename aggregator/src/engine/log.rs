@@ -56,8 +56,16 @@ pub(super) fn note(note: &Note) {
             tracing::info!(why = Withheld::as_str(*why), "writes are withheld");
         }
         Note::Withheld { why: None } => tracing::info!("writes are allowed"),
-        Note::Conflict { pod, keys } => {
-            tracing::warn!(%pod, keys = keys.join(","), "another field manager owns keys of ours: they are left to it");
+        Note::Conflict { pod, conflicts, cure } => {
+            let keys = conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::warn!(%pod, keys, cure, "another field manager owns keys of ours: they are left to it");
+        }
+        Note::InvalidIgnore { object, value } => {
+            tracing::warn!(
+                object,
+                value,
+                "plimsoll.dev/ignore must be true or false: nothing is ignored because of it"
+            );
         }
         Note::Decided { decision, problem: None } => decided!(info, decision),
         Note::Decided { decision, problem: Some(problem) } => decided!(warn, decision, problem),

@@ -36,7 +36,7 @@ pub(crate) fn report() -> Report {
         seq: 1,
         full: true,
         roster_version: 0,
-        capacity: Capacity { cores: Cores(4.0), bytes: Bytes(1 << 30) },
+        capacity: Capacity { cores: Cores(4.0), bytes: Bytes(1 << 30), cpus: None },
         pods: vec![load],
     }
 }
@@ -44,7 +44,7 @@ pub(crate) fn report() -> Report {
 /// An engine that knows a pod, a node and a namespace, and leads.
 pub(crate) fn leading() -> (Engine, Outputs) {
     let (engine, outputs) = Engine::new(Core::new(Settings::default()), None);
-    let shop = NamespaceFacts { name: "shop".to_owned(), ignored: false, class: None };
+    let shop = NamespaceFacts::bare("shop");
     let inputs = [
         Input::Nodes(WatchEvent::Listed(vec![NodeFacts::bare("n1")])),
         Input::Namespaces(WatchEvent::Listed(vec![shop])),

@@ -1,45 +1,126 @@
-//! The numbers behind the bands, in one line for people:
-//! `cpu high at 10:00:05Z: 412m of limit 500m (app), bound by limit; memory low: 120Mi of limit 512Mi (app)`.
+//! What made the bands, in one line for people:
+//! `cpu high at 10:00:05Z: burst, 498m of limit 500m for 8 s (app), bound by limit; memory low: 1-minute mean 50Mi of limit 64Mi (app)`.
+//!
+//! The numbers are those of the cause, which the agent recorded when the band changed, so that they never contradict the band. The
+//! first band has a time: since when it holds or, where that is not known, when it was written. A second one has it where it differs,
+//! also one that is unknown.
 
 use jiff::Timestamp;
-use plimsoll_contract::load::{BoundBy, UnknownReason};
-use plimsoll_contract::{Band, Bytes, Cores, Resource};
+use jiff::tz::TimeZone;
+use plimsoll_contract::load::{BoundBy, Cause, ResourceLoad, Rule};
+use plimsoll_contract::status::why_unknown;
+use plimsoll_contract::{Band, Basis, Bytes, Cores, Resource, keys};
 
-use crate::labels::PodLabels;
-use crate::state::Pod;
+use crate::labels::{FOREIGN, PodLabels};
+use crate::settings::Output;
+use crate::state::{Pod, WITH_CAUSES};
 
 /// The line for the labels that a pod is to carry.
-pub(crate) fn describe(pod: &Pod, labels: &PodLabels, at: Timestamp) -> String {
-    let shown = Resource::ALL.into_iter().filter_map(|resource| Some((resource, labels.get(resource).band?)));
-    let parts = shown.enumerate().map(|(i, (resource, band))| {
-        let at = if i == 0 { format!(" at {}", at.strftime("%H:%M:%SZ")) } else { String::new() };
-        format!("{resource} {band}{at}: {}", numbers(pod, resource, band))
-    });
-    parts.collect::<Vec<_>>().join("; ")
+pub(crate) fn describe(pod: &Pod, labels: &PodLabels, output: Output, now: Timestamp) -> String {
+    let mut parts = Vec::new();
+    let mut shown = None;
+    for resource in Resource::ALL {
+        let Some(band) = labels.get(resource).band else { continue };
+        let since = since(pod, resource, band).map(|since| time(since, now));
+        let at = since
+            .or_else(|| (parts.is_empty() || !band.is_known()).then(|| time(now, now)))
+            .filter(|at| shown.as_ref() != Some(at));
+        let text = at.as_ref().map_or_else(String::new, |at| format!(" at {at}"));
+        shown = shown.or(at);
+        parts.push(format!("{resource} {band}{text}: {}", made_by(pod, resource, band)));
+    }
+    let kind = if output == Output::Annotations { "annotation" } else { "label" };
+    let foreign = keys::WRITTEN_LABELS.iter().filter(|key| pod.writes.conflicts.contains_key(**key));
+    parts.extend(foreign.map(|key| format!("the {kind} {key} {FOREIGN}")));
+    parts.join("; ")
 }
 
-fn numbers(pod: &Pod, resource: Resource, band: Band) -> String {
+/// Since when a band holds. While it is unknown, the agent's `since` is another time. The numbers of version 1 are not of that time.
+fn since(pod: &Pod, resource: Resource, band: Band) -> Option<Timestamp> {
     let load = &pod.load(resource).load;
-    let amount = |value: f64| match resource {
-        Resource::Cpu => Cores(value).to_string(),
-        Resource::Memory => Bytes(value as u64).to_string(),
-    };
-    match (load.usage, load.basis) {
-        _ if !band.is_known() => words(load.reason),
-        _ if !load.band.is_known() => format!("last known, now {}", words(load.reason)),
-        (Some(usage), Some(basis)) => {
-            let of = load.of.map_or_else(String::new, |of| format!(" {}", amount(of)));
-            let container = pod.container_name(load.container.as_ref());
-            let bound = match load.bound_by {
-                Some(by @ (BoundBy::Limit | BoundBy::Node)) => format!(", bound by {}", by.as_str()),
-                Some(BoundBy::None) | None => String::new(),
-            };
-            format!("{} of {basis}{of} ({container}){bound}", amount(usage))
+    load.since.filter(|_| band.is_known() && load.band == band && pod.report_version >= WITH_CAUSES)
+}
+
+/// `10:00:05Z`, with its date on another day.
+fn time(at: Timestamp, now: Timestamp) -> String {
+    let date = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+    let format = if date(at) == date(now) { "%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
+    at.strftime(format).to_string()
+}
+
+fn made_by(pod: &Pod, resource: Resource, band: Band) -> String {
+    let load = &pod.load(resource).load;
+    if !band.is_known() {
+        return why_unknown(load.reason).to_owned();
+    }
+    if !load.band.is_known() {
+        return format!("last known, now {}", why_unknown(load.reason));
+    }
+    let current = current(pod, resource, load);
+    match &load.cause {
+        Some(cause) => because(pod, resource, cause),
+        None if pod.report_version < WITH_CAUSES => match current {
+            Some(current) => format!("{current}{}", bound_by(load.bound_by)),
+            None => "no numbers".to_owned(),
+        },
+        None => {
+            let now = current.map_or_else(String::new, |current| format!(", now {current}"));
+            format!("since before the agent restarted{now}")
         }
-        _ => "no numbers".into(),
     }
 }
 
-fn words(reason: Option<UnknownReason>) -> String {
-    reason.map_or_else(|| "no report".into(), |reason| reason.as_str().replace('_', " "))
+/// `498m of limit 500m (app)`, as last reported.
+fn current(pod: &Pod, resource: Resource, load: &ResourceLoad<f64>) -> Option<String> {
+    let (usage, basis) = (load.usage?, load.basis?);
+    let of = load.of.map_or_else(String::new, |of| format!(" {}", amount(resource, of)));
+    let container = pod.container_name(load.container.as_ref());
+    Some(format!("{} of {basis}{of} ({container})", amount(resource, usage)))
 }
+
+fn because(pod: &Pod, resource: Resource, cause: &Cause<f64>) -> String {
+    let amount = |value| amount(resource, value);
+    let request = cause.request.filter(|_| cause.basis == Basis::Request);
+    let of = match request {
+        Some(request) => format!("request {}, counted as {}", amount(request), amount(cause.of)),
+        None => format!("{} {}", cause.basis, amount(cause.of)),
+    };
+    let usage = amount(cause.usage);
+    let seconds = cause.seconds.round();
+    let rule = match cause.rule {
+        Rule::Burst => {
+            let comma = if request.is_some() { "," } else { "" };
+            format!("burst, {usage} of {of}{comma} for {seconds:.0} s")
+        }
+        // The first reading of memory covers no time.
+        Rule::Mean if seconds == 0.0 => format!("{usage} of {of}"),
+        Rule::Mean if seconds >= 60.0 && seconds % 60.0 == 0.0 => {
+            format!("{:.0}-minute mean {usage} of {of}", seconds / 60.0)
+        }
+        Rule::Mean => format!("{seconds:.0} s mean {usage} of {of}"),
+    };
+    let working_set = cause.working_set.map(|bytes| format!(", working set {}", amount(bytes)));
+    let bound = bound_by(cause.bound_by);
+    format!(
+        "{rule} ({}){bound}{}",
+        pod.cause_container(pod.load(resource), cause),
+        working_set.unwrap_or_default()
+    )
+}
+
+fn amount(resource: Resource, value: f64) -> String {
+    match resource {
+        Resource::Cpu => Cores(value).to_string(),
+        Resource::Memory => Bytes(value as u64).to_string(),
+    }
+}
+
+fn bound_by(by: Option<BoundBy>) -> String {
+    match by {
+        Some(by @ (BoundBy::Limit | BoundBy::Node)) => format!(", bound by {}", by.as_str()),
+        Some(BoundBy::None) | None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,9 @@ use plimsoll_contract::{Band, Basis, Moment, Resource, keys};
 
 use crate::action::{Change, Reason};
 use crate::facts::PodFacts;
-use crate::labels::{BandLabel, PodLabels, values};
+use crate::labels::{BandLabel, PodLabels};
 use crate::settings::{Output, Settings};
-use crate::state::{LoadHistory, Pod};
+use crate::state::Pod;
 
 /// What to do about the labels of one pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +77,12 @@ fn plan_bands(pod: &Pod, context: PodContext, now: Moment, settings: &Settings) 
     let to = target.labels;
     let believed_until = pod.writes.state.believed(now).map(|confirmation| confirmation.until);
     let replan_at = [target.replan_at, believed_until].into_iter().flatten().min();
-    if target.incomplete || (from.satisfies(&to) && !pod.writes.leftover_basis) {
+    // What was written last with the same labels says whose the others are.
+    let outdated = pod.writes.outdated && pod.writes.last.is_none_or(|(labels, _)| labels != to);
+    if target.incomplete || (from.satisfies(&to) && !outdated) {
         return replan_at.map_or(LabelPlan::Idle, LabelPlan::Wait);
     }
+    let to = with_newest_bases(to, pod);
     let reason = if !from.any() && pod.writes.last.is_none() {
         Reason::First
     } else if from.only_become_unknown(&to) && !from.satisfies(&to) {
@@ -104,6 +107,17 @@ fn present(pod: &Pod, now: Moment, output: Output) -> PodLabels {
     believed.unwrap_or_else(|| PodLabels::of(&pod.facts, output)).without(&pod.writes.conflicts)
 }
 
+/// A basis that has not lasted yet causes no write, but goes with one that is sent anyway: the evidence names it. That of a band whose cause
+/// is not known stays.
+fn with_newest_bases(labels: PodLabels, pod: &Pod) -> PodLabels {
+    let newest = |resource| {
+        let (label, history) = (labels.get(resource), pod.load(resource));
+        let known = label.band.is_some() && label.band == history.band() && !pod.is_taken_over(resource);
+        if known { BandLabel { basis: history.basis(), ..label } } else { label }
+    };
+    PodLabels { cpu: newest(Resource::Cpu), memory: newest(Resource::Memory) }.without(&pod.writes.conflicts)
+}
+
 /// What one resource, or a pod, is to be labeled.
 #[derive(Debug, Clone, Copy, Default)]
 struct Target<L> {
@@ -115,8 +129,8 @@ struct Target<L> {
 }
 
 fn target(pod: &Pod, present: &PodLabels, now: Moment, settings: &Settings) -> Target<PodLabels> {
-    let cpu = resource_target(present.cpu, &pod.cpu, &pod.memory, now, settings);
-    let memory = resource_target(present.memory, &pod.memory, &pod.cpu, now, settings);
+    let cpu = resource_target(present.cpu, pod, Resource::Cpu, now, settings);
+    let memory = resource_target(present.memory, pod, Resource::Memory, now, settings);
     let ours = |resource| !pod.writes.conflicts.contains_key(keys::band_label(resource));
     let incomplete = (cpu.incomplete && ours(Resource::Cpu)) || (memory.incomplete && ours(Resource::Memory));
     let labels = PodLabels { cpu: cpu.labels, memory: memory.labels }.without(&pod.writes.conflicts);
@@ -126,14 +140,24 @@ fn target(pod: &Pod, present: &PodLabels, now: Moment, settings: &Settings) -> T
 
 fn resource_target(
     present: BandLabel,
-    own: &LoadHistory,
-    other: &LoadHistory,
+    pod: &Pod,
+    resource: Resource,
     now: Moment,
     settings: &Settings,
 ) -> Target<BandLabel> {
+    let (own, other) = match resource {
+        Resource::Cpu => (&pod.cpu, &pod.memory),
+        Resource::Memory => (&pod.memory, &pod.cpu),
+    };
     let stay = |labels, until| Target { labels, incomplete: false, replan_at: Some(until) };
     let become_unknown = Target { labels: BandLabel::UNKNOWN, ..Target::default() };
-    match (own.band(), own.load.basis) {
+    match (own.band(), own.basis()) {
+        // A restarted agent knows the band from the label, and the basis of the load now: that of the label made the band.
+        (Some(band), _)
+            if pod.is_taken_over(resource) && present.band == Some(band) && present.basis.is_some() =>
+        {
+            Target { labels: present, ..Target::default() }
+        }
         // A known band at once; another basis under the same band once it lasted.
         (Some(band), Some(basis)) => {
             let other_basis = present.band == Some(band) && present.basis.is_some_and(|b| b != basis);
@@ -199,21 +223,20 @@ pub(crate) fn keys_for(labels: &PodLabels, pod: &Pod, evidence: &str, epoch: u64
     }
 }
 
-/// Whether a pod carries a basis that is not known to be another manager's, beside a band that is.
-pub(crate) fn has_leftover_basis(pod: &Pod, output: Output) -> bool {
-    let conflicts = &pod.writes.conflicts;
-    let values = values(&pod.facts.labels, &pod.facts.annotations, output);
+/// Whether a conflict makes wrong what a pod carries of ours beside its bands: a basis whose band is another manager's, or evidence
+/// that does not say whose a label is.
+pub(crate) fn is_outdated(pod: &Pod) -> bool {
+    let foreign = |key: &str| pod.writes.conflicts.contains_key(key);
+    let ours = |key: &str| pod.facts.carries(key) && !foreign(key);
+    let said = pod.facts.annotations.get(keys::EVIDENCE);
+    let unsaid =
+        |key: &str| foreign(key) && ours(keys::EVIDENCE) && !said.is_some_and(|text| text.contains(key));
     Resource::ALL.into_iter().any(|resource| {
-        let basis = keys::basis_label(resource);
-        conflicts.contains_key(keys::band_label(resource))
-            && !conflicts.contains_key(basis)
-            && values.contains_key(basis)
+        let (band, basis) = (keys::band_label(resource), keys::basis_label(resource));
+        (foreign(band) && ours(basis)) || unsaid(band) || unsaid(basis)
     })
 }
 
 fn carries_ours(facts: &PodFacts) -> bool {
-    let written = |key: &String| {
-        keys::WRITTEN_LABELS.contains(&key.as_str()) || keys::WRITTEN_ANNOTATIONS.contains(&key.as_str())
-    };
-    facts.labels.keys().any(written) || facts.annotations.keys().any(written)
+    keys::WRITTEN_LABELS.iter().chain(&keys::WRITTEN_ANNOTATIONS).any(|key| facts.carries(key))
 }

@@ -15,9 +15,10 @@ pub(crate) struct SilenceGuard {
 }
 
 /// Where the guard stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Phase {
     /// Few nodes are silent.
+    #[default]
     Normal,
     /// Many nodes are silent: `unknown` is withheld until then.
     Withholding(Moment),

@@ -5,10 +5,11 @@
 //! | `/metrics` | Prometheus text |
 //! | `/livez` | 200 while the engine ticks |
 //! | `/readyz` | 200 once reports can be accepted; the body says what is missing, and why nothing is written |
-//! | `/v1/nodes`, `/v1/pods`, `/v1/pods/{namespace}/{name}`, `/v1/decisions` | see [`plimsoll_contract::status`] |
+//! | `/v1/status`, `/v1/nodes`, `/v1/pods`, `/v1/pods/{namespace}/{name}`, `/v1/decisions` | see [`plimsoll_contract::status`] |
 //!
-//! The lists of pods and of decisions have a weak `ETag`: clients that poll learn in a few bytes that nothing changed.
+//! The status and the lists of pods and of decisions have a weak `ETag`: clients that poll learn in a few bytes that nothing changed.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -19,13 +20,16 @@ use axum::routing::get;
 use axum::{Router, http::Uri};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
 use plimsoll_contract::PodName;
 use plimsoll_process::http::answer;
 use plimsoll_process::metrics::{CONTENT_TYPE, render};
 use prometheus::Registry;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::pod_list;
+use crate::cluster::lease::Holder;
 use crate::core::Core;
 use crate::engine::Engine;
 use crate::readiness::Readiness;
@@ -33,8 +37,8 @@ use crate::readiness::Readiness;
 /// The engine ticks every second; a process whose last tick is older than this hangs.
 const MAX_TICK_AGE: Duration = Duration::from_secs(10);
 
-const INDEX: &str = "plimsoll-aggregator: GET /metrics /livez /readyz /v1/nodes /v1/pods /v1/pods/NAMESPACE/NAME \
-                     /v1/decisions\n";
+const INDEX: &str = "plimsoll-aggregator: GET /metrics /livez /readyz /v1/status /v1/nodes /v1/pods \
+                     /v1/pods/NAMESPACE/NAME /v1/decisions\n";
 
 /// What the answers are made from.
 #[derive(Debug, Clone)]
@@ -42,6 +46,10 @@ pub(crate) struct PeoplePort {
     pub(crate) engine: Engine,
     pub(crate) registry: Registry,
     pub(crate) readiness: Readiness,
+    /// Name of this replica.
+    pub(crate) replica: String,
+    /// Who holds the Lease.
+    pub(crate) holder: watch::Receiver<Option<Holder>>,
 }
 
 pub(crate) fn router(port: PeoplePort) -> Router {
@@ -50,6 +58,7 @@ pub(crate) fn router(port: PeoplePort) -> Router {
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .route("/v1/status", get(status))
         .route("/v1/nodes", get(nodes))
         .route("/v1/pods", get(pods))
         .route("/v1/pods/{namespace}/{name}", get(pod))
@@ -88,6 +97,19 @@ async fn readyz(State(port): State<PeoplePort>) -> Response {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let writes = withheld.map_or("allowed".to_owned(), |why| format!("withheld ({why})"));
     answer::text(status, format!("{}writes: {writes}\n", port.readiness.text())).into_response()
+}
+
+async fn status(State(port): State<PeoplePort>, headers: HeaderMap) -> Response {
+    let (holder, wall) = (port.holder.borrow().clone(), Timestamp::now());
+    let name = |of: fn(&Holder, Timestamp) -> Option<&str>| {
+        holder.as_ref().and_then(|holder| of(holder, wall)).map(str::to_owned)
+    };
+    let (leader, last_leader) = (name(Holder::at), name(Holder::expired_at));
+    let status = port.engine.ask(|core, now| core.status(now, &port.replica, leader, last_leader));
+    let mut hasher = DefaultHasher::new();
+    status.hash(&mut hasher);
+    let tag = format!("{:x}", hasher.finish());
+    with_tag(&headers, &tag, || answer::json(StatusCode::OK, &status).into_response())
 }
 
 async fn nodes(State(port): State<PeoplePort>) -> Response {

@@ -43,7 +43,7 @@ impl State {
         for pod in &report.pods {
             match self.join(report, pod) {
                 Ok(name) => {
-                    self.apply_load(now, &name, pod);
+                    self.apply_load(now, &name, report.version, pod);
                     named.insert(name);
                 }
                 Err(reason) => rejected.push(RejectedPod { uid: pod.uid.clone(), reason }),
@@ -86,9 +86,9 @@ impl State {
         Ok(name.clone())
     }
 
-    fn apply_load(&mut self, now: Moment, name: &PodName, report: &PodReport) {
+    fn apply_load(&mut self, now: Moment, name: &PodName, version: u32, report: &PodReport) {
         let Some(pod) = self.pods.get_mut(name) else { return };
-        if pod.apply_report(now, report) {
+        if pod.apply_report(now, version, report) {
             self.dirty.insert(name.clone());
         }
         self.revision += 1;

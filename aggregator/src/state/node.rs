@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) pods: BTreeSet<PodName>,
     /// Whether its agent reports, as last logged.
     pub(crate) agent: AgentState,
+    /// Whether an Event said that its agent is silent, and none since that it reports again.
+    pub(crate) announced_silent: bool,
     /// Whether its silence would change any label: it reported, or its pods carried bands when it fell silent. A node that never ran
     /// an agent does not count among the silent ones.
     pub(crate) has_labels_to_lose: bool,
@@ -56,6 +58,7 @@ impl Node {
             capacity: None,
             pods: BTreeSet::new(),
             agent: AgentState::Reporting,
+            announced_silent: false,
             has_labels_to_lose: false,
             rejected: Vec::new(),
             logged_rejections: [0; PodRejection::ALL.len()],

@@ -3,12 +3,15 @@
 //! The load of each resource has a history: since when it is known, on which basis, or why it is unknown. Losing a load is a state
 //! of its own; it never turns into a small number.
 
-use plimsoll_contract::load::{ResourceLoad, UnknownReason};
-use plimsoll_contract::report::{ContainerReport, PodReport};
-use plimsoll_contract::{Band, Bytes, ContainerId, Moment, Resource};
+use plimsoll_contract::load::{Cause, ResourceLoad, UnknownReason};
+use plimsoll_contract::report::{ContainerReport, PodReport, VERSION};
+use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Moment, Resource};
 
 use crate::facts::PodFacts;
 use crate::writes::PodWrites;
+
+/// The first version of reports that holds causes.
+pub(crate) const WITH_CAUSES: u32 = 2;
 
 /// A pod.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(crate) struct Pod {
     pub(crate) memory: LoadHistory,
     /// The numbers of its containers, of the last report that named it.
     pub(crate) containers: Vec<ContainerReport>,
+    /// Version of the last report that named it; see [`WITH_CAUSES`].
+    pub(crate) report_version: u32,
     /// When a report last named it.
     pub(crate) confirmed: Moment,
     /// Roster version of its entry.
@@ -33,10 +38,12 @@ pub(crate) struct LoadHistory {
     pub(crate) load: ResourceLoad<f64>,
     /// Since when the band is known or, while it is unknown, since when it is not.
     pub(crate) known_changed: Moment,
-    /// Since when the basis is this one.
+    /// Since when [`LoadHistory::basis`] is this one.
     pub(crate) basis_changed: Moment,
     /// Since when the reason is a lasting one, or a passing one.
     pub(crate) reason_changed: Moment,
+    /// The name of the container that made the band, as it was when the cause arrived: after a restart the container has another id.
+    cause_container: Option<Box<str>>,
 }
 
 impl Pod {
@@ -46,12 +53,14 @@ impl Pod {
             known_changed: now,
             basis_changed: now,
             reason_changed: now,
+            cause_container: None,
         };
         Pod {
             facts,
             cpu: unknown.clone(),
             memory: unknown,
             containers: Vec::new(),
+            report_version: VERSION,
             confirmed: now,
             roster_version: 0,
             writes: PodWrites::default(),
@@ -68,8 +77,24 @@ impl Pod {
     /// The name of a container of this pod; `pod` for the pod's own cgroup.
     pub(crate) fn container_name(&self, id: Option<&ContainerId>) -> String {
         let Some(id) = id else { return "pod".into() };
+        self.listed_name(id).map_or_else(|| id.as_str().chars().take(12).collect(), str::to_owned)
+    }
+
+    /// The name of the container that made a band; as [`Pod::container_name`].
+    pub(crate) fn cause_container(&self, history: &LoadHistory, cause: &Cause<f64>) -> String {
+        let kept = history.cause_container.as_deref().map(str::to_owned);
+        kept.unwrap_or_else(|| self.container_name(cause.container.as_ref()))
+    }
+
+    fn listed_name(&self, id: &ContainerId) -> Option<&str> {
         let named = self.facts.containers.iter().find(|c| c.id.as_ref() == Some(id));
-        named.map_or_else(|| id.as_str().chars().take(12).collect(), |c| c.name.clone())
+        named.map(|c| c.name.as_str())
+    }
+
+    /// Whether the agent took the band over from the label: what made it, and on which basis, is not known any more.
+    pub(crate) fn is_taken_over(&self, resource: Resource) -> bool {
+        let load = &self.load(resource).load;
+        load.band.is_known() && load.cause.is_none() && self.report_version >= WITH_CAUSES
     }
 
     /// Whether any band is known.
@@ -78,15 +103,28 @@ impl Pod {
     }
 
     /// Replaces the loads by reported ones. Whether that may matter for a write.
-    pub(crate) fn apply_report(&mut self, now: Moment, report: &PodReport) -> bool {
+    pub(crate) fn apply_report(&mut self, now: Moment, version: u32, report: &PodReport) -> bool {
         let hottest = report.containers.iter().find(|c| report.cpu.container.as_ref() == Some(&c.id));
         let bound_by = hottest.and_then(|container| container.cpu.bound_by);
         let cpu = report.cpu.clone().map(|cores| cores.0, |id| self.shared(id));
         let memory = report.memory.clone().map(Bytes::as_f64, |id| self.shared(id));
         self.containers.clone_from(&report.containers);
+        self.report_version = version;
         self.confirmed = now;
+        let containers =
+            [(&self.cpu, &cpu), (&self.memory, &memory)].map(|(before, load)| self.named_cause(before, load));
         let cpu = self.cpu.replace(now, ResourceLoad { bound_by, ..cpu });
-        cpu | self.memory.replace(now, ResourceLoad { bound_by: None, ..memory })
+        let memory = self.memory.replace(now, ResourceLoad { bound_by: None, ..memory });
+        [self.cpu.cause_container, self.memory.cause_container] = containers;
+        cpu | memory
+    }
+
+    /// The name of the container in the cause of a reported load: kept while it is the same container.
+    fn named_cause(&self, before: &LoadHistory, load: &ResourceLoad<f64>) -> Option<Box<str>> {
+        let container = |load: &ResourceLoad<f64>| load.cause.as_ref()?.container.clone();
+        let id = container(load)?;
+        let kept = before.cause_container.clone().filter(|_| container(&before.load).as_ref() == Some(&id));
+        kept.or_else(|| self.listed_name(&id).map(Into::into))
     }
 
     /// The same id, sharing the memory of the one in the facts.
@@ -103,6 +141,7 @@ impl Pod {
             if was_known {
                 history.known_changed = since;
             }
+            history.cause_container = None;
             matters
         };
         self.containers.clear();
@@ -121,14 +160,15 @@ impl LoadHistory {
         !self.known() && is_lasting(self.load.reason)
     }
 
-    /// Replaces the load. Whether that may matter for a write: band, basis or kind of reason changed.
+    /// Replaces the load. Whether that may matter for a write: band, basis, kind of reason or whether there is a cause changed.
     fn replace(&mut self, now: Moment, load: ResourceLoad<f64>) -> bool {
-        // A band that does not say what it is relative to claims nothing.
-        let load = match (load.band.is_known(), load.basis) {
+        // A band that does not say what it is relative to claims nothing. One that is held says it in its cause, also while the hottest
+        // candidate is not shown.
+        let load = match (load.band.is_known(), basis_of(&load)) {
             (true, None) => ResourceLoad::unknown(Some(UnknownReason::Malformed)),
             _ => load,
         };
-        let mut matters = self.load.band != load.band;
+        let mut matters = self.load.band != load.band || self.load.cause.is_some() != load.cause.is_some();
         let mut note = |changed: bool, since: &mut Moment| {
             if changed {
                 *since = now;
@@ -136,16 +176,25 @@ impl LoadHistory {
             }
         };
         note(self.load.band.is_known() != load.band.is_known(), &mut self.known_changed);
-        note(self.load.basis != load.basis, &mut self.basis_changed);
+        note(basis_of(&self.load) != basis_of(&load), &mut self.basis_changed);
         note(is_lasting(self.load.reason) != is_lasting(load.reason), &mut self.reason_changed);
         self.load = load;
         matters
+    }
+
+    /// What the band is relative to: what it was when the band was made, where that is known.
+    pub(crate) fn basis(&self) -> Option<Basis> {
+        basis_of(&self.load)
     }
 
     /// The band, where it is known.
     pub(crate) fn band(&self) -> Option<Band> {
         Some(self.load.band).filter(|band| band.is_known())
     }
+}
+
+fn basis_of(load: &ResourceLoad<f64>) -> Option<Basis> {
+    load.cause.as_ref().map(|cause| cause.basis).or(load.basis)
 }
 
 fn is_lasting(reason: Option<UnknownReason>) -> bool {

@@ -3,11 +3,11 @@
 //! A version rises only when the content of an entry changed; it never falls within a process.
 
 use plimsoll_contract::roster::{Answer, Bands, RosterContainer, RosterPod};
-use plimsoll_contract::{NodeName, PodName, keys};
+use plimsoll_contract::{Band, NodeName, PodName, Resource, keys};
 
 use super::State;
 use crate::facts::PodFacts;
-use crate::labels::PodLabels;
+use crate::labels::{self, PodLabels};
 use crate::settings::Output;
 
 impl State {
@@ -35,6 +35,7 @@ impl State {
                 id: c.id.clone()?,
                 name: c.name.clone(),
                 kind: c.kind,
+                running: c.running,
                 generation: c.restarts,
                 cpu_request: requests.cpu_request,
                 memory_request: requests.memory_request,
@@ -72,4 +73,12 @@ impl State {
 pub(crate) fn bands_on(facts: &PodFacts, output: Output) -> Bands {
     let labels = PodLabels::of(facts, output);
     Bands { cpu: labels.cpu.band, memory: labels.memory.band }
+}
+
+/// The keys of bands whose value on a pod is no band.
+pub(crate) fn not_bands_on(facts: &PodFacts, output: Output) -> Vec<String> {
+    let values = labels::values(&facts.labels, &facts.annotations, output);
+    let keys = Resource::ALL.map(keys::band_label).into_iter();
+    let is_no_band = |key: &&str| values.get(*key).is_some_and(|value| value.parse::<Band>().is_err());
+    keys.filter(is_no_band).map(str::to_owned).collect()
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use plimsoll_contract::status::{Decision, NodeStatus, PodStatus};
-use plimsoll_sandbox::api::{Fault, Matching};
+use plimsoll_contract::status::{AggregatorStatus, Decision, NodeStatus, PodStatus, Withheld};
+use plimsoll_sandbox::api::{Fault, Matching, Patch, Resource, Write};
+use serde_json::json;
 
-use super::harness::{Harness, cluster};
+use super::harness::{Harness, SYSTEM, cluster};
 use super::wire;
 
 #[tokio::test]
@@ -82,6 +83,63 @@ async fn clients_that_poll_are_told_in_a_few_bytes_that_nothing_changed() {
     harness.say("high").await;
     let changed = wire::plain_with(harness.plain, "GET", "/v1/pods", &[("if-none-match", &tag)]).await;
     assert_eq!(changed.code, 200, "a new report");
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn the_status_says_who_leads_and_why_nothing_is_written() {
+    let harness = Harness::start().await;
+    let status =
+        async || -> AggregatorStatus { serde_json::from_str(&harness.get("/v1/status").await.text).unwrap() };
+    let writing = status().await;
+    assert!(writing.leading && writing.epoch.is_some(), "{writing:?}");
+    assert_eq!((writing.leader.as_ref(), writing.withheld), (Some(&writing.replica), None));
+    assert_eq!(
+        (writing.paused, writing.nodes.reporting, writing.output.as_str()),
+        (Some(false), 2, "labels")
+    );
+
+    let tag = harness.get("/v1/status").await.header("etag").to_owned();
+    let unchanged = wire::plain_with(harness.plain, "GET", "/v1/status", &[("if-none-match", &tag)]).await;
+    assert_eq!((unchanged.code, unchanged.text.as_str()), (304, ""));
+    let pause = Patch::Merge(json!({"data": {"paused": "true"}}));
+    let by = Write::by("kubectl");
+    harness.api.store().patch(&Resource::CONFIG_MAPS, SYSTEM, "plimsoll-control", &pause, &by).unwrap();
+    harness.until("the pause", async || status().await.paused == Some(true)).await;
+    let changed = wire::plain_with(harness.plain, "GET", "/v1/status", &[("if-none-match", &tag)]).await;
+    assert_eq!(changed.code, 200);
+    let paused = status().await;
+    assert_eq!((paused.withheld, paused.leading), (Some(Withheld::Paused), true));
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_node_and_an_invalid_label_are_events_on_their_objects() {
+    let short = Duration::from_secs(2);
+    let harness = Harness::around(cluster().await, |config| config.settings.silent_after = short).await;
+    harness.ready().await;
+    harness.say("high").await;
+    let store = harness.api.store();
+    let label = Patch::Merge(json!({"metadata": {"labels": {"plimsoll.dev/ignore": "yes"}}}));
+    let by = Write::by("kubectl");
+    store.patch(&Resource::NAMESPACES, "", "shop", &label, &by).unwrap();
+    let uid =
+        |resource: &Resource, name: &str| store.get(resource, "", name).unwrap()["metadata"]["uid"].clone();
+    let expected = [
+        ("AgentSilent", "Node", "n1", uid(&Resource::NODES, "n1")),
+        ("InvalidIgnore", "Namespace", "shop", uid(&Resource::NAMESPACES, "shop")),
+    ];
+    for (reason, kind, name, uid) in expected {
+        let about = json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": uid});
+        let is = async || {
+            let events = store.list(&Resource::EVENTS, Some("default"), &Default::default()).unwrap();
+            let mut all = events.iter();
+            all.any(|event| {
+                event["reason"] == reason && event["involvedObject"] == about && event["type"] == "Warning"
+            })
+        };
+        harness.until(reason, is).await;
+    }
     harness.stop().await;
 }
 

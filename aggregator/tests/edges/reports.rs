@@ -23,7 +23,7 @@ async fn what_is_no_report_is_refused_by_what_is_wrong_with_it() {
         ("{\"version\":1}".to_owned(), 400, "malformed"),
         (foreign_type.to_string(), 400, "malformed"),
         ("[".repeat(100_000), 400, "malformed"),
-        (with("version", json!(2)), 400, "version"),
+        (with("version", json!(3)), 400, "version"),
         (with("version", json!(0)), 400, "version"),
         (with("node", json!("n2")), 403, "other_node"),
         (with("boot", json!("b".repeat(100))), 422, "bad_report"),

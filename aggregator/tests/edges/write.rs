@@ -76,7 +76,8 @@ async fn a_key_that_somebody_else_owns_is_left_to_them_and_the_rest_is_written()
         .await;
     assert_eq!(harness.cpu_band(), "mine");
     let status = harness.get("/v1/pods/shop/web").await.json();
-    assert_eq!(status["conflicts"], json!(["plimsoll.dev/cpu-band"]), "{status}");
+    let conflict = json!({"key": "plimsoll.dev/cpu-band", "manager": "helm"});
+    assert_eq!(status["conflicts"], json!([conflict]), "{status}");
     assert!(harness.pod_writes().iter().all(is_apply), "never forced, never another verb");
     harness
         .until("an Event", async || {

@@ -14,14 +14,25 @@ fn row(pod: &str, band: Band) -> Row {
         utilization: Some(0.5),
         basis: "limit".into(),
         band,
+        differs: false,
         age: "3s".into(),
     };
     Row { pod: pod.into(), cpu: cell(band), memory: cell(Band::Low), class: "-".into(), last: "-".into() }
 }
 
 fn drawn_on(width: u16, rows: &[Row], first: usize, height: u16) -> (Vec<String>, ratatui::buffer::Buffer) {
+    let table = PodTable { banner: Vec::new(), rows: rows.to_vec() };
+    drawn_table(width, &table, first, height)
+}
+
+fn drawn_table(
+    width: u16,
+    table: &PodTable,
+    first: usize,
+    height: u16,
+) -> (Vec<String>, ratatui::buffer::Buffer) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw_in(frame, frame.area(), "Plimsoll", rows, first, "q: quit")).unwrap();
+    terminal.draw(|frame| draw_in(frame, frame.area(), "Plimsoll", table, first, "q: quit")).unwrap();
     let buffer = terminal.backend().buffer().clone();
     let width = usize::from(buffer.area.width);
     let symbols: Vec<_> = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
@@ -32,12 +43,28 @@ fn drawn(rows: &[Row], first: usize, height: u16) -> (Vec<String>, ratatui::buff
     drawn_on(110, rows, first, height)
 }
 
+fn plain(rows: &[Row]) -> Vec<String> {
+    PodTable { banner: Vec::new(), rows: rows.to_vec() }.lines()
+}
+
+#[test]
+fn the_banner_is_above_the_table_and_a_mark_is_explained_below() {
+    let mut marked = row("a/b", Band::High);
+    marked.cpu.differs = true;
+    let table = PodTable { banner: vec!["paused".into(), "silent".into()], rows: vec![marked] };
+    let (lines, buffer) = drawn_table(110, &table, 0, 7);
+    assert_eq!(lines[..3], ["Plimsoll", "paused", "silent"]);
+    assert!(lines[3].starts_with("POD") && lines[4].contains("high!  3s"), "{lines:?}");
+    assert_eq!(lines[6], "q: quit  !: the label on the pod differs from the band; see LAST");
+    assert_eq!(buffer[(0, 1)].fg, Color::Yellow);
+}
+
 #[test]
 fn on_a_narrow_terminal_the_numbers_are_complete() {
     let mut wordy = row("a/b", Band::High);
     wordy.last = "left alone: ignored by its namespace's label".into();
     let (lines, _) = drawn_on(95, &[wordy.clone()], 0, 4);
-    assert_eq!(lines[2], table::lines(&[wordy])[1][..95].trim_end());
+    assert_eq!(lines[2], plain(&[wordy])[1][..95].trim_end());
 }
 
 #[test]
@@ -47,6 +74,7 @@ fn on_eighty_columns_every_utilization_band_and_age_is_complete() {
         utilization: Some(1.0),
         basis: basis.into(),
         band,
+        differs: false,
         age: "12m".into(),
     };
     let row = Row {
@@ -67,7 +95,7 @@ fn the_screen_has_the_same_columns_as_the_plain_lines() {
     let rows = [row("a/b", Band::High), row("a/c", Band::Low)];
     let (lines, _) = drawn(&rows, 0, 6);
     assert_eq!(lines[0], "Plimsoll");
-    assert_eq!(lines[1..4], table::lines(&rows));
+    assert_eq!(lines[1..4], plain(&rows));
     assert_eq!(lines[5], "q: quit");
 }
 

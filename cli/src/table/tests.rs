@@ -1,6 +1,8 @@
 //! The table as a person sees it.
 
+use plimsoll_contract::load::UnknownReason;
 use plimsoll_contract::roster::Bands;
+use plimsoll_contract::status::{KeyConflict, NodeCounts};
 use plimsoll_contract::{Basis, keys};
 
 use super::*;
@@ -24,6 +26,15 @@ fn resource(band: Band, basis: Basis, usage: f64, utilization: f64, since: i64) 
     }
 }
 
+fn row(pod: &PodStatus) -> Row {
+    Row::new(pod, true, now())
+}
+
+fn lines(rows: Vec<Row>) -> Vec<String> {
+    PodTable { banner: Vec::new(), rows }.lines()
+}
+
+/// A pod whose labels say what its load is.
 fn pod(namespace: &str, name: &str, cpu: ResourceStatus, memory: ResourceStatus) -> PodStatus {
     PodStatus {
         namespace: namespace.into(),
@@ -31,9 +42,11 @@ fn pod(namespace: &str, name: &str, cpu: ResourceStatus, memory: ResourceStatus)
         uid: "u".into(),
         node: None,
         class: None,
+        labeled: Bands { cpu: Some(cpu.band), memory: Some(memory.band) },
+        not_bands: Vec::new(),
+        terminating: false,
         cpu,
         memory,
-        labeled: Bands::default(),
         left_alone: None,
         conflicts: Vec::new(),
         last: None,
@@ -81,14 +94,14 @@ fn the_table_looks_as_documented() {
     );
     let warming = ResourceStatus { reason: Some(UnknownReason::WarmingUp), ..ResourceStatus::default() };
     let new = pod("lab", "new", warming.clone(), warming);
-    let rows: Vec<_> = [web, batch, stress, new].iter().map(|pod| Row::new(pod, now())).collect();
+    let rows: Vec<_> = [web, batch, stress, new].iter().map(row).collect();
     let expected = "\
 POD            CPU                OF       BAND      MEMORY             OF     BAND     CLASS  LAST
 shop/web-7d9c    412m ####   82%  limit    high 12s   120Mi #      23%  limit  low  1h  gold   label written 3s ago
 shop/batch-0     300m ##### 100%  limit    high  4m    40Mi #      16%  limit  low  2d  -      -
 lab/stress       500m ####> 500%  request  high  1m    64Mi         6%  node   low  1m  -      -
 lab/new             -             -        unknown        -             -      unknown  -      too little data yet";
-    assert_eq!(lines(&rows).join("\n"), expected);
+    assert_eq!(lines(rows).join("\n"), expected);
 }
 
 #[test]
@@ -96,14 +109,12 @@ fn unknown_values_are_never_zero() {
     for invalid in [f64::NAN, f64::INFINITY, -1.0] {
         let broken =
             ResourceStatus { usage: Some(invalid), utilization: Some(invalid), ..ResourceStatus::default() };
-        let row = Row::new(&pod("a", "b", broken.clone(), broken), now());
+        let row = row(&pod("a", "b", broken.clone(), broken));
         let text = row.columns(true).join(" ");
         assert!(!text.contains(['0', '%', 'N']), "{text}");
     }
-    let idle = Row::new(
-        &pod("a", "b", resource(Band::Low, Basis::Limit, 0.0, 0.0, 1), ResourceStatus::default()),
-        now(),
-    );
+    let idle = resource(Band::Low, Basis::Limit, 0.0, 0.0, 1);
+    let idle = row(&pod("a", "b", idle, ResourceStatus::default()));
     assert_eq!(idle.columns(true)[1].trim(), "0m         0%");
     assert_eq!(idle.columns(true)[4].trim(), "-");
 }
@@ -143,23 +154,214 @@ fn ages_are_short_and_never_negative() {
     }
 }
 
+fn low() -> ResourceStatus {
+    resource(Band::Low, Basis::Limit, 0.1, 0.1, 5)
+}
+
+fn high() -> ResourceStatus {
+    resource(Band::High, Basis::Limit, 0.5, 1.0, 12)
+}
+
+fn unknown_because(reason: Option<UnknownReason>) -> ResourceStatus {
+    ResourceStatus { reason, ..ResourceStatus::default() }
+}
+
 #[test]
 fn the_last_column_says_why_nothing_is_done() {
-    let known = || resource(Band::Low, Basis::Limit, 0.1, 0.1, 5);
-    let mut finished = pod("a", "b", known(), known());
+    let mut finished = pod("a", "b", low(), low());
     finished.left_alone = Some(LeftAlone::Finished);
     finished.last = Some(decision("written", 5));
-    assert_eq!(Row::new(&finished, now()).last, "left alone: finished");
-    let mut foreign = pod("a", "b", known(), known());
-    foreign.conflicts = vec![keys::CPU_BAND.into()];
-    assert_eq!(Row::new(&foreign, now()).last, "owned by others: plimsoll.dev/cpu-band");
+    assert_eq!(row(&finished).last, "left alone: finished");
+    let mut foreign = pod("a", "b", low(), low());
+    foreign.conflicts = vec![KeyConflict { key: keys::CPU_BAND.into(), manager: Some("helm".into()) }];
+    assert_eq!(row(&foreign).last, "owned by others: plimsoll.dev/cpu-band (helm)");
+    foreign.last = Some(decision("written", 3));
+    foreign.memory = unknown_because(Some(UnknownReason::NoController));
+    let expected = "memory: label says low; owned by others: plimsoll.dev/cpu-band (helm); memory: the node does not account for it";
+    assert_eq!(row(&foreign).last, expected, "everything that is to be said");
+    foreign.memory = low();
+    assert_eq!(row(&foreign).last, "owned by others: plimsoll.dev/cpu-band (helm); label written 3s ago");
+}
+
+#[test]
+fn a_label_of_another_value_is_called_that_and_not_missing() {
+    let mut foreign = pod("a", "b", high(), low());
+    (foreign.labeled.cpu, foreign.not_bands) = (None, vec![keys::CPU_BAND.into()]);
+    foreign.conflicts = vec![KeyConflict { key: keys::CPU_BAND.into(), manager: Some("helm".into()) }];
+    let shown = row(&foreign);
+    assert!(shown.cpu.differs && !shown.memory.differs);
+    assert_eq!(shown.last, "cpu: label is not a band; owned by others: plimsoll.dev/cpu-band (helm)");
+    foreign.cpu = unknown_because(None);
+    assert!(row(&foreign).cpu.differs, "it does not say that the load is unknown");
+}
+
+#[test]
+fn a_pod_that_is_being_deleted_is_not_marked() {
+    let mut going = pod("a", "b", high(), low());
+    (going.labeled.cpu, going.terminating) = (Some(Band::Low), true);
+    going.last = Some(decision("written", 3));
+    let shown = row(&going);
+    assert!(!shown.cpu.differs, "its labels are not written any more");
+    assert_eq!(shown.last, "label written 3s ago");
+}
+
+/// The table in docs/inspecting.md and in the module's own documentation.
+#[test]
+fn the_sample_tables_are_as_they_are_printed() {
+    let mut web = pod("shop", "web-7d9c", high(), low());
+    web.cpu = resource(Band::High, Basis::Limit, 0.412, 0.824, 12);
+    web.memory = resource(Band::Low, Basis::Limit, 120.0 * MI, 0.23, 4000);
+    web.labeled.cpu = Some(Band::Low);
+    web.last = Some(decision("failed", 3));
+    let mut batch = pod("shop", "batch-0", high(), low());
+    batch.cpu = resource(Band::High, Basis::Limit, 0.3, 1.0, 250);
+    batch.memory = resource(Band::Low, Basis::Limit, 40.0 * MI, 0.16, 200_000);
+    batch.labeled = Bands::default();
+    let paused = AggregatorStatus { paused: Some(true), withheld: Some(Withheld::Paused), ..writing() };
+    let table = PodTable { banner: banner(&paused), rows: vec![row(&web), row(&batch)] };
+    let sample =
+        |indent: &str| -> String { table.lines().iter().map(|line| format!("{indent}{line}\n")).collect() };
+    let documents = [
+        (include_str!("../../../docs/inspecting.md"), sample("    ")),
+        (include_str!("../table.rs"), sample("//! ")),
+    ];
+    for (document, sample) in documents {
+        assert!(document.contains(&sample), "{sample}");
+    }
+}
+
+#[test]
+fn a_band_whose_label_says_something_else_is_marked_and_the_last_column_says_what() {
+    let bands = |row: &Row| [row.columns(true)[3].clone(), row.columns(true)[6].clone()];
+    let mut web = pod("shop", "web", high(), low());
+    web.last = Some(decision("failed", 3));
+    web.labeled.cpu = Some(Band::Low);
+    let shown = row(&web);
+    assert_eq!(bands(&shown), ["high! 12s", "low  5s"]);
+    assert_eq!(shown.last, "cpu: label says low; label failed 3s ago");
+    assert_eq!(lines(vec![shown]).last().unwrap(), "!: the label on the pod differs from the band; see LAST");
+
+    let mut cleaned = pod("shop", "web", high(), low());
+    cleaned.labeled = Bands::default();
+    assert_eq!(bands(&row(&cleaned)), ["high! 12s", "low!  5s"]);
+    assert_eq!(row(&cleaned).last, "no label");
+    cleaned.labeled.memory = Some(Band::Moderate);
+    assert_eq!(row(&cleaned).last, "cpu: no label, memory: label says moderate");
+
+    let mut ignored = cleaned.clone();
+    ignored.left_alone = Some(LeftAlone::PodIgnored);
+    for unmarked in [row(&ignored), Row::new(&cleaned, false, now())] {
+        assert_eq!(bands(&unmarked), ["high 12s", "low  5s"], "no label is expected there");
+    }
+}
+
+#[test]
+fn an_unknown_load_is_explained_in_words_and_the_other_resource_is_shown() {
+    let mut half = pod("shop", "web", high(), unknown_because(Some(UnknownReason::NoController)));
+    half.last = Some(decision("written", 3));
+    let columns = row(&half).columns(false);
+    assert_eq!((columns[1].as_str(), columns[3].as_str()), ("  500m 100%", "high 12s"));
+    assert_eq!((columns[4].trim(), columns[6].as_str()), ("-", "unknown"));
+    assert_eq!(columns[8], "memory: the node does not account for it");
+
+    for reason in UnknownReason::ALL {
+        let nothing = || unknown_because(Some(reason));
+        assert_eq!(row(&pod("shop", "web", nothing(), nothing())).last, reason.words());
+    }
+    let mut never_labeled = pod("shop", "web", unknown_because(None), unknown_because(None));
+    never_labeled.labeled = Bands::default();
+    assert_eq!(row(&never_labeled).last, "no report");
+    assert!(!row(&never_labeled).cpu.differs, "a pod without a label claims nothing");
+    let mut silent = never_labeled;
+    silent.labeled = Bands { cpu: Some(Band::Low), memory: Some(Band::Low) };
+    assert_eq!(row(&silent).columns(false)[3], "unknown!");
+    assert_eq!(row(&silent).last, "label says low; no report");
+}
+
+fn writing() -> AggregatorStatus {
+    AggregatorStatus {
+        version: "0.1.0".into(),
+        replica: "one".into(),
+        leading: true,
+        leader: Some("one".into()),
+        last_leader: None,
+        epoch: Some(7),
+        output: "labels".into(),
+        withheld: None,
+        unknown_withheld: false,
+        paused: Some(false),
+        nodes: NodeCounts { reporting: 6, late: 1, silent: 3 },
+    }
+}
+
+#[test]
+fn the_banner_says_why_labels_are_not_written_and_nothing_where_they_are() {
+    assert_eq!(banner(&writing()), Vec::<String>::new());
+    let paused = AggregatorStatus { paused: Some(true), withheld: Some(Withheld::Paused), ..writing() };
+    let by = "paused by ConfigMap plimsoll-control: no label is written; `plimsoll pause --off` ends it";
+    assert_eq!(banner(&paused), [by]);
+    let standby = AggregatorStatus { leading: false, leader: Some("two".into()), ..paused };
+    assert_eq!(banner(&standby), [by], "who leads makes no difference");
+    let many = AggregatorStatus { unknown_withheld: true, ..writing() };
+    let expected = "many nodes are, or were just, silent: labels of their pods do not change to unknown yet";
+    assert_eq!(banner(&many), [expected]);
+    let not_synced = AggregatorStatus { withheld: Some(Withheld::NotSynced), ..writing() };
+    assert_eq!(
+        banner(&not_synced),
+        ["replica one has not listed all pods yet: this table may be incomplete"]
+    );
+    let unsure = AggregatorStatus { paused: None, withheld: Some(Withheld::NotLeading), ..writing() };
+    let expected = "replica one does not know yet whether it is paused: no label is written";
+    assert_eq!(banner(&unsure), [expected]);
+}
+
+#[test]
+fn a_replica_that_does_not_lead_does_not_claim_that_nothing_is_written() {
+    let standby = AggregatorStatus {
+        leading: false,
+        leader: Some("two".into()),
+        epoch: None,
+        withheld: Some(Withheld::NotLeading),
+        ..writing()
+    };
+    assert_eq!(banner(&standby), ["this replica (one) does not lead; two writes the labels"]);
+    let alone = AggregatorStatus { leader: None, ..standby };
+    let expected = "this replica (one) does not lead, and knows of none that does; see Lease plimsoll-aggregator in namespace \
+                    plimsoll-system";
+    assert_eq!(banner(&alone), [expected]);
+    let expired = AggregatorStatus { last_leader: Some("two".into()), ..alone };
+    let expected = "this replica (one) does not lead; Lease plimsoll-aggregator in namespace plimsoll-system has expired, last held by \
+                    two";
+    assert_eq!(banner(&expired), [expected]);
+}
+
+#[test]
+fn where_bands_are_only_in_metrics_the_banner_says_that_and_nothing_about_labels() {
+    let metrics = AggregatorStatus {
+        output: "metrics".into(),
+        leading: false,
+        leader: None,
+        paused: Some(true),
+        withheld: Some(Withheld::NotSynced),
+        unknown_withheld: true,
+        ..writing()
+    };
+    let incomplete = "replica one has not listed all pods yet: this table may be incomplete";
+    assert_eq!(banner(&metrics), [incomplete, "bands are only in metrics (--output metrics)"]);
+}
+
+#[test]
+fn the_banner_stands_above_the_table() {
+    let table = PodTable { banner: vec!["paused".into()], rows: vec![row(&pod("a", "b", low(), low()))] };
+    let lines = table.lines();
+    assert_eq!((lines.len(), lines[0].as_str(), &lines[1][..3]), (3, "paused", "POD"));
 }
 
 #[test]
 fn names_cannot_control_the_terminal_or_widen_the_table() {
     let mut hostile = pod("a", "\u{1b}[2Jb\n", ResourceStatus::default(), ResourceStatus::default());
     hostile.class = Some("x".repeat(500));
-    let lines = lines(&[Row::new(&hostile, now())]);
+    let lines = lines(vec![row(&hostile)]);
     assert_eq!(lines.len(), 2);
     assert!(lines[1].starts_with("a/\\u{1b}[2Jb\\n ") && lines[1].len() < 250, "{}", lines[1]);
 }

@@ -1,23 +1,21 @@
-//! The table on a terminal: polls the pods, handles keys, and keeps the last table when a request fails.
+//! The table on a terminal: polls the aggregator, handles keys, and keeps the last table when a request fails.
 
 use std::io;
-use std::sync::Arc;
 
 use crossterm::event::{Event, KeyCode, KeyEvent};
 use jiff::Timestamp;
-use plimsoll_contract::status::PodStatus;
 use ratatui::DefaultTerminal;
 use tokio::time::MissedTickBehavior;
 
-use super::{Source, rows};
+use super::{Snapshot, Source, table_of};
 use crate::args::TopArgs;
 use crate::screen;
 use crate::table::age;
 
 /// What is on the screen.
 struct View {
-    pods: Arc<Vec<PodStatus>>,
-    /// When the pods were read.
+    snapshot: Snapshot,
+    /// When it was read.
     read_at: Timestamp,
     /// Why the latest request failed.
     failure: Option<String>,
@@ -25,9 +23,9 @@ struct View {
 }
 
 /// Shows the table until `q`, Esc or Ctrl-C, and restores the terminal.
-pub(super) async fn run(source: &Source, args: &TopArgs, pods: Arc<Vec<PodStatus>>) -> anyhow::Result<()> {
+pub(super) async fn run(source: &Source, args: &TopArgs, snapshot: Snapshot) -> anyhow::Result<()> {
     let mut terminal = ratatui::try_init()?;
-    let result = show(&mut terminal, source, args, pods).await;
+    let result = show(&mut terminal, source, args, snapshot).await;
     ratatui::try_restore()?;
     Ok(result?)
 }
@@ -36,35 +34,35 @@ async fn show(
     terminal: &mut DefaultTerminal,
     source: &Source,
     args: &TopArgs,
-    pods: Arc<Vec<PodStatus>>,
+    snapshot: Snapshot,
 ) -> io::Result<()> {
-    let mut view = View { pods, read_at: Timestamp::now(), failure: None, first_row: 0 };
+    let mut view = View { snapshot, read_at: Timestamp::now(), failure: None, first_row: 0 };
     let mut events = screen::terminal_events();
     let mut polls = tokio::time::interval(args.every.0);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut request = None;
     loop {
         let now = Timestamp::now();
-        let rows = rows(&view.pods, args, now);
-        let title = format!("Plimsoll: {} pods", rows.len());
+        let table = table_of(&view.snapshot, args, now);
+        let title = format!("Plimsoll: {} pods", table.rows.len());
         terminal.draw(|frame| {
-            screen::draw_in(frame, frame.area(), &title, &rows, view.first_row, &view.status(now));
+            screen::draw_in(frame, frame.area(), &title, &table, view.first_row, &view.status(now));
         })?;
         // A request that hangs must not delay the keys, so both are awaited together; one request runs at a time.
         tokio::select! {
-            _ = polls.tick(), if request.is_none() => request = Some(Box::pin(source.pods())),
+            _ = polls.tick(), if request.is_none() => request = Some(Box::pin(source.read())),
             result = async { request.as_mut().expect("guarded: a request runs").await }, if request.is_some() => {
                 request = None;
                 match result {
-                    Ok(pods) => {
-                        view = View { pods, read_at: Timestamp::now(), failure: None, first_row: view.first_row };
+                    Ok(snapshot) => {
+                        view = View { snapshot, read_at: Timestamp::now(), failure: None, first_row: view.first_row };
                     }
                     Err(failure) => view.failure = Some(failure.to_string()),
                 }
             }
             event = events.recv() => match event {
                 Some(Event::Key(key)) if screen::is_quit(key) => return Ok(()),
-                Some(Event::Key(key)) => view.scroll(key, rows.len()),
+                Some(Event::Key(key)) => view.scroll(key, table.rows.len()),
                 Some(_) => {}
                 None => return Ok(()),
             }

@@ -19,7 +19,7 @@ pub struct ResourceLoad<A, C = ContainerId> {
     pub basis: Option<Basis>,
     /// Smoothed usage over basis; may exceed 1.
     pub utilization: Option<f64>,
-    /// Smoothed usage of the hottest candidate: CPU time, or working set.
+    /// Smoothed usage of the hottest candidate: CPU time, or the memory that cannot be reclaimed at once.
     #[serde(alias = "cores", alias = "bytes")]
     pub usage: Option<A>,
     /// The amount that the basis stands for.
@@ -32,11 +32,69 @@ pub struct ResourceLoad<A, C = ContainerId> {
     pub since: Option<Timestamp>,
     /// Why the band or the utilization is unknown.
     pub reason: Option<UnknownReason>,
+    /// What made the band; absent while it is unknown, and where it was taken over from the labels after a restart.
+    pub cause: Option<Cause<A, C>>,
 }
 
-/// A pod's CPU load: the hottest of its containers, and of the pod itself where it has a limit of its own.
+/// What made a band: recorded when the band changed, so that it never contradicts the band.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cause<A, C = ContainerId> {
+    /// The rule that applied.
+    pub rule: Rule,
+    /// How many seconds the burst took, or over how many the mean is.
+    pub seconds: f64,
+    /// Mean usage during that time.
+    pub usage: A,
+    /// What the usage is relative to.
+    pub basis: Basis,
+    /// The amount that the basis stands for.
+    pub of: A,
+    /// The container; absent when it was the pod's own cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<C>,
+    /// What limited its CPU at the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound_by: Option<BoundBy>,
+    /// The container's CPU request, where it is too small to be the basis: `of` is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<A>,
+    /// The working set at the time, where it differs from what counts for the memory band.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_set: Option<A>,
+}
+
+/// The two rules by which a band changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// Much more than a threshold for a few seconds.
+    Burst,
+    /// The mean of the last minute, or of the time since the container started.
+    Mean,
+}
+
+impl<A, C> Cause<A, C> {
+    /// The same cause with its amounts in another unit, and its container identified otherwise.
+    pub fn map<B, D>(self, amount: impl Fn(A) -> B, container: impl FnOnce(C) -> D) -> Cause<B, D> {
+        Cause {
+            rule: self.rule,
+            seconds: self.seconds,
+            usage: amount(self.usage),
+            basis: self.basis,
+            of: amount(self.of),
+            container: self.container.map(container),
+            bound_by: self.bound_by,
+            request: self.request.map(&amount),
+            working_set: self.working_set.map(&amount),
+        }
+    }
+}
+
+/// A pod's CPU load: that of the hottest of its containers, or of its own cgroup where that has a limit or its containers do not show
+/// all of it.
 pub type CpuLoad = ResourceLoad<Cores>;
-/// A pod's memory load; as [`CpuLoad`], in bytes of working set.
+/// A pod's memory load; as [`CpuLoad`], in bytes that the kernel cannot reclaim at once.
 pub type MemoryLoad = ResourceLoad<Bytes>;
 
 /// A unit in which a load can be stated.
@@ -70,21 +128,23 @@ impl<A, C> ResourceLoad<A, C> {
             bound_by: None,
             since: None,
             reason,
+            cause: None,
         }
     }
 
     /// The same load with its amounts in another unit, and its container identified otherwise.
-    pub fn map<B, D>(self, amount: impl Fn(A) -> B, container: impl FnOnce(C) -> D) -> ResourceLoad<B, D> {
+    pub fn map<B, D>(self, amount: impl Fn(A) -> B, container: impl Fn(C) -> D) -> ResourceLoad<B, D> {
         ResourceLoad {
             band: self.band,
             basis: self.basis,
             utilization: self.utilization,
             usage: self.usage.map(&amount),
             of: self.of.map(&amount),
-            container: self.container.map(container),
+            container: self.container.map(&container),
             bound_by: self.bound_by,
             since: self.since,
             reason: self.reason,
+            cause: self.cause.map(|cause| cause.map(amount, container)),
         }
     }
 }
@@ -115,6 +175,7 @@ impl<A: Amount, C: Serialize> Serialize for ResourceLoad<A, C> {
         entry(&mut map, "boundBy", self.bound_by.as_ref())?;
         entry(&mut map, "since", self.since.as_ref())?;
         entry(&mut map, "reason", self.reason.as_ref())?;
+        entry(&mut map, "cause", self.cause.as_ref())?;
         map.end()
     }
 }
@@ -143,11 +204,17 @@ pub enum UnknownReason {
     CounterReset,
     /// Nothing was read for too long: the agent got no CPU, or the machine slept.
     Gap,
+    /// No container of the pod is running.
+    NotRunning,
+    /// Containers are running, but no process is in their cgroups: they run elsewhere.
+    Empty,
+    /// Containers are running, but their cgroups were not found.
+    NotFound,
 }
 
 impl UnknownReason {
     /// Every reason.
-    pub const ALL: [UnknownReason; 10] = [
+    pub const ALL: [UnknownReason; 13] = [
         UnknownReason::WarmingUp,
         UnknownReason::NotInRoster,
         UnknownReason::RequestUnknown,
@@ -158,6 +225,9 @@ impl UnknownReason {
         UnknownReason::Failed,
         UnknownReason::CounterReset,
         UnknownReason::Gap,
+        UnknownReason::NotRunning,
+        UnknownReason::Empty,
+        UnknownReason::NotFound,
     ];
 
     /// The word in JSON and metrics.
@@ -173,6 +243,28 @@ impl UnknownReason {
             UnknownReason::Failed => "failed",
             UnknownReason::CounterReset => "counter_reset",
             UnknownReason::Gap => "gap",
+            UnknownReason::NotRunning => "not_running",
+            UnknownReason::Empty => "empty",
+            UnknownReason::NotFound => "not_found",
+        }
+    }
+
+    /// The words for people: in the evidence annotation and on the command line.
+    pub fn words(self) -> &'static str {
+        match self {
+            UnknownReason::WarmingUp => "too little data yet",
+            UnknownReason::NotInRoster => "its containers are not known yet",
+            UnknownReason::RequestUnknown => "its request is not known yet",
+            UnknownReason::NoController => "the node does not account for it",
+            UnknownReason::Absent => "a cgroup file is missing",
+            UnknownReason::Denied => "reading its cgroup is denied",
+            UnknownReason::Malformed => "a cgroup file is malformed",
+            UnknownReason::Failed => "reading its cgroup fails",
+            UnknownReason::CounterReset => "a counter was reset",
+            UnknownReason::Gap => "not read for too long",
+            UnknownReason::NotRunning => "no container is running",
+            UnknownReason::Empty => "no process is in its cgroups",
+            UnknownReason::NotFound => "its cgroups were not found",
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{Bytes, ContainerId, Cores, Limit, NodeName, PodUid};
 mod tests;
 
 /// The schema version that this code writes. It reads this one and the one before.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Most pods that one report may name.
 pub const MAX_PODS: usize = 1000;
 /// Most containers that one pod may name.
@@ -53,10 +53,21 @@ pub struct Report {
 /// The capacity of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// CPUs online.
+    /// CPUs that pods can use: those online, less where the node itself is limited.
     pub cores: Cores,
-    /// Memory in total.
+    /// Memory that pods can use.
     pub bytes: Bytes,
+    /// CPUs that the kernel schedules on, where these are more: usage may exceed `cores` up to this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Cores>,
+}
+
+impl Capacity {
+    /// The most that can be used of each: cores and bytes, with the slack of [`CAPACITY_SLACK`].
+    pub fn upper_bounds(&self) -> (f64, f64) {
+        let cores = self.cpus.map_or(self.cores.0, |cpus| cpus.0.max(self.cores.0));
+        (cores * CAPACITY_SLACK, self.bytes.as_f64() * CAPACITY_SLACK)
+    }
 }
 
 /// One pod's load.
@@ -144,16 +155,19 @@ pub struct ContainerMemory {
     pub peak: Option<Bytes>,
 }
 
-/// Counts of memory events since the cgroup was made.
+/// Counts of memory events since the cgroup was made; absent where the kernel does not count them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemoryEvents {
-    /// Throttled above `memory.high`.
-    pub high: u64,
+    /// Throttled above `memory.high`; cgroup v2 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high: Option<u64>,
     /// Hit `memory.max`.
-    pub max: u64,
-    /// Processes killed for memory.
-    pub oom_kill: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// Processes killed for memory; since Linux 4.13.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_kill: Option<u64>,
 }
 
 impl Report {
@@ -183,6 +197,7 @@ impl Report {
         if self.pods.len() > MAX_PODS {
             return Err(ReportRejection::TooMany(self.pods.len(), "pods", MAX_PODS));
         }
+        amount("-", "capacity.cpus", self.capacity.cpus.map(|cpus| cpus.0), f64::INFINITY)?;
         amount("-", "capacity.cores", Some(self.capacity.cores.0), f64::INFINITY)
     }
 }
@@ -197,13 +212,22 @@ impl PodReport {
             return Err(ReportRejection::TooMany(self.containers.len(), "containers", MAX_CONTAINERS));
         }
         let pod = self.uid.as_str();
-        let cores = capacity.cores.0 * CAPACITY_SLACK;
-        let bytes = capacity.bytes.as_f64() * CAPACITY_SLACK;
+        let (cores, bytes) = capacity.upper_bounds();
         amount(pod, "cpu.cores", self.cpu.usage.map(|c| c.0), cores)?;
         amount(pod, "cpu.of", self.cpu.of.map(|c| c.0), f64::INFINITY)?;
         amount(pod, "cpu.utilization", self.cpu.utilization, f64::INFINITY)?;
         amount(pod, "memory.bytes", self.memory.usage.map(Bytes::as_f64), bytes)?;
         amount(pod, "memory.utilization", self.memory.utilization, f64::INFINITY)?;
+        if let Some(cause) = &self.cpu.cause {
+            amount(pod, "cpu.cause.usage", Some(cause.usage.0), cores)?;
+            amount(pod, "cpu.cause.of", Some(cause.of.0), f64::INFINITY)?;
+            amount(pod, "cpu.cause.request", cause.request.map(|c| c.0), f64::INFINITY)?;
+            amount(pod, "cpu.cause.seconds", Some(cause.seconds), f64::INFINITY)?;
+        }
+        if let Some(cause) = &self.memory.cause {
+            amount(pod, "memory.cause.usage", Some(cause.usage.as_f64()), bytes)?;
+            amount(pod, "memory.cause.seconds", Some(cause.seconds), f64::INFINITY)?;
+        }
         for container in &self.containers {
             let (cpu, memory) = (&container.cpu, &container.memory);
             amount(pod, "containers.cpu.cores", cpu.cores.map(|c| c.0), cores)?;

@@ -60,6 +60,9 @@ pub struct RosterContainer {
     pub name: String,
     /// What kind of container it is.
     pub kind: ContainerKind,
+    /// Whether it is running, according to the API server; false also where that is not known.
+    #[serde(default)]
+    pub running: bool,
     /// How often it restarted; of two entries for one name the higher wins.
     #[serde(default)]
     pub generation: u32,
@@ -110,7 +113,7 @@ mod tests {
             "uid": "0b8c3d1e5f2a4c3b9d8e7f6a5b4c3d2e", "namespace": "shop", "name": "web-0", "managed": true,
             "bands": {"cpu": "high"},
             "containers": [{
-                "id": "ab".repeat(32), "name": "app", "kind": "sidecar", "generation": 2, "cpuRequest": 0.1,
+                "id": "ab".repeat(32), "name": "app", "kind": "sidecar", "running": true, "generation": 2, "cpuRequest": 0.1,
                 "memoryRequest": 1024,
             }],
         });

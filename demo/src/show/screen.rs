@@ -7,9 +7,9 @@ use anyhow::Context;
 use crossterm::event::Event as TerminalEvent;
 use jiff::Timestamp;
 use plimsoll::args::TopArgs;
-use plimsoll::screen::{draw_in, is_quit, terminal_events};
-use plimsoll::table::Row;
-use plimsoll::top::{Source, rows};
+use plimsoll::screen::{FRAME_LINES, draw_in, is_quit, terminal_events};
+use plimsoll::table::PodTable;
+use plimsoll::top::{self, Source};
 use ratatui::DefaultTerminal;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
@@ -31,13 +31,13 @@ pub(super) struct Screen {
     terminal: DefaultTerminal,
     about: Vec<String>,
     latest_events: VecDeque<String>,
-    rows: Vec<Row>,
+    table: PodTable,
 }
 
 impl Screen {
     pub(super) fn open(about: Vec<String>) -> anyhow::Result<Screen> {
         let terminal = ratatui::try_init().context("cannot use the terminal; try --plain")?;
-        Ok(Screen { terminal, about, latest_events: VecDeque::new(), rows: Vec::new() })
+        Ok(Screen { terminal, about, latest_events: VecDeque::new(), table: PodTable::default() })
     }
 
     pub(super) fn close(self) -> anyhow::Result<()> {
@@ -47,7 +47,7 @@ impl Screen {
     pub(super) async fn run(
         &mut self,
         source: &Source,
-        top: &TopArgs,
+        args: &TopArgs,
         events: &mut mpsc::UnboundedReceiver<Event>,
     ) -> anyhow::Result<()> {
         let mut terminal_events = terminal_events();
@@ -57,9 +57,9 @@ impl Screen {
             tokio::select! {
                 Some(event) = events.recv() => self.add(&event),
                 _ = polls.tick() => {
-                    // Without an answer in time the previous rows remain. Keys are handled only after the answer or timeout.
-                    if let Ok(Ok(pods)) = timeout(POLL, source.pods()).await {
-                        self.rows = rows(&pods, top, Timestamp::now());
+                    // Without an answer in time the previous table remains. Keys are handled only after the answer or timeout.
+                    if let Ok(Ok(snapshot)) = timeout(POLL, source.read()).await {
+                        self.table = top::table_of(&snapshot, args, Timestamp::now());
                     }
                 }
                 event = terminal_events.recv() => match event {
@@ -68,8 +68,8 @@ impl Screen {
                     None => anyhow::bail!("the keyboard cannot be read any more"),
                 },
             }
-            let (about, rows, latest_events) = (&self.about, &self.rows, &self.latest_events);
-            self.terminal.draw(|frame| draw(frame, about, rows, latest_events)).context("cannot draw")?;
+            let (about, table, latest_events) = (&self.about, &self.table, &self.latest_events);
+            self.terminal.draw(|frame| draw(frame, about, table, latest_events)).context("cannot draw")?;
         }
     }
 
@@ -81,16 +81,18 @@ impl Screen {
     }
 }
 
-fn draw(frame: &mut Frame<'_>, about: &[String], rows: &[Row], latest_events: &VecDeque<String>) {
-    let table = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(4);
+fn draw(frame: &mut Frame<'_>, about: &[String], table: &PodTable, latest_events: &VecDeque<String>) {
+    // With an empty line below.
+    let lines = table.rows.len() + table.banner.len() + FRAME_LINES + 1;
+    let height = u16::try_from(lines).unwrap_or(u16::MAX);
     let about = wrapped(about, usize::from(frame.area().width));
     let head = u16::try_from(about.len()).unwrap_or(0);
     let [top, middle, bottom] =
-        Layout::vertical([Constraint::Length(head), Constraint::Length(table), Constraint::Min(3)])
+        Layout::vertical([Constraint::Length(head), Constraint::Length(height), Constraint::Min(3)])
             .areas(frame.area());
     let about = about.into_iter().map(|line| Line::styled(line, Modifier::DIM)).collect::<Vec<_>>();
     frame.render_widget(Paragraph::new(about), top);
-    draw_in(frame, middle, "Plimsoll", rows, 0, "q: quit");
+    draw_in(frame, middle, "Plimsoll", table, 0, "q: quit");
     let room = usize::from(bottom.height);
     let lines = latest_events
         .iter()
@@ -117,7 +119,7 @@ mod tests {
         let about = ["kubectl --kubeconfig=/tmp/plimsoll-demo-1-x/kubeconfig get pods".to_owned()];
         let mut terminal = Terminal::new(TestBackend::new(40, 12)).unwrap();
         let latest_events = VecDeque::from(["12.5s  web: busy".to_owned()]);
-        terminal.draw(|frame| draw(frame, &about, &[], &latest_events)).unwrap();
+        terminal.draw(|frame| draw(frame, &about, &PodTable::default(), &latest_events)).unwrap();
         let symbols: Vec<_> =
             terminal.backend().buffer().content.iter().map(ratatui::buffer::Cell::symbol).collect();
         let lines: Vec<_> = symbols.chunks(40).map(|line| line.concat().trim_end().to_owned()).collect();

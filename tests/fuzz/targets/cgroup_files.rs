@@ -18,11 +18,14 @@ fuzz_target!(|text: &[u8]| {
         parse::memory_stat_v1(text).is_some(),
         parse::memory_events(text).is_some(),
         parse::oom_kills(text).is_some(),
+        parse::populated(text).is_some(),
+        parse::cpu_count(text).is_some(),
         parse::line_number(text).is_some(),
     ];
     if !text.contains(&b'\n') {
         assert!(values.iter().all(|value| !value), "a value without a complete line");
     }
+    let _ = parse::has_cpu_controller(text);
     if let Some(percent) = parse::pressure(text) {
         assert!((0.0..=100.0).contains(&percent));
     }

@@ -12,7 +12,7 @@ const EXPECTED: &[&str] = &[
     "ClusterRole plimsoll-aggregator: nodes [] list watch",
     "ClusterRole plimsoll-aggregator: namespaces [] list watch",
     "ClusterRole plimsoll-aggregator: authentication.k8s.io/tokenreviews [] create",
-    "ClusterRole plimsoll-aggregator: events.k8s.io/events [] create patch",
+    "ClusterRole plimsoll-aggregator: events.k8s.io/events [] create",
     "Role plimsoll-system/plimsoll-aggregator: secrets [plimsoll-aggregator] get update",
     "Role plimsoll-system/plimsoll-aggregator: configmaps [plimsoll-control] list watch",
     "Role plimsoll-system/plimsoll-aggregator: coordination.k8s.io/leases [plimsoll-aggregator] get update",

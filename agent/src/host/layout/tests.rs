@@ -46,6 +46,7 @@ fn every_format_gives_its_pod_and_container() {
         ),
         ("kubepods.slice", format!("kubepods-pod{UID_}.slice/docker-{ID}.scope"), UID),
         ("kubepods.slice", format!("kubepods-pod{UID_}.slice/pouch-{ID}.scope"), UID),
+        ("kubepods.slice", format!("kubepods-pod{UID_}.slice/{ID}"), UID),
         (
             "kubepods.slice",
             format!("kubepods-burstable.slice/kubepods-burstable-pod{HASH}.slice/cri-containerd-{ID}.scope"),
@@ -79,7 +80,11 @@ fn orphans_of_a_runtime_with_the_other_driver_are_parsed() {
             layout.orphan(&format!("kubepods{class}-pod{UID_}.slice:{runtime}:{ID}")).unwrap();
         assert_eq!((pod.as_str(), container.as_str()), (UID, ID));
     }
+    let kind = Layout::of("kubelet.slice/kubelet-kubepods.slice");
+    let name = format!("kubelet-kubepods-besteffort-pod{UID_}.slice:cri-containerd:{ID}");
+    assert_eq!(kind.orphan(&name).unwrap().1.as_str(), ID);
     for bad in [
+        name,
         format!("kubepods-burstable-pod{UID_}.slice:lxc:{ID}"),
         format!("kubepods-burstable-pod{UID_}.slice:cri-containerd:{ID}:x"),
         format!("kubepods-burstable-pod{UID_}.slice:cri-containerd:{}", &ID[1..]),
@@ -98,6 +103,7 @@ fn names_that_only_resemble_a_pod_or_container_are_rejected() {
         format!("guaranteed/pod{UID}/{ID}"),
         format!("burstable/{UID}/{ID}"),
         format!("burstable/pod{UID}/crio-conmon-{ID}"),
+        format!("burstable/pod{UID}/kata_{ID}"),
         format!("burstable/pod{UID}/cri-containerd-{ID}.scope"),
         format!("burstable/pod{UID}/{}", ID.to_uppercase()),
         format!("burstable/pod{UID}/{ID}/{ID}"),
@@ -117,7 +123,10 @@ fn names_that_only_resemble_a_pod_or_container_are_rejected() {
         format!("kubepods-pod{UID_}.slice/crio-conmon-{ID}.scope"),
         format!("kubepods-pod{UID_}.slice/cri-containerd-{ID}.slice"),
         format!("kubepods-pod{UID_}.slice/cri-containerd-{ID}"),
-        format!("kubepods-pod{UID_}.slice/{ID}"),
+        format!("kubepods-pod{UID_}.slice/crio-{ID}"),
+        format!("kubepods-pod{UID_}.slice/{ID}.scope"),
+        format!("kubepods-pod{UID_}.slice/cri-containerd{ID}.scope"),
+        format!("kubepods-pod{UID_}.slice/kata_{ID}"),
         format!("kubepods-pod{UID_}.slice/cri-containerd-{ID}.scope/container"),
         format!("evil-kubepods-pod{UID_}.slice/cri-containerd-{ID}.scope"),
         format!("kubepods-burstable.slice.slice/kubepods-burstable-pod{UID_}.slice"),
@@ -150,6 +159,7 @@ fn renderings(kubepods: &str, pod: &PodUid, container: Option<&ContainerId>) -> 
                 all.extend(
                     ["cri-containerd", "crio", "docker", "pouch"].map(|r| format!("{dir}/{r}-{id}.scope")),
                 );
+                all.push(format!("{dir}/{id}"));
             }
             Some(id) => all.extend([format!("{dir}/{id}"), format!("{dir}/crio-{id}")]),
         }

@@ -19,7 +19,63 @@ fn cpu_stat_has_usage_always_and_throttling_where_the_controller_is_on() {
     let off = cpu_stat(b"usage_usec 5\nuser_usec 3\nsystem_usec 2\n").unwrap();
     assert_eq!((off.usage, off.throttling), (Duration::from_micros(5), None));
     assert_eq!(cpu_stat(b"user_usec 3\nnr_periods 1\nnr_throttled 0\n"), None);
-    assert_eq!(cpu_stat(b"usage_usec 5\nnr_periods 1\n"), None);
+    assert_eq!(cpu_stat(b"usage_usec x\nnr_periods 1\nnr_throttled 0\n"), None);
+}
+
+#[test]
+fn without_a_valid_pair_of_quota_counters_the_usage_is_known() {
+    let usage = CpuCounters { usage: Duration::from_micros(5), throttling: None };
+    for counters in [
+        "nr_periods 1\n",
+        "nr_throttled 1\n",
+        "nr_periods x\nnr_throttled 1\n",
+        "nr_periods 1\nnr_throttled -1\n",
+    ] {
+        let text = format!("usage_usec 5\n{counters}");
+        assert_eq!(cpu_stat(text.as_bytes()), Some(usage), "{counters}");
+    }
+}
+
+#[test]
+fn whether_a_cgroup_is_populated_is_one_of_two_numbers() {
+    assert_eq!(populated(b"populated 0\nfrozen 0\n"), Some(false));
+    assert_eq!(populated(b"frozen 0\npopulated 1\n"), Some(true));
+    for bad in ["populated 2\n", "populated\n", "populated 1", "frozen 0\n", "populated -1\n"] {
+        assert_eq!(populated(bad.as_bytes()), None, "{bad}");
+    }
+}
+
+#[test]
+fn the_cpu_controller_is_enabled_where_it_is_listed_and_the_kernel_lists_none_with_nothing() {
+    for (text, expected) in [
+        ("cpuset cpu io memory\n", Some(true)),
+        ("cpuset io memory\n", Some(false)),
+        ("", Some(false)),
+        ("cpu", None),
+        ("io\ncpu\n", None),
+        ("io, cpu\n", None),
+    ] {
+        assert_eq!(has_cpu_controller(text.as_bytes()), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_cpus_of_a_list_are_counted() {
+    for (text, expected) in [
+        ("0\n", Some(1)),
+        ("0-7\n", Some(8)),
+        ("0-3,8,10-11\n", Some(7)),
+        ("18446744073709551615\n", None),
+        ("\n", None),
+        ("0-3", None),
+        ("3-0\n", None),
+        ("0-3,2\n", None),
+        ("0-3,\n", None),
+        ("0-3-5\n", None),
+        ("0-3 5\n", None),
+    ] {
+        assert_eq!(cpu_count(text.as_bytes()), expected, "{text}");
+    }
 }
 
 #[test]
@@ -35,10 +91,16 @@ fn v1_files_have_the_meaning_of_their_v2_equivalents() {
     assert_eq!((cores(0, 100_000), cores(1, 0)), (None, None));
     assert_eq!(
         memory_stat_v1(MEMORY_V1).unwrap(),
-        MemoryDetail { inactive_file: Bytes(40), unreclaimable: Bytes(50) }
+        MemoryDetail {
+            anon: Some(Bytes(20)),
+            shmem: Some(Bytes(30)),
+            file: Some(Bytes(10)),
+            inactive_file: Some(Bytes(40)),
+            ..MemoryDetail::default()
+        }
     );
-    assert_eq!(oom_kills(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(3));
-    assert_eq!(oom_kills(b"oom_kill_disable 0\nunder_oom 0\n"), None);
+    assert_eq!(oom_kills(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(Some(3)));
+    assert_eq!(oom_kills(b"oom_kill_disable 0\nunder_oom 0\n"), Some(None), "before Linux 4.13");
 }
 
 #[test]
@@ -63,15 +125,25 @@ fn limits_have_a_word_for_unlimited() {
 }
 
 #[test]
-fn memory_detail_sums_what_cannot_be_reclaimed() {
+fn memory_detail_is_what_the_kernel_lists() {
     assert_eq!(
         memory_stat(MEMORY).unwrap(),
-        MemoryDetail { inactive_file: Bytes(300), unreclaimable: Bytes(5020) }
+        MemoryDetail {
+            anon: Some(Bytes(1000)),
+            shmem: Some(Bytes(20)),
+            file: Some(Bytes(9)),
+            active_file: None,
+            inactive_file: Some(Bytes(300)),
+            slab_reclaimable: Some(Bytes(1)),
+            slab_unreclaimable: Some(Bytes(4000)),
+        }
     );
-    assert_eq!(memory_stat(b"anon 1\nshmem 1\nslab_unreclaimable 1\n"), None);
+    assert_eq!(memory_stat(b"future_key 1\n"), None);
     let events = b"low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\noom_group_kill 0\n";
-    assert_eq!(memory_events(events), Some(MemoryEvents { high: 1, max: 2, oom_kill: 4 }));
-    assert_eq!(memory_events(b"low 0\nhigh 1\nmax 2\n"), None);
+    assert_eq!(memory_events(events), Some(MemoryEvents { high: Some(1), max: Some(2), oom_kill: Some(4) }));
+    let before_4_13 = MemoryEvents { high: Some(1), max: Some(2), oom_kill: None };
+    assert_eq!(memory_events(b"low 0\nhigh 1\nmax 2\n"), Some(before_4_13));
+    assert_eq!(memory_events(b"low 0\n"), None);
 }
 
 #[test]
@@ -99,7 +171,15 @@ fn numbers_beyond_64_bits_are_malformed() {
     assert_eq!(bytes(b"18446744073709551616\n"), None);
     assert_eq!(cpu_stat(b"usage_usec 99999999999999999999999\n"), None);
     let huge = format!("anon {0}\nshmem {0}\ninactive_file 1\nslab_unreclaimable {0}\n", u64::MAX);
-    assert_eq!(memory_stat(huge.as_bytes()).unwrap().unreclaimable, Bytes(u64::MAX));
+    assert_eq!(memory_stat(huge.as_bytes()).unwrap().unreclaimable(), Some(Bytes(u64::MAX)));
+}
+
+/// Whether every value that is in `part` is the same in `whole`.
+fn agrees(part: &MemoryDetail, whole: &MemoryDetail) -> bool {
+    let values = |d: &MemoryDetail| {
+        [d.anon, d.shmem, d.file, d.active_file, d.inactive_file, d.slab_reclaimable, d.slab_unreclaimable]
+    };
+    values(part).iter().zip(values(whole)).all(|(part, whole)| part.is_none() || *part == whole)
 }
 
 #[test]
@@ -115,7 +195,7 @@ fn a_file_truncated_anywhere_never_gives_other_numbers() {
     }
     for end in 0..MEMORY.len() {
         assert!(
-            memory_stat(&MEMORY[..end]).is_none_or(|detail| Some(detail) == memory_stat(MEMORY)),
+            memory_stat(&MEMORY[..end]).is_none_or(|detail| agrees(&detail, &memory_stat(MEMORY).unwrap())),
             "cut at {end}"
         );
     }
@@ -139,6 +219,8 @@ fn anything(text: &[u8]) -> bool {
         | oom_kills(text).is_some()
         | pressure(text).is_some()
         | bytes(text).is_some()
+        | populated(text).is_some()
+        | cpu_count(text).is_some()
 }
 
 #[test]
@@ -152,7 +234,22 @@ fn empty_and_blank_files_have_no_value() {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(text in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = anything(&text);
+        let _ = (anything(&text), has_cpu_controller(&text));
+    }
+
+    #[test]
+    fn well_formed_lists_of_cpus_are_counted(ranges in prop::collection::vec((1_u64..9, 0_u64..9), 1..20)) {
+        let (mut text, mut next, mut count) = (Vec::new(), 0, 0);
+        for (gap, more) in ranges {
+            let (first, last) = (next + gap, next + gap + more);
+            text.push(if more == 0 { first.to_string() } else { format!("{first}-{last}") });
+            (next, count) = (last + 1, count + more + 1);
+        }
+        let text = text.join(",") + "\n";
+        prop_assert_eq!(cpu_count(text.as_bytes()), Some(count));
+        for end in 0..text.len() {
+            prop_assert_eq!(cpu_count(&text.as_bytes()[..end]), None, "cut at {}", end);
+        }
     }
 
     #[test]
@@ -188,9 +285,10 @@ proptest! {
     fn well_formed_memory_files_round_trip(anon: u32, shmem: u32, inactive: u64, slab: u32, high: u64, max: u64, kills: u64) {
         let text = format!("anon {anon}\nshmem {shmem}\ninactive_file {inactive}\nslab_unreclaimable {slab}\n");
         let unreclaimable = Bytes(u64::from(anon) + u64::from(shmem) + u64::from(slab));
-        prop_assert_eq!(memory_stat(text.as_bytes()), Some(MemoryDetail { inactive_file: Bytes(inactive), unreclaimable }));
+        let detail = memory_stat(text.as_bytes()).unwrap();
+        prop_assert_eq!((detail.inactive_file, detail.unreclaimable()), (Some(Bytes(inactive)), Some(unreclaimable)));
         let text = format!("low 0\nhigh {high}\nmax {max}\noom 0\noom_kill {kills}\n");
-        prop_assert_eq!(memory_events(text.as_bytes()), Some(MemoryEvents { high, max, oom_kill: kills }));
+        prop_assert_eq!(memory_events(text.as_bytes()), Some(MemoryEvents { high: Some(high), max: Some(max), oom_kill: Some(kills) }));
     }
 
     #[test]

@@ -8,13 +8,13 @@ use super::*;
 use crate::sample::Read;
 
 /// A way to damage a file, and the reason that results.
-struct Damage {
-    name: &'static str,
-    apply: fn(&Path),
-    reason: UnknownReason,
+pub(super) struct Damage {
+    pub(super) name: &'static str,
+    pub(super) apply: fn(&Path),
+    pub(super) reason: UnknownReason,
 }
 
-const DAMAGES: [Damage; 6] = [
+pub(super) const DAMAGES: [Damage; 6] = [
     Damage { name: "empty", apply: |path| fs::write(path, "").unwrap(), reason: UnknownReason::Malformed },
     Damage {
         name: "garbage",
@@ -64,12 +64,23 @@ fn reason_of(reading: &Reading, file: &str, v1: bool) -> Option<UnknownReason> {
         "memory.stat" => reason(&reading.memory_detail),
         "memory.max" | "memory.limit_in_bytes" => reason(&reading.memory_limit),
         "memory.pressure" => reason(&reading.memory_pressure),
-        "memory.events" | "memory.failcnt" | "memory.oom_control" => reason(&reading.memory_events),
+        "memory.events" => reason(&reading.memory_events),
+        "cgroup.events" => reason(&reading.populated),
+        // the events of v1 are in two files
+        "memory.failcnt" | "memory.oom_control" => {
+            let events = reading.memory_events.value().unwrap();
+            let (damaged, other) = match file {
+                "memory.failcnt" => (events.max, events.oom_kill),
+                _ => (events.oom_kill, events.max),
+            };
+            assert!(damaged.is_none() && other.is_some(), "{file}: {events:?}");
+            None
+        }
         other => panic!("{other} is not a file we read"),
     }
 }
 
-/// The files of the container web, in every hierarchy.
+/// The files of the container web, in every hierarchy. On v2 with `cgroup.events`, which no captured tree has.
 fn files_of_web(tree: &Tree) -> Vec<PathBuf> {
     let mut folders = vec![tree.path("")];
     let mut files = Vec::new();
@@ -85,6 +96,11 @@ fn files_of_web(tree: &Tree) -> Vec<PathBuf> {
                 files.push(path);
             }
         }
+    }
+    if let Some(max) = files.iter().find(|path| path.ends_with("memory.max")) {
+        let events = max.with_file_name("cgroup.events");
+        fs::write(&events, "populated 1\nfrozen 0\n").unwrap();
+        files.push(events);
     }
     files
 }
@@ -110,14 +126,16 @@ fn check(tree: &Tree, host: &mut Host, path: &Path, damage: &Damage, kept_open: 
     for (target, reading) in &readings {
         if target.container.as_ref().is_some_and(|id| id.as_str().starts_with("3eb")) {
             let v1 = case.starts_with("v1") || case == "hybrid";
-            let expected = (!(v1 && name == "cpu.stat")).then_some(damage.reason);
+            let is_part = matches!(name, "memory.failcnt" | "memory.oom_control") || v1 && name == "cpu.stat";
+            let expected = (!is_part).then_some(damage.reason);
             assert_eq!(reason_of(reading, name, v1), expected, "{what}");
         } else {
             assert_eq!(reading, &undamaged[target], "{what}: another container");
         }
     }
-    // a kernel may have no pressure accounting: that is no error
-    let error = !(name.ends_with(".pressure") && damage.reason == UnknownReason::Absent);
+    // a kernel may have no pressure accounting, a captured tree no cgroup.events: that is no error
+    let optional = name.ends_with(".pressure") || name == "cgroup.events";
+    let error = !(optional && damage.reason == UnknownReason::Absent);
     assert_eq!(errors(host, name, damage.reason), before + u64::from(error), "{what}");
 
     if path.is_dir() {

@@ -1,6 +1,6 @@
 //! What a pod's load is relative to, and which of its cgroups count.
 
-use plimsoll_contract::Band::{High, Low, Moderate, Unknown};
+use plimsoll_contract::Band::{High, Low, Moderate};
 use plimsoll_contract::roster::{ContainerKind, RosterContainer};
 use plimsoll_contract::{Band, Basis, Bytes, Cores, Limit, Resource};
 
@@ -117,16 +117,23 @@ fn the_only_container_of_a_pod_is_the_hottest_and_not_the_pods_own_cgroup() {
 }
 
 #[test]
-fn the_cgroup_of_a_pod_without_its_own_limit_is_no_candidate() {
-    let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.1));
-    sim.add(own(), Cgroup::using(|_| 3.9).unlimited());
-    sim.run(20.0);
-    assert_eq!(sim.cpu(), Low);
-    // the host discovers a pod's cgroup, but reads it only where it has a limit
-    sim.state.appeared(&own(), at(sim.now));
-    sim.cgroups.remove(&own());
-    sim.run(60.0);
-    assert_eq!(sim.cpu(), Low);
+fn the_cgroup_of_a_pod_without_its_own_limit_is_relative_to_the_sum_of_its_containers() {
+    let request =
+        |number, cores| RosterContainer { cpu_request: Some(Cores(cores)), ..listed(number, "app") };
+    let other = RosterContainer { name: "other".into(), ..request(2, 0.3) };
+    let loaded = |own_cores: f64| {
+        let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.04).unlimited());
+        sim.add(container(2), Cgroup::using(|_| 0.03).unlimited());
+        sim.add(own(), Cgroup::using(move |_| own_cores).unlimited());
+        sim.roster(&[request(1, 0.2), other.clone()]);
+        sim.run(20.0);
+        let cpu = sim.state.full_report(head(), at(sim.now)).pods.remove(0).cpu;
+        (cpu.band, cpu.basis, cpu.of, cpu.container)
+    };
+    // they account for what the pod uses: it adds nothing
+    assert_eq!(loaded(0.07), (Low, Some(Basis::Request), Some(Cores(0.2)), Some(id(1))));
+    // the sandbox of a virtual machine, or a process that was moved, uses the rest
+    assert_eq!(loaded(0.45), (High, Some(Basis::Request), Some(Cores(0.5)), None));
 }
 
 #[test]
@@ -146,7 +153,7 @@ fn without_an_aggregator_every_container_counts_relative_to_its_quota_or_the_nod
 }
 
 #[test]
-fn memory_is_the_working_set_without_inactive_page_cache() {
+fn memory_is_what_is_left_without_page_cache() {
     let load = |memory: u64, inactive: u64| {
         let mut sim = Sim::one(Profile::standard(), Cgroup::holding(move |_| (memory, inactive)));
         sim.run(20.0);
@@ -154,7 +161,7 @@ fn memory_is_the_working_set_without_inactive_page_cache() {
     };
     assert_eq!(load(GIB, GIB * 9 / 10), Low);
     assert_eq!(load(GIB, GIB / 10), High);
-    assert_eq!(load(GIB / 2, GIB), Low, "more cache than memory is a working set of nothing");
+    assert_eq!(load(GIB / 2, GIB), Low, "more cache than memory is a load of nothing");
 }
 
 #[test]
@@ -170,9 +177,15 @@ fn a_change_of_the_nodes_cpus_rescales_the_utilization() {
     let mut sim = Sim::one(Profile::standard(), Cgroup::using(|_| 1.5).unlimited());
     sim.run(20.0);
     assert_eq!(sim.cpu(), Moderate);
-    sim.state.set_capacity(plimsoll_contract::report::Capacity { cores: Cores(2.0), bytes: Bytes(8 * GIB) });
+    sim.state.set_capacity(
+        plimsoll_contract::report::Capacity { cores: Cores(2.0), bytes: Bytes(8 * GIB), cpus: None },
+        None,
+    );
     assert_eq!(sim.run_cpu(29.0), []);
-    sim.run(35.0);
-    assert_eq!(sim.cpu(), High);
-    assert_ne!(sim.cpu(), Unknown);
+    let seen = sim.run_cpu(60.0);
+    // 0.75 of two CPUs is 0.09 above the threshold
+    assert!(
+        seen.len() == 1 && seen[0].to == High && (20.0 + 26.0..=20.0 + 28.0).contains(&seen[0].at),
+        "{seen:?}"
+    );
 }

@@ -84,7 +84,7 @@ fn a_restarted_agent_starts_from_the_announced_band_and_writes_no_transition() {
 }
 
 #[test]
-fn an_announced_band_that_is_no_longer_true_changes_after_its_dwell() {
+fn an_announced_band_that_is_no_longer_true_changes_after_a_minute() {
     let mut sim = without_roster(Cgroup::using(|_| 0.1));
     let bands = Bands { cpu: Some(High), memory: None };
     sim.roster_pod(plimsoll_contract::roster::RosterPod { bands, ..entry(&[listed(1, "app")]) });
@@ -179,6 +179,7 @@ fn after_a_container_completed_the_others_determine_the_band() {
     sim.roster(&[listed(1, "job"), listed(2, "logs")]);
     sim.run(29.0);
     sim.remove(&container(1));
+    sim.roster(&[RosterContainer { running: false, ..listed(1, "job") }, listed(2, "logs")]);
     let seen = sim.run_cpu(200.0);
     assert_eq!(sim.cpu(), Low, "{seen:?}");
     assert!(seen.iter().all(|seen| seen.to != Unknown), "{seen:?}");
@@ -203,7 +204,7 @@ fn a_changed_request_rescales_the_utilization() {
     sim.run(20.0);
     assert_eq!(sim.cpu(), Moderate);
     sim.roster(&[request(0.2)]);
-    assert_eq!(sim.run_cpu(29.0), []);
+    assert_eq!(sim.run_cpu(27.0), []);
     sim.run(40.0);
     assert_eq!(sim.cpu(), High);
 }
@@ -227,7 +228,7 @@ fn while_the_hot_container_restarts_the_band_does_not_fall() {
     sim.roster(&[listed(1, "app"), listed(2, "logs")]);
     sim.run(20.0);
     sim.remove(&container(1));
-    // longer than the dwell, 30 s; shorter than its state is kept, 60 s
+    // longer than the window, 30 s; shorter than its state is kept, 60 s
     assert_eq!(sim.run_cpu(sim.now + 45.0), []);
     sim.add(container(3), Cgroup::using(|_| 0.9));
     sim.roster(&[listed(3, "app"), listed(2, "logs")]);

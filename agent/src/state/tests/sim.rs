@@ -89,12 +89,17 @@ impl Cgroup {
             cpu_pressure: Read::Value(self.pressure),
             memory: Read::Value(Bytes(memory)),
             memory_detail: Read::Value(MemoryDetail {
-                inactive_file: Bytes(inactive_file),
-                unreclaimable: Bytes(memory / 2),
+                anon: Some(Bytes(memory.saturating_sub(inactive_file))),
+                shmem: Some(Bytes(0)),
+                file: Some(Bytes(inactive_file)),
+                active_file: Some(Bytes(0)),
+                inactive_file: Some(Bytes(inactive_file)),
+                ..MemoryDetail::default()
             }),
             memory_limit: Read::Value(self.memory_limit),
             memory_pressure: Read::Value(0.0),
             memory_events: Read::Value(self.events),
+            populated: Read::Value(true),
         }
     }
 }
@@ -153,6 +158,7 @@ pub(crate) fn listed(number: u32, name: &str) -> RosterContainer {
         id: id(number),
         name: name.into(),
         kind: ContainerKind::App,
+        running: true,
         generation: number,
         cpu_request: None,
         memory_request: None,
@@ -172,8 +178,11 @@ pub(crate) fn entry(containers: &[RosterContainer]) -> RosterPod {
 
 /// A report without pods.
 pub(crate) fn head() -> Report {
-    let info =
-        NodeInfo { capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB) }, boot: "boot".into() };
+    let info = NodeInfo {
+        capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None },
+        cpus: Some(Cores(4.0)),
+        boot: "boot".into(),
+    };
     report::empty(&"n1".parse().unwrap(), &info, 1, 1)
 }
 
@@ -181,7 +190,10 @@ impl Sim {
     pub(crate) fn new(profile: Profile, mode: WithoutRoster) -> Sim {
         let period = profile.period.as_secs_f64();
         let mut state = NodeState::new(profile, mode);
-        state.set_capacity(Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB) });
+        state.set_capacity(
+            Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None },
+            Some(Cores(4.0)),
+        );
         Sim { state, now: 0.0, cgroups: BTreeMap::new(), fault: Box::new(|_, _, _| {}), period }
     }
 

@@ -56,7 +56,11 @@ fn a_managed_pod_under_pressure_is_urgent_once_a_second_and_an_idle_one_never() 
         ("nothing", |_| {}, 0),
         ("throttled", |cgroup| cgroup.throttled = 1, 10),
         ("pressure", |cgroup| cgroup.pressure = 10.5, 10),
-        ("a memory event", |cgroup| cgroup.events = MemoryEvents { max: 1, ..MemoryEvents::default() }, 1),
+        (
+            "a memory event",
+            |cgroup| cgroup.events = MemoryEvents { max: Some(1), ..MemoryEvents::default() },
+            1,
+        ),
         ("hot", |cgroup| cgroup.cpu = Box::new(|_| 0.7), 10),
     ];
     for (what, apply, times) in table {

@@ -2,11 +2,14 @@
 //!
 //! The messages in the tests are those of a real Kubernetes 1.37 server.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::core::Status;
+use kube::core::response::StatusCause;
 use plimsoll_contract::api_status::is_pod_gone;
 use plimsoll_contract::keys;
+use plimsoll_contract::status::KeyConflict;
 
 use crate::input::WriteResult;
 
@@ -24,35 +27,53 @@ pub(crate) fn classify(status: u16, retry_after: Option<&str>, body: &[u8]) -> W
         message: String::from_utf8_lossy(body).trim().to_owned(),
         ..Status::default()
     });
-    if is_pod_gone(status, &said.message, causes(&said)) {
+    if is_pod_gone(status, &said.message, causes(&said).map(|cause| cause.field.as_str())) {
         return WriteResult::Gone;
     }
     match status {
         409 => match conflicts(&said) {
-            keys if keys.is_empty() => WriteResult::Failed(409, short(&said.message)),
-            keys => WriteResult::Conflict(keys),
+            conflicts if conflicts.is_empty() => WriteResult::Failed(409, short(&said.message)),
+            conflicts => WriteResult::Conflict(conflicts),
         },
         429 => WriteResult::Throttled(pause(retry_after, &said)),
         _ => WriteResult::Failed(status, short(&said.message)),
     }
 }
 
-/// The fields that a Status names as causes.
-fn causes(said: &Status) -> impl Iterator<Item = &str> {
-    said.details.iter().flat_map(|details| &details.causes).map(|cause| cause.field.as_str())
+fn causes(said: &Status) -> impl Iterator<Item = &StatusCause> {
+    said.details.iter().flat_map(|details| &details.causes)
 }
 
 /// The keys that other field managers own, in order, each once.
-fn conflicts(said: &Status) -> Vec<String> {
-    let mut keys: Vec<String> = causes(said).filter_map(key).collect();
-    if keys.is_empty() {
-        // Without details there is still the message: `conflict with "helm": .metadata.labels.plimsoll.dev/cpu-band`.
-        let words = said.message.split(|c: char| c.is_whitespace() || c == ',' || c == '"');
-        keys = words.filter_map(key).collect();
+fn conflicts(said: &Status) -> Vec<KeyConflict> {
+    let mut owners: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for cause in causes(said) {
+        if let Some(key) = key(&cause.field) {
+            owners.entry(key).or_default().extend(manager(&cause.message));
+        }
     }
-    keys.sort();
-    keys.dedup();
-    keys
+    if owners.is_empty() {
+        // Without details there is still the message: `conflict with "helm" using v1: .metadata.labels.plimsoll.dev/cpu-band`, or
+        // several lines, each manager above its fields.
+        let mut owner = None;
+        for part in said.message.split_inclusive("conflict") {
+            owner = manager(part).or(owner);
+            for key in part.split(|c: char| c.is_whitespace() || c == ',' || c == '"').filter_map(key) {
+                owners.entry(key).or_default().extend(owner);
+            }
+        }
+    }
+    let conflict = |(key, managers): (String, BTreeSet<&str>)| {
+        let managers = managers.into_iter().collect::<Vec<_>>().join(", ");
+        KeyConflict { key, manager: Some(managers).filter(|managers| !managers.is_empty()) }
+    };
+    owners.into_iter().map(conflict).collect()
+}
+
+/// The manager in `conflict with "kubectl-label" using v1`.
+fn manager(message: &str) -> Option<&str> {
+    let (_, name) = message.split_once("with \"")?;
+    name.split('"').next().filter(|name| !name.is_empty())
 }
 
 /// `.metadata.labels.plimsoll.dev/cpu-band` and `metadata.annotations[plimsoll.dev/epoch]` name a key of ours.
@@ -82,37 +103,65 @@ mod tests {
     use serde_json::json;
 
     fn status(code: u16, message: &str, causes: &[(&str, &str)]) -> Vec<u8> {
-        let causes: Vec<_> = causes
-            .iter()
-            .map(
-                |(reason, field)| json!({"reason": reason, "message": "conflict with \"x\"", "field": field}),
-            )
-            .collect();
+        let cause = |(reason, field): &(&str, &str)| {
+            // The manager of the kubelet's fields has a subresource; an update has the version that it used.
+            let message = match field.ends_with("evidence") {
+                true => "conflict with \"kubelet\" with subresource \"status\" using v1",
+                false => "conflict with \"kubectl-label\" using v1",
+            };
+            json!({"reason": reason, "message": message, "field": field})
+        };
+        let causes: Vec<_> = causes.iter().map(cause).collect();
         let details = json!({"name": "web", "kind": "pods", "causes": causes});
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
             "message": message, "details": details});
         status.to_string().into_bytes()
     }
 
+    fn conflict(key: &str, manager: &str) -> KeyConflict {
+        KeyConflict { key: key.to_owned(), manager: Some(manager.to_owned()) }
+    }
+
     #[test]
-    fn a_conflict_names_the_keys_that_others_own() {
+    fn a_conflict_names_the_keys_that_others_own_and_their_managers() {
         let causes = [
             ("FieldManagerConflict", ".metadata.labels.plimsoll.dev/memory-band"),
             ("FieldManagerConflict", ".metadata.annotations.plimsoll.dev/evidence"),
             ("FieldManagerConflict", ".metadata.labels.plimsoll.dev/memory-band"),
         ];
         let body = status(409, "Apply failed with 3 conflicts", &causes);
-        let keys = vec![keys::EVIDENCE.to_owned(), keys::MEMORY_BAND.to_owned()];
-        assert_eq!(classify(409, None, &body), WriteResult::Conflict(keys));
+        let conflicts =
+            vec![conflict(keys::EVIDENCE, "kubelet"), conflict(keys::MEMORY_BAND, "kubectl-label")];
+        assert_eq!(classify(409, None, &body), WriteResult::Conflict(conflicts));
+    }
+
+    #[test]
+    fn a_key_of_two_managers_names_both_and_one_of_a_manager_that_is_not_said_names_none() {
+        let field = ".metadata.labels.plimsoll.dev/cpu-band";
+        let cause =
+            |message: &str| json!({"reason": "FieldManagerConflict", "message": message, "field": field});
+        let said = |causes: Vec<serde_json::Value>| {
+            let body =
+                json!({"code": 409, "message": "Apply failed", "details": {"causes": causes}}).to_string();
+            classify(409, None, body.as_bytes())
+        };
+        let both = said(vec![cause("conflict with \"b\" using v1"), cause("conflict with \"a\"")]);
+        assert_eq!(both, WriteResult::Conflict(vec![conflict(keys::CPU_BAND, "a, b")]));
+        let none = WriteResult::Conflict(vec![KeyConflict { key: keys::CPU_BAND.to_owned(), manager: None }]);
+        assert_eq!(said(vec![cause("it is not yours")]), none);
     }
 
     #[test]
     fn a_conflict_without_details_is_read_from_its_message() {
         let message =
             "Apply failed with 1 conflict: conflict with \"helm\": .metadata.labels.plimsoll.dev/cpu-band";
-        let want = WriteResult::Conflict(vec![keys::CPU_BAND.to_owned()]);
+        let want = WriteResult::Conflict(vec![conflict(keys::CPU_BAND, "helm")]);
         assert_eq!(classify(409, None, &status(409, message, &[])), want);
         assert_eq!(classify(409, None, message.as_bytes()), want);
+        let several = "Apply failed with 2 conflicts: conflicts with \"helm\":\n- .metadata.labels.plimsoll.dev/cpu-band\n\
+                       conflicts with \"kubectl-edit\" using v1:\n- .metadata.labels.plimsoll.dev/memory-band";
+        let want = vec![conflict(keys::CPU_BAND, "helm"), conflict(keys::MEMORY_BAND, "kubectl-edit")];
+        assert_eq!(classify(409, None, several.as_bytes()), WriteResult::Conflict(want));
     }
 
     #[test]

@@ -167,3 +167,21 @@ fn everything_that_a_resize_needs_is_read() {
         (None, Some("RestartContainer"))
     );
 }
+
+#[test]
+fn a_container_is_running_only_if_its_status_says_so() {
+    let mut pod = web();
+    let running = |pod: &Value| facts(pod.clone()).unwrap().containers[0].running;
+    assert!(!running(&pod), "its status does not say it");
+    for (state, is) in [
+        (json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), true),
+        (json!({"running": {}}), true),
+        (json!({"waiting": {"reason": "CrashLoopBackOff"}}), false),
+        (json!({"terminated": {"exitCode": 1}}), false),
+        (json!({}), false),
+    ] {
+        pod["status"]["containerStatuses"][0]["state"] = state.clone();
+        assert_eq!(running(&pod), is, "{state}");
+    }
+    assert!(!facts(pod).unwrap().containers[1].running, "a container without a status");
+}

@@ -13,7 +13,7 @@ fn system_namespaces_are_left_alone_even_with_labels_on_their_pods() {
         pod.pod = PodName::new(space, "p1");
         let mut harness = Harness::new(vec![pod]);
         assert_eq!(harness.report(0, true, high()), []);
-        assert_eq!(harness.wait(300), [], "{space}");
+        assert_eq!(writes(&harness.wait(300)), [], "{space}");
     }
 }
 
@@ -50,15 +50,15 @@ fn a_pod_ignored_later_loses_our_keys_once() {
 fn a_namespace_ignored_later_frees_all_its_pods() {
     let mut harness =
         Harness::new(vec![labeled(1, 0, "low", "low"), labeled(2, 1, "low", "low"), facts(3, 0)]);
-    let ignored = |ignored| {
-        Input::Namespaces(WatchEvent::Changed(Box::new(NamespaceFacts { ignored, ..namespace("shop") })))
+    let ignored = |ignore| {
+        Input::Namespaces(WatchEvent::Changed(Box::new(NamespaceFacts { ignore, ..namespace("shop") })))
     };
-    let actions = harness.step(ignored(true));
+    let actions = harness.step(ignored(Ignore::Yes));
     assert_eq!(writes(&actions).iter().map(|w| w.reason).collect::<Vec<_>>(), [Reason::Withdrawn; 2]);
     assert_eq!(harness.land_all(actions).len(), 2);
-    assert_eq!(harness.step(ignored(true)), []);
+    assert_eq!(harness.step(ignored(Ignore::Yes)), []);
     assert_eq!(harness.report(0, true, high()), []);
-    assert_eq!(harness.step(ignored(false)).len(), 1);
+    assert_eq!(harness.step(ignored(Ignore::No)).len(), 1);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_finished_pod_loses_our_keys_once() {
     let write = only(&harness.edit(1, |pod| pod.finished = true));
     assert_eq!(write.reason, Reason::Withdrawn);
     assert_eq!(harness.land(&write), []);
-    assert_eq!(harness.wait(300), []);
+    assert_eq!(writes(&harness.wait(300)), []);
     assert_eq!(harness.pods[&name(1)].labels.len(), 0);
 }
 
@@ -78,7 +78,7 @@ fn a_finished_pod_that_carries_nothing_of_ours_is_not_touched() {
     pod.labels.insert(keys::SLA.into(), "gold".into());
     let mut harness = Harness::new(vec![pod]);
     assert_eq!(harness.report(0, true, high()), []);
-    assert_eq!(harness.wait(300), []);
+    assert_eq!(writes(&harness.wait(300)), []);
     assert_eq!(harness.core.state.answer(&node(0), 0).roster, [], "nor is any agent told of it");
 }
 
@@ -88,7 +88,7 @@ fn a_pod_being_deleted_is_not_written_to() {
     assert_eq!(harness.edit(1, |pod| pod.terminating = true), []);
     assert_eq!(harness.report(0, true, high()), []);
     assert_eq!(harness.edit(1, |pod| pod.finished = true), []);
-    assert_eq!(harness.wait(300), []);
+    assert_eq!(writes(&harness.wait(300)), []);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_pod_that_is_gone_leaves_nothing_behind() {
     harness.report(0, false, high());
     assert_eq!(harness.core.gauges(harness.now()).pending, 1);
     harness.step(Input::Pods(WatchEvent::Deleted(PodKey { pod: name(1), uid: uid(1).as_str().into() })));
-    assert_eq!(harness.step(Input::Paused(false)), []);
+    assert_eq!(writes(&harness.step(Input::Paused(false))), []);
     assert_eq!(harness.core.gauges(harness.now()).pending, 0);
     assert_eq!(harness.core.pod(&name(1)), None);
 }

@@ -64,7 +64,7 @@ fn transitions_overtake_first_labels() {
 fn nothing_is_written_before_everything_is_listed_and_nothing_is_lost_by_it() {
     let mut harness = Harness::unsynced(Settings::default(), vec![]);
     assert_eq!(harness.step(Input::Leading(Some(1))), []);
-    assert_eq!(harness.step(Input::Paused(false)), []);
+    assert_eq!(writes(&harness.step(Input::Paused(false))), []);
     assert_eq!(
         harness.step(Input::Pods(WatchEvent::Listed(vec![{
             let mut done = labeled(1, 0, "low", "low");
@@ -91,7 +91,7 @@ fn nothing_is_written_before_the_position_of_the_pause_switch_is_known() {
     }
     assert_eq!(harness.report(0, true, vec![load(1, Band::High, Band::Low)]), []);
     assert_eq!(harness.core.withheld(), Some(Withheld::NotLeading));
-    assert_eq!(only(&harness.step(Input::Paused(false))).reason, Reason::First);
+    assert_eq!(only_write(&harness.step(Input::Paused(false))).reason, Reason::First);
 }
 
 #[test]
@@ -107,10 +107,10 @@ fn a_replica_that_does_not_lead_writes_nothing_and_knows_everything_when_it_does
 #[test]
 fn paused_means_nothing_and_the_end_of_it_everything_that_is_still_so() {
     let mut harness = labeled_low();
-    assert_eq!(harness.step(Input::Paused(true)), []);
+    assert_eq!(writes(&harness.step(Input::Paused(true))), []);
     assert_eq!(harness.core.withheld(), Some(Withheld::Paused));
-    assert_eq!(harness.wait(200), [], "also no unknown");
-    let write = only(&harness.step(Input::Paused(false)));
+    assert_eq!(writes(&harness.wait(200)), [], "also no unknown");
+    let write = only_write(&harness.step(Input::Paused(false)));
     assert_eq!(short(&write), "silence cpu=low memory=low -> cpu=unknown memory=unknown");
 }
 

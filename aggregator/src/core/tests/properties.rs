@@ -29,6 +29,8 @@ struct Model {
     ignored: bool,
     /// What was last truthfully said of a pod's CPU and memory, and when.
     said: BTreeMap<String, [Option<(Band, Duration)>; 2]>,
+    /// The labels of the last write to a pod that was answered, and when: believed until the watch shows them.
+    answered: BTreeMap<String, (BTreeMap<String, String>, Duration)>,
     sent: Vec<Duration>,
     unanswered: BTreeMap<u64, Duration>,
     born: usize,
@@ -43,7 +45,7 @@ fn born(n: usize, id: usize) -> PodFacts {
     PodFacts { pod: pod_name(n), ..facts(id, n % NODES) }
 }
 
-/// One pod's load: 0 warming up, 1 to 3 bands, 4 no controller, 5 impossible, 6 without basis.
+/// One pod's load: 0 warming up, 1 to 3 bands, 4 no controller, 5 impossible, 6 without basis and cause, 7 held: a cause, and no load now.
 fn said(id: usize, cpu_kind: u8, memory_kind: u8) -> PodReport {
     let band = |kind: u8| Band::ALL[usize::from(kind.min(3))];
     let mut pod = load(id, band(cpu_kind), band(memory_kind));
@@ -51,14 +53,19 @@ fn said(id: usize, cpu_kind: u8, memory_kind: u8) -> PodReport {
         0 => pod.cpu = no_cpu(UnknownReason::WarmingUp),
         4 => pod.cpu = no_cpu(UnknownReason::NoController),
         5 => pod.cpu.usage = Some(Cores(1e308)),
-        6 => pod.cpu.basis = None,
+        6 => (pod.cpu.basis, pod.cpu.cause) = (None, None),
+        7 => pod.cpu = CpuLoad { band: pod.cpu.band, cause: pod.cpu.cause, ..CpuLoad::default() },
         _ => {}
     }
     match memory_kind {
         0 => pod.memory = no_memory(UnknownReason::Failed),
         4 => pod.memory = no_memory(UnknownReason::NoController),
         5 => pod.memory.utilization = Some(-1.0),
-        6 => pod.memory.basis = None,
+        6 => (pod.memory.basis, pod.memory.cause) = (None, None),
+        7 => {
+            pod.memory =
+                MemoryLoad { band: pod.memory.band, cause: pod.memory.cause, ..MemoryLoad::default() }
+        }
         _ => {}
     }
     pod
@@ -78,6 +85,7 @@ impl Model {
             owned: BTreeSet::new(),
             ignored: false,
             said: BTreeMap::new(),
+            answered: BTreeMap::new(),
             sent: Vec::new(),
             unanswered: BTreeMap::new(),
             born: 100,
@@ -118,7 +126,11 @@ impl Model {
                 continue;
             };
             let there = [Some(shown), self.harness.pods.get(&write.pod)].into_iter().flatten();
-            let carried = there.filter_map(|p| p.labels.get(key)).any(|value| value == band.as_str());
+            // after a write without an answer, neither the watch nor the API server shows what is believed
+            let believed = self.answered.get(&write.uid);
+            let believed = believed.filter(|(_, at)| self.harness.at - *at <= Duration::from_secs(90));
+            let there = there.map(|pod| &pod.labels).chain(believed.map(|(labels, _)| labels));
+            let carried = there.filter_map(|labels| labels.get(key)).any(|value| value == band.as_str());
             let fresh = truth
                 .is_some_and(|(said, at)| said == band && self.harness.at - at <= Duration::from_secs(150));
             assert!(!band.is_known() || fresh || carried, "{write:?} but {truth:?}");
@@ -147,7 +159,7 @@ impl Model {
         let result = match self.fate {
             Fate::Done | Fate::DoneUnanswered if gone => WriteResult::Gone,
             Fate::Done | Fate::DoneUnanswered if conflict => {
-                WriteResult::Conflict(vec![keys::CPU_BAND.into()])
+                WriteResult::Conflict(vec![KeyConflict { key: keys::CPU_BAND.into(), manager: None }])
             }
             Fate::Done => WriteResult::Written,
             Fate::DoneUnanswered | Fate::Lost => WriteResult::NoAnswer,
@@ -156,6 +168,9 @@ impl Model {
             Fate::NeverAnswered => return,
         };
         self.unanswered.remove(&write.id);
+        if result == WriteResult::Written {
+            self.answered.insert(write.uid.clone(), (write.labels().clone(), self.harness.at));
+        }
         let took = Duration::from_millis(5);
         self.feed(Input::Outcome(Outcome { write: write.id, result, took }));
         if done {
@@ -211,8 +226,9 @@ impl Model {
             Event::Lead(lead) => self.feed(Input::Leading(lead.then_some(4))),
             Event::IgnoreNamespace(ignored) => {
                 self.ignored = ignored;
+                let ignore = if ignored { Ignore::Yes } else { Ignore::Invalid("no".into()) };
                 self.feed(Input::Namespaces(WatchEvent::Changed(Box::new(NamespaceFacts {
-                    ignored,
+                    ignore,
                     ..namespace("shop")
                 }))));
             }
@@ -266,8 +282,13 @@ impl Model {
             if known.is_none() && !report.full && pod.is_none() {
                 continue;
             }
-            let claim = |band: Band, basis: Option<Basis>| basis.map(|_| (band, self.harness.at));
-            let truth = known.map(|p| [claim(p.cpu.band, p.cpu.basis), claim(p.memory.band, p.memory.basis)]);
+            let claim = |band: Band, has_basis: bool| has_basis.then_some((band, self.harness.at));
+            let truth = known.map(|PodReport { cpu, memory, .. }| {
+                [
+                    claim(cpu.band, cpu.basis.is_some() || cpu.cause.is_some()),
+                    claim(memory.band, memory.basis.is_some() || memory.cause.is_some()),
+                ]
+            });
             self.said.insert(facts.uid.clone(), truth.unwrap_or_default());
         }
     }

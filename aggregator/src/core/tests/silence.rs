@@ -32,7 +32,7 @@ fn unknown_is_withheld_from_many_silent_nodes_and_one_event_says_so() {
     let actions = harness.live(200);
     assert_eq!((reasons(&actions), actions.len()), (vec!["ManyNodesSilent".to_owned()], 1), "{actions:#?}");
     let event = &events(&actions)[0];
-    assert_eq!((event.about.as_ref(), event.warning), (None, true));
+    assert_eq!((&event.about, event.warning), (&Subject::Aggregator, true));
     assert_eq!(harness.core.withheld(), None);
     assert!(harness.core.gauges(harness.now()).unknown_withheld);
 }
@@ -71,7 +71,7 @@ fn nodes_that_report_again_in_time_cost_no_write_and_the_few_that_do_not_are_lab
     }
     assert_eq!(harness.live(20), [], "the others may report again too");
     let actions = harness.live(30);
-    assert_eq!(reasons(&actions), ["NodesReport"]);
+    assert_eq!(reasons(&actions), ["AgentSilent", "NodesReport"], "the node that stays silent");
     let mut pods: Vec<_> = writes(&actions).into_iter().map(|write| write.pod).collect();
     pods.sort();
     assert_eq!(pods, [name(19), name(9)], "those of the node that stays silent");
@@ -127,7 +127,8 @@ fn a_few_silent_nodes_are_labeled_at_once() {
     fall_silent(&mut harness, 8..10);
     let actions = harness.live(200);
     assert_eq!(writes(&actions).len(), 4);
-    assert!(actions.iter().all(|a| matches!(a, Action::Write(w) if w.reason == Reason::Silence)));
+    assert!(writes(&actions).iter().all(|write| write.reason == Reason::Silence), "{actions:#?}");
+    assert_eq!(reasons(&actions), ["AgentSilent", "AgentSilent"]);
 }
 
 #[test]

@@ -3,8 +3,12 @@
 use super::*;
 use crate::core::Note;
 
+fn owned(key: &str) -> KeyConflict {
+    KeyConflict { key: key.to_owned(), manager: Some("kubectl-edit".to_owned()) }
+}
+
 fn conflict(keys: &[&str]) -> WriteResult {
-    WriteResult::Conflict(keys.iter().map(|k| (*k).to_owned()).collect())
+    WriteResult::Conflict(keys.iter().map(|key| owned(key)).collect())
 }
 
 #[test]
@@ -15,13 +19,19 @@ fn a_key_of_somebody_else_leaves_the_set_and_the_rest_is_applied_at_once() {
     let actions = harness.outcome(&write, conflict(&[keys::CPU_BAND]));
     let said = events(&actions);
     assert_eq!((said.len(), said[0].reason.as_str(), said[0].warning), (1, "LabelConflict", true));
-    assert_eq!(said[0].about, Some((name(1), uid(1).as_str().into())));
-    assert!(said[0].note.contains(keys::CPU_BAND), "{said:?}");
+    assert_eq!(said[0].about, Subject::Pod { pod: name(1), uid: uid(1).as_str().into() });
+    let note = "Another field manager owns plimsoll.dev/cpu-band (kubectl-edit): Plimsoll does not change it. To give it back, \
+                remove it there, or run: kubectl label pod p1 -n shop plimsoll.dev/cpu-band-";
+    assert_eq!(said[0].note, note);
+    let logged = harness.core.take_notes().into_iter().find(|note| matches!(note, Note::Conflict { .. }));
+    let cure = "remove it there, or run: kubectl label pod p1 -n shop plimsoll.dev/cpu-band-".to_owned();
+    assert_eq!(logged, Some(Note::Conflict { pod: name(1), conflicts: vec![owned(keys::CPU_BAND)], cure }));
+    assert_eq!(harness.core.decisions()[1].to, note);
     let rest = writes(&actions);
     assert_eq!((rest.len(), rest[0].to.as_str()), (1, "cpu=- memory=low"));
     assert_eq!(rest[0].labels().keys().collect::<Vec<_>>(), [keys::MEMORY_BAND, keys::MEMORY_BASIS]);
     assert_eq!(harness.land(&rest[0]), []);
-    assert_eq!(harness.core.pod(&name(1)).unwrap().conflicts, [keys::CPU_BAND]);
+    assert_eq!(harness.core.pod(&name(1)).unwrap().conflicts, [owned(keys::CPU_BAND)]);
     assert_eq!(harness.core.decisions()[2].outcome, "conflict");
 
     assert_eq!(harness.report(0, true, vec![load(1, Band::Low, Band::Low)]), [], "not ours to change");
@@ -39,7 +49,49 @@ fn a_conflict_ends_when_the_key_is_gone_from_the_pod() {
     let again = only(&harness.edit(1, |pod| drop(pod.labels.remove(keys::CPU_BAND))));
     assert_eq!(again.to, "cpu=high memory=low");
     let actions = harness.outcome(&again, conflict(&[keys::CPU_BAND]));
-    assert_eq!(events(&actions), [], "told already");
+    assert_eq!(actions, [], "told already, and what is on the pod says it");
+    harness.see(0, load(1, Band::High, Band::Low));
+    assert_eq!(harness.edit(1, |pod| drop(pod.labels.insert(keys::CPU_BAND.into(), "mine".into()))), []);
+    assert_eq!(harness.live(300), []);
+}
+
+#[test]
+fn a_conflict_with_another_manager_is_told_again() {
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    let rest = writes(&harness.outcome(&write, conflict(&[keys::CPU_BAND]))).remove(0);
+    harness.land(&rest);
+    harness.edit(1, |pod| drop(pod.labels.insert(keys::CPU_BAND.into(), "mine".into())));
+    let again = only(&harness.edit(1, |pod| drop(pod.labels.remove(keys::CPU_BAND))));
+    let theirs = KeyConflict { key: keys::CPU_BAND.into(), manager: Some("helm".into()) };
+    let actions = harness.outcome(&again, WriteResult::Conflict(vec![theirs]));
+    assert!(events(&actions)[0].note.contains("plimsoll.dev/cpu-band (helm)"), "{actions:?}");
+}
+
+#[test]
+fn a_replica_that_lost_the_lease_announces_no_conflict() {
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    harness.step(Input::Leading(None));
+    assert_eq!(harness.outcome(&write, conflict(&[keys::CPU_BAND])), []);
+    assert_eq!(harness.core.pod(&name(1)).unwrap().conflicts, [owned(keys::CPU_BAND)]);
+}
+
+#[test]
+fn the_cure_of_a_conflict_removes_labels_and_annotations_as_what_they_are() {
+    let cure = |output| {
+        let settings = Settings { output, ..Settings::default() };
+        let mut harness = Harness::with(settings, vec![facts(1, 0)], 1);
+        let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+        let actions = harness.outcome(&write, conflict(&[keys::CPU_BAND, keys::EVIDENCE]));
+        events(&actions)[0].note.split_once("or run: ").unwrap().1.to_owned()
+    };
+    assert_eq!(
+        cure(Output::Labels),
+        "kubectl label pod p1 -n shop plimsoll.dev/cpu-band- && kubectl annotate pod p1 -n shop plimsoll.dev/evidence-"
+    );
+    let annotated = "kubectl annotate pod p1 -n shop plimsoll.dev/cpu-band- plimsoll.dev/evidence-";
+    assert_eq!(cure(Output::Annotations), annotated);
 }
 
 #[test]
@@ -136,6 +188,7 @@ fn an_outcome_for_the_pods_predecessor_does_not_touch_the_pod() {
 #[test]
 fn a_basis_of_ours_does_not_stay_under_somebody_elses_band() {
     let mut harness = labeled_low();
+    harness.see(0, load(1, Band::Low, Band::Low));
     harness.wait(60);
     let mine = |pod: &mut PodFacts| drop(pod.labels.insert(keys::CPU_BAND.into(), "mine".into()));
     let write = only(&harness.edit(1, mine));
@@ -146,4 +199,7 @@ fn a_basis_of_ours_does_not_stay_under_somebody_elses_band() {
     assert_eq!(rest[0].labels().keys().collect::<Vec<_>>(), [keys::MEMORY_BAND, keys::MEMORY_BASIS]);
     assert_eq!(harness.outcome(&rest[0], WriteResult::Written), []);
     assert_eq!(harness.wait(50), [], "once, whatever the watch shows");
+    harness.apply(&rest[0]);
+    assert_eq!(harness.edit(1, mine), []);
+    assert_eq!(harness.live(300), [], "and not again after the shortest time between two repairs");
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use jiff::Timestamp;
 
 use super::*;
-use crate::load::UnknownReason;
+use crate::load::{Cause, Rule, UnknownReason};
 use crate::rejection::{PodRejection, RejectedPod};
 use crate::roster::{Answer, Bands, ContainerKind, RosterContainer, RosterPod};
 use crate::{Band, Basis};
@@ -150,6 +150,21 @@ fn finite() -> impl Strategy<Value = f64> {
 }
 
 prop_compose! {
+    fn cause()(
+        rule in proptest::sample::select(vec![Rule::Burst, Rule::Mean]),
+        basis in proptest::sample::select(Basis::ALL.to_vec()),
+        (seconds, usage, of) in (finite(), finite(), finite()),
+        container in proptest::option::of("[0-9a-f]{64}"),
+        bound_by in proptest::option::of(proptest::sample::select(vec![BoundBy::Limit, BoundBy::Node, BoundBy::None])),
+        request in proptest::option::of(finite()),
+    ) -> Cause<Cores> {
+        let container = container.map(|id| ContainerId::new(&id).unwrap());
+        let (usage, of, request) = (Cores(usage), Cores(of), request.map(Cores));
+        Cause { rule, seconds, usage, basis, of, container, bound_by, request, working_set: None }
+    }
+}
+
+prop_compose! {
     fn cpu_load()(
         band in proptest::sample::select(Band::ALL.to_vec()),
         basis in proptest::option::of(proptest::sample::select(Basis::ALL.to_vec())),
@@ -157,9 +172,10 @@ prop_compose! {
         cores in proptest::option::of(finite()),
         since in proptest::option::of(0_i64..4_000_000_000),
         reason in proptest::option::of(proptest::sample::select(UnknownReason::ALL.to_vec())),
+        cause in proptest::option::of(cause()),
     ) -> CpuLoad {
         let since = since.map(|s| Timestamp::from_second(s).unwrap());
-        CpuLoad { band, basis, utilization, usage: cores.map(Cores), since, reason, ..CpuLoad::default() }
+        CpuLoad { band, basis, utilization, usage: cores.map(Cores), since, reason, cause, ..CpuLoad::default() }
     }
 }
 
@@ -170,7 +186,7 @@ prop_compose! {
         throttled in proptest::option::of(finite()),
         working_set in proptest::option::of(any::<u64>()),
         memory_limit in proptest::option::of(prop_oneof![Just(Limit::Unlimited), any::<u64>().prop_map(|v| Limit::Of(Bytes(v)))]),
-        events in proptest::option::of((any::<u64>(), any::<u64>(), any::<u64>())),
+        events in proptest::option::of((any::<Option<u64>>(), any::<Option<u64>>(), any::<Option<u64>>())),
         window in proptest::option::of(finite()),
     ) -> ContainerReport {
         ContainerReport {
@@ -202,7 +218,7 @@ prop_compose! {
 
 prop_compose! {
     fn answers()(
-        roster_version: u64, managed: bool, generation: u32, id in "[0-9a-f]{64}",
+        roster_version: u64, managed: bool, running: bool, generation: u32, id in "[0-9a-f]{64}",
         cpu in proptest::option::of(proptest::sample::select(Band::ALL.to_vec())),
         request in proptest::option::of(finite()),
         kind in proptest::sample::select(vec![
@@ -213,7 +229,7 @@ prop_compose! {
         ]),
     ) -> Answer {
         let container = RosterContainer {
-            id: ContainerId::new(&id).unwrap(), name: "app".into(), kind, generation,
+            id: ContainerId::new(&id).unwrap(), name: "app".into(), kind, running, generation,
             cpu_request: request.map(Cores), memory_request: None,
         };
         let uid = PodUid::new(UID).unwrap();

@@ -43,7 +43,7 @@ pub(super) enum Fate {
 
 /// One thing that happens; mostly harmless.
 pub(super) fn event() -> impl Strategy<Value = Event> {
-    let loads = || prop::collection::vec((0..PODS, 0..7_u8, 0..7_u8), 0..5);
+    let loads = || prop::collection::vec((0..PODS, 0..8_u8, 0..8_u8), 0..5);
     let edits = prop_oneof![
         any::<bool>().prop_map(Edit::Ignore),
         Just(Edit::Finish),

@@ -1,0 +1,180 @@
+//! What is announced as Kubernetes Events, beside conflicts: silent nodes, pauses, and labels of people that mean nothing.
+//!
+//! Each transition is announced once, and only by the leader. What many objects may cause at once is bounded: while `unknown` is
+//! withheld because many nodes are silent, one Event on the Deployment says it instead of one for each node. Nodes that are still silent
+//! when the silence guard returns to normal are announced then. Events on nodes are at most [`MOST`] in [`WITHIN`], and so are Events
+//! about invalid labels; the others wait.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use plimsoll_contract::status::AgentState;
+use plimsoll_contract::{Moment, keys};
+
+use super::{Core, Note};
+use crate::action::{Action, KubeEvent, Subject};
+use crate::plan::silence::Phase;
+use crate::settings::Output;
+use crate::state::Labeled;
+
+/// Events of one kind on single objects within [`WITHIN`].
+const MOST: usize = 10;
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// What was announced.
+#[derive(Debug, Default)]
+pub(super) struct Announced {
+    /// The phase of the silence guard.
+    phase: Phase,
+    paused: bool,
+    on_nodes: EventBudget,
+    on_labels: EventBudget,
+}
+
+/// When the latest Events of one kind were published.
+#[derive(Debug, Default)]
+struct EventBudget {
+    recent: VecDeque<Moment>,
+}
+
+impl EventBudget {
+    /// Whether one more Event may be published now; it counts.
+    fn spend(&mut self, now: Moment) -> bool {
+        self.recent.retain(|at| *at + WITHIN > now);
+        let allowed = self.recent.len() < MOST;
+        if allowed {
+            self.recent.push_back(now);
+        }
+        allowed
+    }
+}
+
+impl Core {
+    /// Publishes what changed since the last step.
+    pub(super) fn announce(&mut self, actions: &mut Vec<Action>) {
+        let is_speaker = self.gate.may_announce(self.state.synced());
+        let mut events = self.node_events(is_speaker);
+        if is_speaker {
+            events.extend(self.silence_event());
+            events.extend(self.pause_event());
+            events.extend(self.invalid_ignores());
+        }
+        actions.extend(events.into_iter().map(Action::Publish));
+    }
+
+    /// The phase of the silence guard.
+    fn silence_event(&mut self) -> Option<KubeEvent> {
+        let phase = self.silence.phase();
+        if std::mem::replace(&mut self.announced.phase, phase) == phase {
+            return None;
+        }
+        let minutes = self.settings.silence.hold.as_secs() / 60;
+        let warning = |note: String| Some(KubeEvent::warning(Subject::Aggregator, "ManyNodesSilent", note));
+        match phase {
+            Phase::Withholding(_) => warning(format!(
+                "Many nodes are silent: the labels of their pods stay as they are for {minutes} min. Check the agents and the network \
+                 path to the aggregator."
+            )),
+            Phase::Lasting => warning(format!(
+                "Many nodes have been silent for {minutes} min: their pods are labeled unknown."
+            )),
+            Phase::Normal => {
+                let note = "Enough nodes report again.".to_owned();
+                Some(KubeEvent::normal(Subject::Aggregator, "NodesReport", note))
+            }
+        }
+    }
+
+    /// The position of the pause switch.
+    fn pause_event(&mut self) -> Option<KubeEvent> {
+        let paused = self.gate.paused?;
+        if std::mem::replace(&mut self.announced.paused, paused) == paused {
+            return None;
+        }
+        let (pauses, resumes) = match self.settings.output {
+            Output::Labels | Output::Annotations => ("no label is written", "labels are written again"),
+            Output::Metrics => (
+                "nothing changes, because bands are only in metrics (--output metrics)",
+                "bands are only in metrics (--output metrics)",
+            ),
+        };
+        Some(match paused {
+            true => KubeEvent::warning(
+                Subject::Aggregator,
+                "Paused",
+                format!(
+                    "ConfigMap {} pauses Plimsoll: {pauses}. `plimsoll pause --off` ends it.",
+                    keys::CONTROL_CONFIG_MAP
+                ),
+            ),
+            false => {
+                KubeEvent::normal(Subject::Aggregator, "Resumed", format!("No longer paused: {resumes}."))
+            }
+        })
+    }
+
+    /// Nodes that fell silent or report again; one without a slot in the budget waits. A replica that does not lead remembers them too, so
+    /// that it repeats none once it leads.
+    fn node_events(&mut self, is_speaker: bool) -> Vec<KubeEvent> {
+        let mut events = Vec::new();
+        let is_told_for_all = self.silence.withheld_until().is_some();
+        for name in std::mem::take(&mut self.state.agents_changed) {
+            let Some(node) = self.state.nodes.get_mut(&name) else { continue };
+            let Some(facts) = &node.facts else { continue };
+            let silent = node.agent == AgentState::Silent;
+            let says_nothing = silent && (is_told_for_all || !node.has_labels_to_lose);
+            if silent == node.announced_silent || says_nothing {
+                continue;
+            }
+            if is_speaker && !self.announced.on_nodes.spend(self.now) {
+                self.state.agents_changed.insert(name);
+                continue;
+            }
+            node.announced_silent = silent;
+            if !is_speaker {
+                continue;
+            }
+            let about = Subject::Node { node: name.clone(), uid: facts.uid.clone() };
+            events.push(match silent {
+                true => {
+                    let seconds = self.settings.silent_after.as_secs();
+                    let note = format!(
+                        "No report of this node was accepted for {seconds} s: the bands of its pods are unknown. Check its agent: \
+                         kubectl get pods -n {} -o wide --field-selector spec.nodeName={name}",
+                        self.settings.agent_namespace
+                    );
+                    KubeEvent::warning(about, "AgentSilent", note)
+                }
+                false => {
+                    KubeEvent::normal(about, "AgentReports", "Reports of this node are accepted again.".to_owned())
+                }
+            });
+        }
+        events
+    }
+
+    /// Values of `plimsoll.dev/ignore` that are neither `true` nor `false`, each once; namespaces take turns.
+    fn invalid_ignores(&mut self) -> Vec<KubeEvent> {
+        let mut events = Vec::new();
+        while self.state.invalid_ignores.is_any_untold() && self.announced.on_labels.spend(self.now) {
+            let Some((object, value)) = self.state.invalid_ignores.next_untold() else { break };
+            let (object, about) = match object {
+                Labeled::Namespace(name) => {
+                    let uid = self.state.namespaces.get(&name).and_then(|facts| facts.uid.clone());
+                    (name.clone(), Subject::Namespace { name, uid })
+                }
+                Labeled::Pod(pod) => {
+                    let uid = self.state.pods.get(&pod).map(|pod| pod.facts.uid.clone()).unwrap_or_default();
+                    (pod.to_string(), Subject::Pod { pod, uid })
+                }
+            };
+            let note = format!(
+                "The label {} is {value:?}, which is neither \"true\" nor \"false\": nothing is ignored because of it.",
+                keys::IGNORE
+            );
+            events.push(KubeEvent::warning(about, "InvalidIgnore", note));
+            self.notes.push(Note::InvalidIgnore { object, value });
+        }
+        events
+    }
+}
