@@ -323,10 +323,10 @@ impl Classifier {
 
 /// Why threshold number `k` is exceeded now, if it is: by a burst, or by the mean of the whole window.
 fn rise(k: usize, signals: &[Signal], threshold: f64) -> Option<Origin> {
-    let bursts = signals.iter().enumerate().filter_map(|(candidate, signal)| {
-        let Excess { seconds, utilization } = signal.bursts[k]?;
-        Some(Origin { candidate, rule: Rule::Burst, seconds, utilization })
-    });
+    let bursts = signals
+        .iter()
+        .enumerate()
+        .filter_map(|(candidate, signal)| Some(of_burst(candidate, signal.bursts[k]?)));
     let means = signals.iter().enumerate().filter(|(_, signal)| signal.complete && signal.mean >= threshold);
     highest(signals, bursts).or_else(|| highest(signals, means.map(of_mean)))
 }
@@ -340,8 +340,8 @@ fn holding_origin(
     profile: &Profile,
 ) -> Option<Origin> {
     let bursts = signals.iter().enumerate().filter_map(|(candidate, signal)| {
-        let (last, Excess { seconds, utilization }) = signal.last_bursts[k]?;
-        (now.since(last) < window).then_some(Origin { candidate, rule: Rule::Burst, seconds, utilization })
+        let (last, burst) = signal.last_bursts[k]?;
+        (now.since(last) < window).then_some(of_burst(candidate, burst))
     });
     let mean = mean_as_origin(signals)?;
     if mean.utilization >= profile.thresholds[k] {
@@ -354,6 +354,10 @@ fn holding_origin(
 /// The highest mean.
 pub(crate) fn mean_as_origin(signals: &[Signal]) -> Option<Origin> {
     highest(signals, signals.iter().enumerate().map(of_mean))
+}
+
+fn of_burst(candidate: usize, Excess { seconds, utilization }: Excess) -> Origin {
+    Origin { candidate, rule: Rule::Burst, seconds, utilization }
 }
 
 fn of_mean((candidate, signal): (usize, &Signal)) -> Origin {

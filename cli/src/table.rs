@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use plimsoll_contract::status::{
     AggregatorStatus, Decision, LeftAlone, PodStatus, ResourceStatus, Withheld, why_unknown,
 };
-use plimsoll_contract::{Band, Bytes, Cores, Resource, keys};
+use plimsoll_contract::{Band, Resource, keys};
 
 use crate::connect::escaped;
 
@@ -107,10 +107,7 @@ impl Cell {
     fn new(status: &ResourceStatus, resource: Resource, differs: bool, now: Timestamp) -> Cell {
         let usage = status.usage.filter(|usage| usage.is_finite() && *usage >= 0.0);
         Cell {
-            amount: usage.map_or_else(unknown, |usage| match resource {
-                Resource::Cpu => Cores(usage).to_string(),
-                Resource::Memory => Bytes(usage as u64).to_string(),
-            }),
+            amount: usage.map_or_else(unknown, |usage| resource.quantity(usage)),
             utilization: status.utilization.filter(|u| u.is_finite() && *u >= 0.0),
             basis: status.basis.map_or_else(unknown, |basis| basis.to_string()),
             band: status.band,

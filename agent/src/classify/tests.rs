@@ -10,6 +10,10 @@ fn at(seconds: f64) -> Moment {
     Moment(Duration::from_secs_f64(1000.0 + seconds))
 }
 
+fn observation(signals: &[Signal]) -> Observation<'_> {
+    Observation { signals, data_since: Some(at(0.0)), missing: None, restarting: false, conclusive: true }
+}
+
 /// One candidate with one sample a second, and its band. Second `t` is the sample that ends at `t + 1`.
 struct Single {
     profile: Profile,
@@ -52,15 +56,8 @@ impl Single {
             settled: true,
             margin: 0.0,
         };
-        let observation = Observation {
-            signals: &[signal],
-            data_since: Some(at(0.0)),
-            missing: None,
-            restarting: false,
-            conclusive: true,
-        };
         self.second += 1;
-        self.classifier.update(&observation, end, Timestamp::UNIX_EPOCH, window, &self.profile)
+        self.classifier.update(&observation(&[signal]), end, Timestamp::UNIX_EPOCH, window, &self.profile)
     }
 
     /// Adds this utilization for so many seconds. Returns the changes, by second.
@@ -164,14 +161,7 @@ fn since_is_the_time_of_the_change_and_while_unknown_the_start_of_the_data() {
         margin: 0.0,
     };
     for second in 0..20 {
-        let observation = Observation {
-            signals: &[signal],
-            data_since: Some(at(0.0)),
-            missing: None,
-            restarting: false,
-            conclusive: true,
-        };
-        classifier.update(&observation, at(second as f64), wall(second), profile.window, &profile);
+        classifier.update(&observation(&[signal]), at(second as f64), wall(second), profile.window, &profile);
         let since = if second < 10 { wall(0) } else { wall(10) };
         assert_eq!(classifier.since(), Some(since), "second {second}");
     }
@@ -211,13 +201,7 @@ fn after_a_time_without_data_a_band_has_the_origin_that_still_holds_it() {
     single.feed(0.0, 100);
     single.feed(1.0, 9);
     single.feed(0.0, 11);
-    let nothing = Observation {
-        signals: &[],
-        data_since: Some(at(0.0)),
-        missing: Some(UnknownReason::Failed),
-        restarting: false,
-        conclusive: true,
-    };
+    let nothing = Observation { missing: Some(UnknownReason::Failed), ..observation(&[]) };
     let (window, profile) = (single.profile.window, single.profile.clone());
     for _ in 0..10 {
         single.second += 1;

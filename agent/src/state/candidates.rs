@@ -187,6 +187,8 @@ pub(super) struct Candidates {
     pub(super) signals: Vec<Signal>,
     /// Which cgroup each signal is of, by its index among the pod's containers (absent for the pod's own), and its basis.
     pub(super) cgroups: Vec<(Option<usize>, Denominator)>,
+    /// What the containers that run are relative to, those included that have no cgroup.
+    pub(super) bases: Vec<Result<Denominator, UnknownReason>>,
     pub(super) since: Option<Moment>,
     pub(super) hottest: Option<Candidate>,
     hottest_rank: f64,
@@ -197,11 +199,11 @@ pub(super) struct Candidates {
 
 impl Candidates {
     pub(super) fn clear(&mut self) {
-        let (mut signals, mut cgroups) =
-            (std::mem::take(&mut self.signals), std::mem::take(&mut self.cgroups));
+        let Candidates { mut signals, mut cgroups, mut bases, .. } = std::mem::take(self);
         signals.clear();
         cgroups.clear();
-        *self = Candidates { signals, cgroups, ..Candidates::default() };
+        bases.clear();
+        *self = Candidates { signals, cgroups, bases, ..Candidates::default() };
     }
 
     pub(super) fn missing(&mut self, reason: UnknownReason) {

@@ -1,14 +1,14 @@
 //! Which of a pod's cgroups count, and for what: the containers that run, and the pod's own where they do not show all of its load.
 
 use plimsoll_contract::load::UnknownReason;
-use plimsoll_contract::{Bytes, ContainerId, Limit, Moment, Resource};
+use plimsoll_contract::{ContainerId, Limit, Moment, Resource};
 
 use super::WithoutRoster;
 use super::candidates::{Candidates, CgroupKind, ResourceSweep};
 use super::classification::SweepContext;
 use super::container::Container;
 use super::pod::PodState;
-use crate::load::{self, Denominator, Request};
+use crate::load::{self, Request};
 use crate::profile::Profile;
 
 /// The least that a pod's own cgroup must use beyond what its containers account for, to count itself: a monitor of the runtime, or a page
@@ -22,16 +22,15 @@ impl PodState {
         let accounts = |(id, container): &(&ContainerId, &Container)| {
             self.roster.as_ref().is_none_or(|entry| entry.lists(id)) || container.is_new(now)
         };
-        let unaccounted = |used: fn(&Container) -> Option<f64>, least: f64| {
-            let own = self.own.as_ref().and_then(|own| used(own))?;
+        let unaccounted = |resource, least: f64| {
+            let own = self.own.as_ref().and_then(|own| own.used(resource))?;
             let containers = self.running().filter(accounts);
-            let sum = containers.map(|(_, container)| used(container)).sum::<Option<f64>>()?;
+            let sum = containers.map(|(_, container)| container.used(resource)).sum::<Option<f64>>()?;
             Some(own - sum > least.max(own / 3.0))
         };
-        let cpu =
-            unaccounted(|c| if c.is_empty(Resource::Cpu) { Some(0.0) } else { c.cores() }, UNACCOUNTED_CORES);
-        let memory = unaccounted(|c| c.required().map(Bytes::as_f64), UNACCOUNTED_BYTES);
-        for (resource, unaccounted) in [(Resource::Cpu, cpu), (Resource::Memory, memory)] {
+        let found = [(Resource::Cpu, UNACCOUNTED_CORES), (Resource::Memory, UNACCOUNTED_BYTES)]
+            .map(|(resource, least)| (resource, unaccounted(resource, least)));
+        for (resource, unaccounted) in found {
             let since = &mut self.resource_mut(resource).unaccounted_since;
             match unaccounted {
                 Some(true) => *since = since.or(Some(now)),
@@ -46,19 +45,13 @@ impl PodState {
     pub(super) fn add_usage(&mut self, profile: &Profile) {
         // one that ended since the last sweep used an unknown part of what the pod used meanwhile
         let ended = std::mem::take(&mut self.excluded_ended);
-        let (mut cores, mut bytes) = if ended { (Err(()), Err(())) } else { (Ok(0.0), Ok(0.0)) };
+        let (mut cores, mut bytes) = if ended { (None, None) } else { (Some(0.0), Some(0.0)) };
         for (id, container) in &mut self.containers {
-            let excluded = self.roster.as_ref().is_some_and(|entry| entry.excluded.contains(id));
-            if excluded {
-                let used = match container.is_empty(Resource::Cpu) {
-                    true => Some(0.0),
-                    false => container.sample.map(|sample| sample.cores.0),
-                };
-                let held = container.required();
-                cores = cores.and_then(|sum| used.map(|used| sum + used).ok_or(()));
-                bytes = bytes.and_then(|sum| held.map(|held| sum + held.as_f64()).ok_or(()));
+            if self.roster.as_ref().is_some_and(|entry| entry.excluded.contains(id)) {
+                cores = cores.and_then(|sum| Some(sum + container.used(Resource::Cpu)?));
+                bytes = bytes.and_then(|sum| Some(sum + container.used(Resource::Memory)?));
             }
-            container.add_usage(Ok(0.0), Ok(0.0), profile);
+            container.add_usage(Some(0.0), Some(0.0), profile);
         }
         if let Some(own) = &mut self.own {
             own.add_usage(cores, bytes, profile);
@@ -73,7 +66,6 @@ impl PodState {
         }
         let (node, floor) = (context.node, context.profile.request_floor);
         let (own_cpu, own_memory) = self.own_limits();
-        let mut bases: Vec<Result<Denominator, UnknownReason>> = Vec::new();
         // running, but its cgroup says nothing of it: the pod's own cgroup must
         let mut elsewhere = None;
         let mut running = false;
@@ -88,7 +80,7 @@ impl PodState {
                 Resource::Cpu => own_cpu.and_then(|own| container.cpu_basis(own, request, node, floor)),
                 Resource::Memory => own_memory.and_then(|own| container.memory_basis(own, node)),
             };
-            bases.push(of);
+            candidates.bases.push(of);
             if container.is_empty(resource) {
                 if listed.is_none_or(|listed| listed.running) {
                     elsewhere = Some(UnknownReason::Empty);
@@ -96,10 +88,10 @@ impl PodState {
                 continue;
             }
             running = true;
-            let settled = CgroupKind { own: false, settled: container.stopped_at.is_none() };
+            let kind = CgroupKind { own: false, settled: container.stopped_at.is_none() };
             let candidate = match resource {
-                Resource::Cpu => container.cpu.candidate(of, settled, sweep),
-                Resource::Memory => container.memory.candidate(of, settled, sweep),
+                Resource::Cpu => container.cpu.candidate(of, kind, sweep),
+                Resource::Memory => container.memory.candidate(of, kind, sweep),
             };
             candidates.add(Some((index, id)), candidate);
         }
@@ -111,7 +103,7 @@ impl PodState {
             let ended = self.ended.get(id).is_some_and(|at| !self.has_unlisted_since(*at));
             if listed.running && !ended {
                 let request = listed.cpu_request.map_or(Request::None, Request::Of);
-                bases.push(match resource {
+                candidates.bases.push(match resource {
                     Resource::Cpu => own_cpu.and_then(|own| load::cpu_basis(own, request, node, floor)),
                     Resource::Memory => own_memory.and_then(|own| load::memory_basis(own, node)),
                 });
@@ -124,7 +116,7 @@ impl PodState {
         if !running && elsewhere.is_none() && self.stopped.is_empty() {
             candidates.missing(UnknownReason::NotRunning);
         }
-        self.collect_own(sweep, bases, elsewhere, candidates);
+        self.collect_own(sweep, elsewhere, candidates);
     }
 
     /// The pod's own cgroup: a candidate where it has a limit, and where its containers' cgroups do not show what it uses, because they
@@ -133,11 +125,11 @@ impl PodState {
     fn collect_own(
         &mut self,
         sweep: &ResourceSweep<'_>,
-        bases: Vec<Result<Denominator, UnknownReason>>,
         elsewhere: Option<UnknownReason>,
         candidates: &mut Candidates,
     ) {
         let (resource, node) = (sweep.resource, sweep.context.node);
+        let unaccounted = self.resource(resource).unaccounted_since;
         let Some(own) = self.own.as_mut().filter(|own| !own.is_empty(resource)) else {
             if let Some(reason) = elsewhere {
                 // the cgroup exists, and no process is in it
@@ -145,29 +137,21 @@ impl PodState {
             }
             return;
         };
-        let limited = match resource {
-            Resource::Cpu => own.has_cpu_limit(),
-            Resource::Memory => own.has_memory_limit(),
+        // its own limit, or else the node
+        let (limited, whole, usage) = match resource {
+            Resource::Cpu => {
+                (own.has_cpu_limit(), own.cpu_basis(Limit::Unlimited, Request::None, node, 0.0), &mut own.cpu)
+            }
+            Resource::Memory => {
+                (own.has_memory_limit(), own.memory_basis(Limit::Unlimited, node), &mut own.memory)
+            }
         };
-        let of = match (limited, resource) {
-            (Err(reason), _) => Err(reason),
-            (Ok(true), Resource::Cpu) => own.cpu_basis(Limit::Unlimited, Request::Unknown, node, 0.0),
-            (Ok(true), Resource::Memory) => own.memory_basis(Limit::Unlimited, node),
-            (Ok(false), Resource::Cpu) => load::cpu_basis(Limit::Unlimited, Request::None, node, 0.0)
-                .and_then(|node| load::sum_of_bases(bases.into_iter(), node)),
-            (Ok(false), Resource::Memory) => load::memory_basis(Limit::Unlimited, node)
-                .and_then(|node| load::sum_of_bases(bases.into_iter(), node)),
-        };
-        let usage = match resource {
-            Resource::Cpu => &mut own.cpu,
-            Resource::Memory => &mut own.memory,
+        let of = match limited {
+            Ok(false) => whole.and_then(|node| load::sum_of_bases(candidates.bases.iter().copied(), node)),
+            Ok(true) | Err(_) => whole,
         };
         let kind = CgroupKind { own: true, settled: !sweep.restarting };
         let candidate = usage.candidate(of, kind, sweep);
-        let unaccounted = match resource {
-            Resource::Cpu => self.cpu.unaccounted_since,
-            Resource::Memory => self.memory.unaccounted_since,
-        };
         let lasting = |since: Moment| sweep.context.now.since(since) > sweep.context.profile.unknown_after();
         match (candidate, unaccounted) {
             (candidate @ Err(_), _) => candidates.add(None, candidate),

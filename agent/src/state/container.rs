@@ -149,7 +149,7 @@ impl Container {
 
     /// Adds what was read in this sweep to the usage, without the `cores` and `bytes` that are not the pod's load. Where these are
     /// not known, the usage is not known either.
-    pub(super) fn add_usage(&mut self, cores: Result<f64, ()>, bytes: Result<f64, ()>, profile: &Profile) {
+    pub(super) fn add_usage(&mut self, cores: Option<f64>, bytes: Option<f64>, profile: &Profile) {
         let longest = profile.longest_gap();
         if self.is_empty(Resource::Cpu) {
             self.set_cpu_unknown(UnknownReason::Empty);
@@ -159,17 +159,17 @@ impl Container {
         }
         if let Some(sample) = self.sample.filter(|_| std::mem::take(&mut self.new_sample)) {
             match cores {
-                Ok(cores) => {
+                Some(cores) => {
                     let used = (sample.cores.0 - cores).max(0.0);
                     self.cpu.add(sample.start, sample.end, used, profile);
                     self.usage.record_cpu(sample.start, sample.end, used, longest);
                 }
-                Err(()) => self.cpu.unknown = Some(UnknownReason::WarmingUp),
+                None => self.cpu.unknown = Some(UnknownReason::WarmingUp),
             }
         }
         let Some(at) = self.new_memory.take() else { return };
         match (self.required(), self.working_set_now(), bytes) {
-            (Some(required), working_set, Ok(bytes)) => {
+            (Some(required), working_set, Some(bytes)) => {
                 // the amount counts for the time since the last reading; after a gap nothing is known of that time
                 let last = self.memory.smoothed.map(|smoothed| smoothed.until());
                 let last = last.filter(|last| at.since(*last) <= longest);
@@ -258,9 +258,14 @@ impl Container {
         self.memory_limit.known().map(|limit| limit.bound().is_some())
     }
 
-    /// CPU use over the last interval.
-    pub(super) fn cores(&self) -> Option<f64> {
-        self.sample.map(|sample| sample.cores.0)
+    /// What it uses of the resource now: cores over the last interval, or bytes that cannot be reclaimed at once. Where no process is in
+    /// it, that is nothing.
+    pub(super) fn used(&self, resource: Resource) -> Option<f64> {
+        match resource {
+            Resource::Cpu if self.is_empty(resource) => Some(0.0),
+            Resource::Cpu => self.sample.map(|sample| sample.cores.0),
+            Resource::Memory => self.required().map(Bytes::as_f64),
+        }
     }
 
     /// Whether a roster may still have to list it.

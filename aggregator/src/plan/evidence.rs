@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use plimsoll_contract::load::{BoundBy, Cause, ResourceLoad, Rule};
 use plimsoll_contract::status::why_unknown;
-use plimsoll_contract::{Band, Basis, Bytes, Cores, Resource, keys};
+use plimsoll_contract::{Band, Basis, Resource, keys};
 
 use crate::labels::{FOREIGN, PodLabels};
 use crate::settings::Output;
@@ -73,13 +73,13 @@ fn made_by(pod: &Pod, resource: Resource, band: Band) -> String {
 /// `498m of limit 500m (app)`, as last reported.
 fn current(pod: &Pod, resource: Resource, load: &ResourceLoad<f64>) -> Option<String> {
     let (usage, basis) = (load.usage?, load.basis?);
-    let of = load.of.map_or_else(String::new, |of| format!(" {}", amount(resource, of)));
+    let of = load.of.map_or_else(String::new, |of| format!(" {}", resource.quantity(of)));
     let container = pod.container_name(load.container.as_ref());
-    Some(format!("{} of {basis}{of} ({container})", amount(resource, usage)))
+    Some(format!("{} of {basis}{of} ({container})", resource.quantity(usage)))
 }
 
 fn because(pod: &Pod, resource: Resource, cause: &Cause<f64>) -> String {
-    let amount = |value| amount(resource, value);
+    let amount = |value| resource.quantity(value);
     let request = cause.request.filter(|_| cause.basis == Basis::Request);
     let of = match request {
         Some(request) => format!("request {}, counted as {}", amount(request), amount(cause.of)),
@@ -106,13 +106,6 @@ fn because(pod: &Pod, resource: Resource, cause: &Cause<f64>) -> String {
         pod.cause_container(pod.load(resource), cause),
         working_set.unwrap_or_default()
     )
-}
-
-fn amount(resource: Resource, value: f64) -> String {
-    match resource {
-        Resource::Cpu => Cores(value).to_string(),
-        Resource::Memory => Bytes(value as u64).to_string(),
-    }
 }
 
 fn bound_by(by: Option<BoundBy>) -> String {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Bytes, Cores};
+
 /// Utilization from which a load is `moderate`.
 pub const MODERATE_FROM: f64 = 0.33;
 /// Utilization from which a load is `high`.
@@ -104,6 +106,14 @@ impl Resource {
         match self {
             Resource::Cpu => "cpu",
             Resource::Memory => "memory",
+        }
+    }
+
+    /// An amount of it, cores or bytes, as a quantity for people: `412m`, `120Mi`.
+    pub fn quantity(self, amount: f64) -> String {
+        match self {
+            Resource::Cpu => Cores(amount).to_string(),
+            Resource::Memory => Bytes(amount as u64).to_string(),
         }
     }
 }
