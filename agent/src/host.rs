@@ -201,7 +201,7 @@ impl Host {
 
     /// Makes sweeps read the limits of the managed pods every time, those of others every tenth time, and unlisted containers only every
     /// tenth time.
-    pub(crate) fn set_interest(&mut self, interest: Interest) {
+    pub fn set_interest(&mut self, interest: Interest) {
         for cgroup in &mut self.cgroups {
             cgroup.managed = interest.managed.contains(&cgroup.target.pod);
             cgroup.unlisted =

@@ -30,11 +30,11 @@ pub struct Inode {
 
 /// What is read more often than usual, and what less.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Interest {
+pub struct Interest {
     /// Pods with an SLA class.
-    pub(crate) managed: BTreeSet<PodUid>,
+    pub managed: BTreeSet<PodUid>,
     /// Containers that the roster had time to list and did not, such as the pause container.
-    pub(crate) unlisted: BTreeSet<ContainerId>,
+    pub unlisted: BTreeSet<ContainerId>,
 }
 
 /// One value of a reading.

@@ -1,5 +1,6 @@
 //! The readers that are measured: each reads the same cgroups, in its own way.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::hint::black_box;
@@ -14,6 +15,7 @@ use cgroups_rs::fs::cpuacct::CpuAcctController;
 use cgroups_rs::fs::memory::MemController;
 use plimsoll_agent::clock;
 use plimsoll_agent::host::{Host, HostConfig};
+use plimsoll_agent::sample::Interest;
 
 use crate::cgroups::{Cgroup, CgroupTree, Kind};
 use crate::cost::{Cost, Meter};
@@ -30,6 +32,7 @@ pub(crate) trait Reader {
 pub(crate) struct Ours {
     pub(crate) host: Host,
     meter: Meter,
+    /// Readings of [`plan::CYCLE`] sweeps.
     expected: usize,
 }
 
@@ -39,25 +42,42 @@ impl Ours {
         let mut host = Host::open(&HostConfig { root: tree.host_root.clone(), kubepods })?;
         let found = host.discover(clock::now()).len();
         ensure!(found == tree.cgroups.len(), "discovered {found} cgroups of {}", tree.cgroups.len());
-        let expected = tree.cgroups.len();
         // The first sweep opens descriptors and reads everything.
         host.sweep(clock::now, |_, _| {});
-        Ok(Ours { host, meter: Meter::new(), expected })
+        Ok(Ours { host, meter: Meter::new(), expected: tree.cgroups.len() * plan::CYCLE as usize })
+    }
+
+    /// As it runs beside an aggregator: the roster lists one container of each pod, the other is its pause container.
+    pub(crate) fn with_roster(tree: &CgroupTree) -> anyhow::Result<Ours> {
+        let mut ours = Ours::open(tree)?;
+        let mut unlisted = BTreeMap::new();
+        // New cgroups are read in every sweep for a while.
+        for _ in 0..2 * plan::CYCLE {
+            ours.host.sweep(clock::now, |target, _| {
+                unlisted.extend(target.container.clone().map(|container| (target.pod.clone(), container)));
+            });
+        }
+        let pause = unlisted.len();
+        ours.host
+            .set_interest(Interest { unlisted: unlisted.into_values().collect(), ..Interest::default() });
+        ours.expected -= pause * (plan::CYCLE as usize - 1);
+        Ok(ours)
     }
 }
 
 impl Reader for Ours {
     fn sweep(&mut self, _first: u32, sweeps: u32) -> anyhow::Result<Cost> {
         let (host, expected) = (&mut self.host, self.expected);
+        ensure!(sweeps == plan::CYCLE, "{sweeps} sweeps are not a cycle of {}", plan::CYCLE);
         let cost = self.meter.measure(|| {
+            let mut readings = 0;
             for _ in 0..sweeps {
-                let mut readings = 0;
                 host.sweep(clock::now, |target, reading| {
                     black_box((target, reading));
                     readings += 1;
                 });
-                ensure!(readings == expected, "{readings} readings instead of {expected}");
             }
+            ensure!(readings == expected, "{readings} readings instead of {expected}");
             Ok(())
         })?;
         let unknown = host.read_errors().iter().filter(|(file, ..)| !file.ends_with("pressure"));

@@ -19,6 +19,7 @@ use crate::table::{Row, print_rows, print_target};
 const PODS: usize = 250;
 
 const OURS: &str = "plimsoll: Host::sweep";
+const LISTED: &str = "the same with a roster, as beside an aggregator";
 const HELD: &str = "C, the same preads, all descriptors held";
 const SAME: &str = "C, the same system calls";
 const LIBRARY: &str = "cgroups-rs: cpu(), cpuacct(), memory_stat()";
@@ -63,7 +64,10 @@ pub(crate) fn alone(rounds: usize) -> anyhow::Result<()> {
 fn start_readers(tree: &CgroupTree) -> anyhow::Result<(Vec<Measured>, TempDir)> {
     let directory = cgroups::temporary_directory(false)?;
     let measured = |name, reader| Measured { name, reader, costs: Vec::new() };
-    let mut readers = vec![measured(OURS, Box::new(Ours::open(tree)?) as Box<dyn Reader>)];
+    let mut readers = vec![
+        measured(OURS, Box::new(Ours::open(tree)?) as Box<dyn Reader>),
+        measured(LISTED, Box::new(Ours::with_roster(tree)?)),
+    ];
     match Native::compile(directory.path()) {
         Ok(()) => {
             for (name, mode) in [(HELD, "held"), (SAME, "same")] {
@@ -115,6 +119,9 @@ fn print_targets(readers: &[Measured], kind: Kind) {
     }
     if let Some(summary) = costs(LIBRARY).and_then(|library| Summary::of(ratios(library, ours))) {
         print_target("cgroups-rs / ours", &summary.text(1), summary.median >= 20.0, "at least 20");
+    }
+    if let Some(summary) = costs(LISTED).and_then(|listed| Summary::of(ratios(costs(LIBRARY)?, listed))) {
+        println!("   {:<52} {}", "cgroups-rs / ours with a roster", summary.text(1));
     }
     if let Some(summary) = costs(STANDARD).and_then(|standard| Summary::of(ratios(standard, ours))) {
         println!("   {:<52} {}", "std::fs::read_to_string / ours", summary.text(1));
