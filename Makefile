@@ -1,6 +1,6 @@
 # Every recipe is a plain command that can also be run by hand. Start with `make demo` and `make test`.
 CARGO ?= cargo
-CRATES := plimsoll-contract plimsoll-process plimsoll-sandbox plimsoll-agent plimsoll-aggregator plimsoll plimsoll-demo plimsoll-tests
+CRATES := plimsoll-contract plimsoll-objects plimsoll-process plimsoll-sandbox plimsoll-agent plimsoll-aggregator plimsoll plimsoll-demo plimsoll-tests
 
 .PHONY: demo test lint fmt clippy doc deny alone bench bench-peers images cluster cluster-down e2e ci
 

@@ -32,6 +32,10 @@ pub struct Args {
     #[arg(long, env = "LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9617")]
     pub listen: SocketAddr,
 
+    /// Address of the port for the kubelet's probes: /livez and /readyz, answered also while the other port is flooded
+    #[arg(long, env = "LISTEN_PROBES", value_name = "ADDRESS", default_value = "0.0.0.0:9616")]
+    pub listen_probes: SocketAddr,
+
     /// HOST:PORT of the aggregator; its certificate must be valid for HOST, and each address of HOST gets the reports
     #[arg(long, env = "AGGREGATOR", value_name = "HOST:PORT")]
     pub aggregator: Option<HostPort>,

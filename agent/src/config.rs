@@ -54,6 +54,11 @@ impl Config {
         if let Err(wrong) = profile.check() {
             problems.extend(wrong);
         }
+        // port 0 is any free port
+        if args.listen.port() == args.listen_probes.port() && args.listen.port() != 0 {
+            let port = args.listen.port();
+            problems.push(format!("--listen and --listen-probes both use port {port}: give each its own"));
+        }
         let delivery = delivery(args, &mut problems);
         if delivery.is_some() && args.node_name.is_none() && !args.once {
             problems.push("--node-name (or NODE_NAME) is required with --aggregator: the aggregator compares it with the node in the token".into());
@@ -133,13 +138,18 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once() {
-        let text = config(&["--aggregator", "bad name:1", "--period", "30s", "--half-life", "1ms"])
-            .unwrap_err()
-            .to_string();
-        for flag in ["--aggregator", "--period", "--half-life"] {
+        let flags = ["--aggregator", "bad name:1", "--period", "30s", "--half-life", "1ms"];
+        let ports = ["--listen", "127.0.0.1:9616"];
+        let text = config(&[&flags[..], &ports].concat()).unwrap_err().to_string();
+        for flag in ["--aggregator", "--period", "--half-life", "--listen and --listen-probes"] {
             assert!(text.contains(flag), "{flag} in {text}");
         }
         assert!(!text.contains("warm-up"), "no flag sets it, so it cannot be the problem: {text}");
+    }
+
+    #[test]
+    fn two_ports_may_both_be_any_free_port() {
+        assert!(config(&["--listen", "127.0.0.1:0", "--listen-probes", "127.0.0.1:0"]).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //!   open:      mounts (which controller where)
 //!   discover:  watch (hints) ---> walk (layout: how pods are named) ---> places ---> cgroups appear and are removed
-//!   sweep:     cgroup ---> files (v1, v2) ---> reader (pread) ---> parse ---> Reading
+//!   sweep:     cgroup (descriptors: how many stay open) ---> files (v1, v2) ---> reader (pread) ---> parse ---> Reading
 //!   node_info: node (/proc, and the limits of the root cgroup)
 //! ```
 //!
@@ -18,7 +18,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::{fmt, fs, io};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use plimsoll_contract::{Moment, PodUid};
 
 pub use layout::Driver;
@@ -26,14 +25,17 @@ pub use mounts::Version;
 pub(crate) use node::NodeInfo;
 pub use reader::ReadErrors;
 
+use crate::regular;
 use crate::sample::{Interest, Reading, Target};
 use cgroup::{Cgroup, Sweep};
+use descriptors::DescriptorBound;
 use layout::Layout;
 use mounts::Mounts;
 use reader::Reader;
 use watch::Watch;
 
 mod cgroup;
+mod descriptors;
 mod discover;
 mod files;
 pub mod layout;
@@ -50,8 +52,6 @@ mod tests;
 
 /// Interval at which everything is listed, whatever inotify reported.
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
-/// Descriptors reserved for the rest of the process: connections, logs, files that are not kept open.
-const RESERVED_DESCRIPTORS: u64 = 256;
 
 /// Where the cgroups are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,9 @@ pub enum HostError {
          --host-root"
     )]
     NoHierarchy(PathBuf),
+    /// What would identify a hierarchy is a pipe, a device or a link.
+    #[error("cannot read {0}: {1}; it must be the file of a cgroup, or that of a captured tree")]
+    Irregular(PathBuf, io::Error),
     /// The directory of the hierarchies cannot be listed.
     #[error(
         "cannot list the cgroup hierarchies in {0}: {1}; run as a user who may read it, or use another --host-root"
@@ -137,9 +140,12 @@ pub struct Host {
     sweeps: u64,
     /// The last sweep offsets assigned, to pods and to containers.
     sweep_offsets: [u64; 2],
+    bound: DescriptorBound,
     /// Descriptors that all cgroups together may keep open, and those reserved now.
     max_descriptors: usize,
     descriptors: usize,
+    /// Whether the files of a cgroup are opened for every read because of the bound; logged when it changes.
+    is_bounded: bool,
     last_reconcile: Option<Moment>,
     /// Whether a file of the root cgroup was malformed when last read; logged when it changes.
     is_root_malformed: AtomicBool,
@@ -160,6 +166,7 @@ impl Host {
         let configured_kubepods = config.kubepods.as_deref().map(kubepods_path).transpose()?;
         let base = config.root.join("sys/fs/cgroup");
         let mounts = Mounts::detect(&base).ok_or_else(|| no_hierarchy(&base))?;
+        let bound = DescriptorBound::detect();
         Ok(Host {
             proc: node::proc_below(&config.root),
             reader: Reader::new(mounts.live),
@@ -174,9 +181,10 @@ impl Host {
             watch: Watch::new(),
             sweeps: 0,
             sweep_offsets: [0; 2],
-            max_descriptors: usize::try_from(raise_open_files().saturating_sub(RESERVED_DESCRIPTORS))
-                .unwrap_or(usize::MAX),
+            max_descriptors: bound.max(),
+            bound,
             descriptors: 0,
+            is_bounded: false,
             last_reconcile: None,
             is_root_malformed: AtomicBool::new(false),
             max_entries: walk::MAX_ENTRIES,
@@ -228,6 +236,7 @@ impl Host {
                 sink(&cgroup.target, &reading);
             }
         }
+        self.reader.log_irregular();
     }
 
     /// Read errors so far, by file and reason.
@@ -272,14 +281,21 @@ impl fmt::Display for Description {
     }
 }
 
-/// Why no hierarchy was found at `base`. A directory that may not be listed needs another remedy than one without hierarchies.
+/// Why no hierarchy was found at `base`. A directory that may not be listed, and what is no file, need another remedy than one without
+/// hierarchies.
 fn no_hierarchy(base: &Path) -> HostError {
     match fs::read_dir(base) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             HostError::Unreadable(base.to_owned(), error)
         }
-        _ => HostError::NoHierarchy(base.to_owned()),
+        _ => irregular(base).unwrap_or_else(|| HostError::NoHierarchy(base.to_owned())),
     }
+}
+
+fn irregular(base: &Path) -> Option<HostError> {
+    let identifying = base.join("cgroup.controllers");
+    let error = regular::open(&identifying).err()?;
+    (error.kind() == io::ErrorKind::InvalidInput).then_some(HostError::Irregular(identifying, error))
 }
 
 fn kubepods_path(configured: &str) -> Result<PathBuf, HostError> {
@@ -290,12 +306,4 @@ fn kubepods_path(configured: &str) -> Result<PathBuf, HostError> {
     } else {
         Err(HostError::InvalidKubepods(configured.into()))
     }
-}
-
-/// Raises the soft limit of open files to the hard one. Returns the limit.
-fn raise_open_files() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return 0;
-    };
-    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Denominator {
     pub(crate) basis: Basis,
     /// Cores or bytes, positive and finite.
     pub(crate) amount: f64,
-    /// The request, in cores, where it is too small to be the amount.
+    /// The request, in cores, where it is too small to be the amount; of a sum, with what else is in the sum.
     pub(crate) request: Option<f64>,
 }
 
@@ -84,10 +84,16 @@ pub(crate) fn sum_of_bases(
     let mut sum: Option<Denominator> = None;
     for of in bases {
         let of = of?;
-        // the weakest of the two words: a sum of limits and requests is no limit
-        let (basis, amount) =
-            sum.map_or((of.basis, of.amount), |sum| (sum.basis.max(of.basis), sum.amount + of.amount));
-        sum = Some(Denominator { basis, amount, request: None });
+        sum = Some(sum.map_or(of, |sum| {
+            let requested = |of: Denominator| of.request.unwrap_or(of.amount);
+            let floored = sum.request.or(of.request).is_some();
+            Denominator {
+                // the weakest of the two words: a sum of limits and requests is no limit
+                basis: sum.basis.max(of.basis),
+                amount: sum.amount + of.amount,
+                request: floored.then(|| requested(sum) + requested(of)),
+            }
+        }));
     }
     Ok(sum.filter(|sum| sum.basis != Basis::Node && sum.amount < node.amount).unwrap_or(node))
 }

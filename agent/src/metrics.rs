@@ -63,6 +63,7 @@ pub(crate) struct Metrics {
     read_errors: IntCounterVec,
     slow_reads: IntCounter,
     truncated_listings: IntCounter,
+    cgroups: IntGaugeVec,
     pods: IntGaugeVec,
     reports: IntCounterVec,
 }
@@ -97,6 +98,12 @@ impl Metrics {
                 "Directory listings that were truncated, because of their size or an error.",
                 registry
             )?,
+            cgroups: register_int_gauge_vec_with_registry!(
+                "plimsoll_agent_cgroups",
+                "Cgroups that are read: their files are kept open, or opened for every read because of the memory limit.",
+                &["files"],
+                registry
+            )?,
             pods: register_int_gauge_vec_with_registry!(
                 "plimsoll_agent_pods",
                 "Pods on the node: classified, warming up, or not in the roster.",
@@ -124,6 +131,10 @@ impl Metrics {
         }
         raise(&self.slow_reads, host.slow_reads());
         raise(&self.truncated_listings, host.truncated_listings());
+        let (kept_open, opened_per_read) = host.count_by_files();
+        for (files, count) in [("kept_open", kept_open), ("opened_per_read", opened_per_read)] {
+            self.cgroups.with_label_values(&[files]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     pub(crate) fn record_missed_sweeps(&self, sweeps: u64) {
@@ -163,7 +174,12 @@ mod tests {
         host.sweep(crate::clock::now, |_, _| {});
         metrics.record_sweep(Duration::from_millis(1), &host);
         let once = render(&registry);
-        for name in ["slow_reads_total 0", "truncated_listings_total 0", "read_errors_total{"] {
+        for name in [
+            "slow_reads_total 0",
+            "truncated_listings_total 0",
+            "read_errors_total{",
+            "cgroups{files=\"opened_per_read\"} 0",
+        ] {
             assert!(once.contains(&format!("plimsoll_agent_{name}")), "{name} in {once}");
         }
         metrics.record_sweep(Duration::from_millis(1), &host);

@@ -23,6 +23,7 @@ pub(crate) fn empty(node: &NodeName, info: &NodeInfo, seq: u64, roster_version: 
         seq,
         full: false,
         roster_version,
+        roster_process: None,
         capacity: info.capacity,
         pods: Vec::new(),
     }
@@ -69,6 +70,7 @@ fn load<A>(state: &ResourceState, usage: impl Fn(f64) -> A, of: impl Fn(f64) -> 
         utilization: hottest.map(|hottest| micro(hottest.utilization())),
         usage: hottest.map(|hottest| usage(hottest.usage)),
         of: hottest.map(|hottest| of(hottest.of.amount)),
+        request: hottest.and_then(|hottest| hottest.of.request).map(&of),
         container: hottest.and_then(|hottest| hottest.container.clone()),
         bound_by: None,
         since: classifier.since(),

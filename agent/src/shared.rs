@@ -21,6 +21,20 @@ use crate::report;
 use crate::sample::Interest;
 use crate::state::NodeState;
 
+/// What an agent has of one replica's roster. Versions of different processes are not comparable.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RosterPosition {
+    version: u64,
+    process: Option<String>,
+}
+
+impl RosterPosition {
+    /// After this answer.
+    pub(crate) fn after(answer: &Answer) -> RosterPosition {
+        RosterPosition { version: answer.roster_version, process: answer.roster_process.clone() }
+    }
+}
+
 /// How long a pod stays urgent: by then a full report has included it.
 const URGENT_FOR: Duration = Duration::from_secs(15);
 
@@ -96,20 +110,32 @@ impl Shared {
         data.seq = data.seq.max(newest.min(MAX_SEQ));
     }
 
-    /// A report of every pod, with the next sequence number.
-    pub(crate) fn full_report(&self, roster_version: u64) -> Report {
+    /// Makes the sequence number of the next report not higher than the one after `from`: the clock that it started at was wrong.
+    pub(crate) fn lower_seq_to(&self, from: u64) {
         let mut data = self.lock();
-        data.seq += 1;
-        let empty = report::empty(&self.node, &data.info, data.seq, roster_version);
+        data.seq = data.seq.min(from);
+    }
+
+    /// A report of every pod, with the next sequence number.
+    pub(crate) fn full_report(&self, roster: &RosterPosition) -> Report {
+        let mut data = self.lock();
+        let empty = self.next_report(&mut data, roster);
         data.state.full_report(empty, clock::now())
     }
 
     /// A report of these pods, with the next sequence number.
-    pub(crate) fn partial_report(&self, pods: &BTreeSet<PodUid>, roster_version: u64) -> Report {
+    pub(crate) fn partial_report(&self, pods: &BTreeSet<PodUid>, roster: &RosterPosition) -> Report {
         let mut data = self.lock();
-        data.seq += 1;
-        let empty = report::empty(&self.node, &data.info, data.seq, roster_version);
+        let empty = self.next_report(&mut data, roster);
         data.state.partial_report(empty, pods, clock::now())
+    }
+
+    fn next_report(&self, data: &mut Data, roster: &RosterPosition) -> Report {
+        data.seq += 1;
+        Report {
+            roster_process: roster.process.clone(),
+            ..report::empty(&self.node, &data.info, data.seq, roster.version)
+        }
     }
 
     /// A report of every pod that is only shown: it has the last report's sequence number, and its ages are those at the last
@@ -143,5 +169,40 @@ impl Shared {
         data.urgent.retain(|_, (_, at)| now.since(*at) < URGENT_FOR);
         data.urgent.extend(pods.into_iter().map(|pod| (pod, (seq, now))));
         self.urgency.send_replace(seq);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampler::tests::sampler_of_a_captured_tree;
+
+    #[test]
+    fn a_report_repeats_the_roster_version_with_the_process_that_it_is_of() {
+        let (_, shared, _) = sampler_of_a_captured_tree();
+        let echoed = |report: Report| (report.roster_version, report.roster_process);
+        assert_eq!(echoed(shared.full_report(&RosterPosition::default())), (0, None));
+        let process = Some("5f1d".to_owned());
+        let answer = Answer { roster_version: 7, roster_process: process.clone(), ..Answer::default() };
+        let position = RosterPosition::after(&answer);
+        assert_eq!(echoed(shared.full_report(&position)), (7, process.clone()));
+        assert_eq!(echoed(shared.partial_report(&BTreeSet::new(), &position)), (7, process));
+        let older = RosterPosition::after(&Answer { roster_version: 9, ..Answer::default() });
+        assert_eq!(echoed(shared.full_report(&older)), (9, None), "an aggregator of an earlier version");
+    }
+
+    #[test]
+    fn sequence_numbers_continue_above_the_newest_and_from_where_a_replica_says_after_a_wrong_clock() {
+        let (_, shared, _) = sampler_of_a_captured_tree();
+        let next = || shared.full_report(&RosterPosition::default()).seq;
+        let first = next();
+        shared.raise_seq_above(first + 1000);
+        assert_eq!(next(), first + 1001);
+        shared.raise_seq_above(first);
+        assert_eq!(next(), first + 1002, "never lower because of an older report");
+        shared.lower_seq_to(first + 5);
+        assert_eq!(next(), first + 6);
+        shared.lower_seq_to(first + 5000);
+        assert_eq!(next(), first + 7, "another replica has lowered it already");
     }
 }

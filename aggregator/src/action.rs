@@ -53,18 +53,20 @@ impl Change {
     }
 }
 
-/// Why a pod is written to, in the order in which writes are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Why a pod is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reason {
     /// A band changed.
     Transition,
-    /// Its node is silent, or nothing has been known of the pod for as long.
-    Silence,
     /// The pod had no band yet.
     First,
+    /// Its node is silent, or nothing has been known of the pod for as long.
+    Silence,
     /// It must not carry our keys any more: it finished, or it is ignored.
     Withdrawn,
+    /// Another client removed the labels that were written last.
+    Repair,
 }
 
 impl Reason {
@@ -75,6 +77,7 @@ impl Reason {
             Reason::First => "first",
             Reason::Silence => "silence",
             Reason::Withdrawn => "withdrawn",
+            Reason::Repair => "repair",
         }
     }
 }

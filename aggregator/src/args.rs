@@ -16,13 +16,17 @@ use crate::settings::Output;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "plimsoll-aggregator", version)]
 pub struct Args {
-    /// Address of the plain port: GET only, for people, Prometheus and probes
+    /// Address of the plain port: GET only, for people and Prometheus
     #[arg(long, env = "PLIMSOLL_LISTEN", default_value = "0.0.0.0:9619", value_name = "ADDRESS:PORT", value_parser = address)]
     pub listen: SocketAddr,
 
     /// Address of the agents' port: TLS 1.3, reports only
     #[arg(long, env = "PLIMSOLL_LISTEN_AGENTS", default_value = "0.0.0.0:9618", value_name = "ADDRESS:PORT", value_parser = address)]
     pub listen_agents: SocketAddr,
+
+    /// Address of the port for the kubelet's probes: /livez and /readyz, answered also while the other ports are flooded
+    #[arg(long, env = "PLIMSOLL_LISTEN_PROBES", default_value = "0.0.0.0:9616", value_name = "ADDRESS:PORT", value_parser = address)]
+    pub listen_probes: SocketAddr,
 
     /// Namespace of the aggregator: its Lease, its Secret and the ConfigMap `plimsoll-control`
     #[arg(long, env = "POD_NAMESPACE", default_value = keys::SYSTEM_NAMESPACE, value_name = "NAMESPACE")]
@@ -114,6 +118,7 @@ mod tests {
         let args = Args::try_parse_from(["plimsoll-aggregator"]).unwrap();
         assert_eq!(args.listen.port(), 9619);
         assert_eq!(args.listen_agents.port(), 9618);
+        assert_eq!(args.listen_probes.port(), 9616);
         assert_eq!(args.agent_namespace.as_str(), "plimsoll-agents");
         assert_eq!(args.output, Output::Labels);
     }

@@ -1,42 +1,42 @@
-//! Who sent a report: bearer token -> claims -> TokenReview -> the agent's pod and node. Rejects what cannot be verified.
+//! Who sent a report. A token is verified here, with the API server's keys; nobody is asked while its key is known.
+//!
+//! ```text
+//!   claims ─────────────── agent_pod ──────── signing_keys ── signature ──> the agent's pod and node
+//!   (parsed; for us, not   (in the watch's    │  (unknown key or issuer: signing_key_reader reads again)
+//!    expired, account)      view, an agent)   └── reviewer ── review (where keys are not known: TokenReview)
+//! ```
 //!
 //! | module | what |
 //! |---|---|
-//! | [`claims`] | what a token says about itself: most junk is rejected without a call |
-//! | [`cache`] | what the API server said about a token, for a while |
-//! | [`review`] | what an answered TokenReview means |
+//! | [`claims`] | what a token says about itself |
 //! | [`agent_pod`] | whether the token's pod is one of our agents |
+//! | [`signing_keys`], [`signature`] | which keys are known, and whether one of them signed the token |
+//! | [`signing_key_reader`] | the task that reads the keys |
+//! | [`reviewer`], [`review`] | TokenReviews: how many, and what an answer means |
 //!
-//! Tests: beside each module (pure), `tests/edges/trust.rs` (over HTTP).
+//! The checks go from cheap to dear: only a token that names a pod that is an agent costs a signature, and only a key that is not known
+//! costs a call, at a bounded rate. Tests: beside each module, `auth/tests.rs` (an hour of 5,000 nodes), `tests/edges/trust.rs` (over HTTP).
 
-pub(crate) mod agent_pod;
-pub(crate) mod cache;
-pub(crate) mod claims;
-pub(crate) mod review;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+mod agent_pod;
+mod claims;
+mod review;
+mod reviewer;
+mod signature;
+pub(crate) mod signing_key_reader;
+pub(crate) mod signing_keys;
 
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
-use kube::api::PostParams;
-use kube::{Api, Client};
-use plimsoll_contract::{NodeName, keys};
-use plimsoll_process::rate_limit::RateLimiter;
-use tokio::time::Instant;
+use kube::Client;
+use plimsoll_contract::NodeName;
 
-use self::agent_pod::AgentPods;
-use self::cache::{Cache, Cached};
-use crate::cluster::client;
+use self::reviewer::Reviewer;
+use self::signing_keys::{SigningKeys, Verdict};
 use crate::config::Agents;
 use crate::engine::Engine;
-use crate::metrics::{Metrics, ReviewResult};
+use crate::metrics::{Metrics, TokenResult};
 use crate::rejection::Rejection;
 
-/// TokenReviews per second.
-const REVIEWS_PER_SECOND: u32 = 20;
-
-/// The pod that a token is bound to, as the API server says.
+/// The pod that a token is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) node: NodeName,
@@ -47,95 +47,58 @@ pub(crate) struct Caller {
 /// Authenticates agents by their tokens.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    reviews: Api<TokenReview>,
-    account: String,
-    agent_pods: AgentPods,
+    agents: Agents,
+    keys: SigningKeys,
+    reviewer: Reviewer,
     metrics: Metrics,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    cache: Cache,
-    limiter: RateLimiter,
-    /// Whether the last TokenReview failed; logged when it changes.
-    reviews_down: bool,
 }
 
 impl Authenticator {
     /// Accepts tokens of these agents. The client must not retry.
-    pub(crate) fn new(client: Client, agents: Agents, metrics: Metrics) -> Authenticator {
-        let limiter = RateLimiter::new(REVIEWS_PER_SECOND, Instant::now().into_std());
-        Authenticator {
-            reviews: Api::all(client.clone()),
-            account: agents.user_name(),
-            agent_pods: AgentPods::new(client, agents),
-            metrics,
-            state: Mutex::new(State { cache: Cache::default(), limiter, reviews_down: false }),
-        }
+    pub(crate) fn new(client: Client, agents: Agents, keys: SigningKeys, metrics: Metrics) -> Authenticator {
+        let reviewer = Reviewer::new(client, agents.user_name(), metrics.clone());
+        Authenticator { agents, keys, reviewer, metrics }
     }
 
-    /// The agent that a token belongs to.
+    /// The agent that a token belongs to, at `now`.
     ///
     /// # Errors
     /// Why it does not belong to an agent of ours.
-    pub(crate) async fn authenticate(&self, engine: &Engine, token: &str) -> Result<Caller, Rejection> {
-        let caller = self.review(token).await?;
-        self.agent_pods.check(engine, &caller).await?;
-        Ok(caller)
+    pub(crate) async fn authenticate(
+        &self,
+        engine: &Engine,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Caller, Rejection> {
+        let result = self.check(engine, token, now).await;
+        self.metrics.token(match &result {
+            Ok((_, Verdict::Verified)) => TokenResult::Verified,
+            Ok((_, Verdict::Review)) => TokenResult::Reviewed,
+            Err(_) => TokenResult::Refused,
+        });
+        result.map(|(caller, _)| caller)
     }
 
-    async fn review(&self, token: &str) -> Result<Caller, Rejection> {
-        let wall = Timestamp::now();
-        let expires = claims::check(token, &self.account, wall)?;
-        let key = cache::hash(token);
-        let stale = match self.lock().cache.get(&key, Instant::now()) {
-            Cached::Fresh(result) => {
-                self.metrics.review(ReviewResult::Cached);
-                return result;
-            }
-            Cached::Stale(caller) => Some(caller),
-            Cached::Absent => None,
-        };
-        if !self.lock().limiter.try_acquire(Instant::now().into_std()) {
-            self.metrics.review(ReviewResult::Limited);
-            return stale.ok_or(Rejection::ReviewsBusy);
+    async fn check(
+        &self,
+        engine: &Engine,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<(Caller, Verdict), Rejection> {
+        let token = claims::read(token, &self.agents, now)?;
+        // A pod that has just started may not be in the view yet: its agent is told to come again soon.
+        engine.ask(|core, _| match core.find_agent_pod(&token.caller.uid) {
+            _ if !core.synced() => Err(Rejection::NotSynced),
+            Some(pod) => agent_pod::check(pod, &token.caller, &self.agents),
+            None => Err(Rejection::UnknownPod),
+        })?;
+        let verdict = self.keys.verify(&token)?;
+        if verdict == Verdict::Review {
+            self.reviewer.review(&token).await?;
         }
-        let result = self.request_review(token).await?;
-        let left = Duration::try_from(expires.duration_since(wall)).unwrap_or(Duration::ZERO);
-        self.lock().cache.put(key, result.clone(), left, Instant::now());
-        self.metrics.review(if result.is_ok() { ReviewResult::Accepted } else { ReviewResult::Refused });
-        result
-    }
-
-    /// Asks the API server. The outer result says whether it answered, the inner one what it said.
-    async fn request_review(&self, token: &str) -> Result<Result<Caller, Rejection>, Rejection> {
-        let spec = TokenReviewSpec {
-            token: Some(token.to_owned()),
-            audiences: Some(vec![keys::TOKEN_AUDIENCE.to_owned()]),
-        };
-        let request = TokenReview { spec, ..TokenReview::default() };
-        let response = client::write(self.reviews.create(&PostParams::default(), &request)).await;
-        let was_down = std::mem::replace(&mut self.lock().reviews_down, response.is_err());
-        match response {
-            Ok(review) => {
-                if was_down {
-                    tracing::info!("tokens are reviewed again");
-                }
-                Ok(review::caller(&review.status.unwrap_or_default(), &self.account))
-            }
-            Err(error) => {
-                self.metrics.review(ReviewResult::Failed);
-                if !was_down {
-                    let problem = error.into_anyhow("cannot review a token".to_owned(), None);
-                    tracing::warn!(problem = %format!("{problem:#}"), "reports are rejected until tokens can be reviewed");
-                }
-                Err(Rejection::ReviewsDown)
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok((token.caller, verdict))
     }
 }
+
+#[cfg(test)]
+mod tests;

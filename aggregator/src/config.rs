@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -94,7 +93,7 @@ impl Config {
     /// All problems together, each with its flag and what to do.
     pub async fn from_args(args: &Args) -> Result<Config, Problems> {
         let mut problems = Vec::new();
-        check_ports(args.listen, args.listen_agents, &mut problems);
+        check_ports(args, &mut problems);
         check_record(args.record.as_deref(), &mut problems);
         let kube = kube_config(args.kubeconfig.as_deref()).await.map_err(|problem| problems.push(problem));
         match kube {
@@ -156,10 +155,17 @@ async fn kube_config(kubeconfig: Option<&Path>) -> Result<kube::Config, String> 
         .map_err(|error| format!("--kubeconfig {shown}: {error}"))
 }
 
-fn check_ports(plain: SocketAddr, agents: SocketAddr, problems: &mut Vec<String>) {
-    if plain.port() == agents.port() && plain.port() != 0 {
-        problems
-            .push(format!("--listen and --listen-agents both use port {}: give each its own", plain.port()));
+fn check_ports(args: &Args, problems: &mut Vec<String>) {
+    let ports = [
+        ("--listen", args.listen.port()),
+        ("--listen-agents", args.listen_agents.port()),
+        ("--listen-probes", args.listen_probes.port()),
+    ];
+    for (index, (flag, port)) in ports.iter().enumerate() {
+        // Port 0 is any free port.
+        for (other, _) in ports[..index].iter().filter(|(_, other)| other == port && *port != 0) {
+            problems.push(format!("{other} and {flag} both use port {port}: give each its own"));
+        }
     }
 }
 
@@ -191,9 +197,23 @@ mod tests {
         let problems = Config::from_args(&args(&[same, missing].concat())).await.unwrap_err();
         assert_eq!(problems.0.len(), 3, "{problems}");
         let problems = problems.to_string();
-        for flag in ["--listen-agents", "--kubeconfig no/such", "--record no/such"] {
+        for flag in ["--listen and --listen-agents", "--kubeconfig no/such", "--record no/such"] {
             assert!(problems.contains(flag), "{problems}");
         }
+    }
+
+    #[test]
+    fn each_port_needs_a_number_of_its_own() {
+        let problems = |given: &[&str]| {
+            let mut problems = Vec::new();
+            check_ports(&args(given), &mut problems);
+            problems.len()
+        };
+        let any = "127.0.0.1:0";
+        assert_eq!(problems(&[]), 0);
+        assert_eq!(problems(&["--listen", any, "--listen-agents", any, "--listen-probes", any]), 0);
+        assert_eq!(problems(&["--listen-probes", "0.0.0.0:9618"]), 1);
+        assert_eq!(problems(&["--listen", "0.0.0.0:9616", "--listen-agents", "0.0.0.0:9616"]), 3);
     }
 
     #[tokio::test]

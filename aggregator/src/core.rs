@@ -37,15 +37,16 @@ use plimsoll_contract::{Moment, PodName, Report};
 use crate::action::Action;
 use crate::decisions::DecisionLog;
 use crate::input::{Input, Now};
+use crate::plan::back_off::OwnerBackOffs;
 use crate::plan::budget::Budget;
 use crate::plan::gate::Gate;
 pub(crate) use crate::plan::gate::Withheld;
 use crate::plan::labels::{LabelPlan, PodContext, plan_labels};
-use crate::plan::queue::WriteQueue;
+use crate::plan::queue::{Order, WriteQueue};
 use crate::plan::silence::{Phase, SilenceGuard};
 use crate::rejection::Rejection;
 use crate::settings::Settings;
-use crate::state::State;
+use crate::state::{Pod, State};
 use announce::Announced;
 use dispatch::InFlightWrite;
 pub(crate) use notes::{Gauges, Note};
@@ -59,6 +60,10 @@ pub(crate) struct Core {
     queue: WriteQueue,
     gate: Gate,
     budget: Budget,
+    /// Owners whose pods' writes are refused.
+    refused: OwnerBackOffs,
+    /// Owners on whose pods repairs are undone.
+    undone: OwnerBackOffs,
     silence: SilenceGuard,
     decisions: DecisionLog,
     in_flight: BTreeMap<u64, InFlightWrite>,
@@ -86,6 +91,8 @@ impl Core {
             queue: WriteQueue::default(),
             gate: Gate::default(),
             budget: Budget::new(settings.budget),
+            refused: OwnerBackOffs::new(settings.budget.back_off, settings.budget.back_off_most),
+            undone: OwnerBackOffs::new(settings.repair_every, settings.repair_most),
             silence: SilenceGuard::new(settings.silence),
             decisions: DecisionLog::default(),
             in_flight: BTreeMap::new(),
@@ -107,7 +114,7 @@ impl Core {
             Input::Pods(event) => self.state.observe_pods(self.now, event),
             Input::Nodes(event) => self.state.observe_nodes(self.now, event),
             Input::Namespaces(event) => self.state.observe_namespaces(event),
-            Input::Reported(report) => effects.answer = Some(self.accept(&report)),
+            Input::Reported { agent, report } => effects.answer = Some(self.accept(now, &agent, &report)),
             Input::Outcome(outcome) => self.complete(now, outcome, &mut effects.actions),
             Input::Paused(paused) => {
                 if self.gate.paused.replace(paused) != Some(paused) {
@@ -133,12 +140,12 @@ impl Core {
     }
 
     /// A report: admitted, ingested, and answered with the roster entries that the agent does not have yet.
-    fn accept(&mut self, report: &Report) -> Result<Answer, Rejection> {
-        self.state.admit(self.now, report)?;
+    fn accept(&mut self, now: Now, agent: &str, report: &Report) -> Result<Answer, Rejection> {
+        self.state.admit(Now { at: self.now, ..now }, agent, report, &self.settings)?;
         let first = self.state.nodes.get(&report.node).is_some_and(|node| node.reported.is_none());
-        self.state.ingest(self.now, report, &self.settings);
+        self.state.ingest(self.now, agent, report, &self.settings);
         self.note_report(report, first);
-        Ok(self.state.answer(&report.node, report.roster_version))
+        Ok(self.state.answer_to(report))
     }
 
     fn note_report(&mut self, report: &Report, first: bool) {
@@ -193,6 +200,10 @@ impl Core {
             self.state.forget_unconfirmed(now, &node, silent, &self.settings);
         }
         self.observe_silence();
+        self.refused.forget(now);
+        self.undone.forget(now);
+        let fast = self.queue.forget_slow(now).into_iter();
+        self.notes.extend(fast.map(|namespace| Note::SlowNamespace { namespace, slow: false }));
     }
 
     /// Counts the silent nodes. Once one is silent, those that soon will be count too.
@@ -221,35 +232,68 @@ impl Core {
     /// Plans for every pod about which something changed, and for no other.
     fn plan_dirty(&mut self) {
         while let Some(name) = self.state.dirty.pop_first() {
-            match self.plan(&name) {
-                LabelPlan::Idle => {
-                    self.queue.remove(&name);
-                    self.queue.plan_at(&name, None);
-                }
-                LabelPlan::Wait(at) => {
-                    self.queue.remove(&name);
-                    self.queue.plan_at(&name, Some(at));
-                }
-                LabelPlan::Write { reason, .. } => self.queue.push(self.now, &name, reason),
+            let plan = self.plan(&name);
+            self.queue_plan(&name, plan);
+        }
+    }
+
+    fn queue_plan(&mut self, name: &PodName, plan: LabelPlan) {
+        match plan {
+            LabelPlan::Idle => {
+                self.queue.remove(name);
+                self.queue.plan_at(name, None);
+            }
+            LabelPlan::Wait(at) => {
+                self.queue.remove(name);
+                self.queue.plan_at(name, Some(at));
+            }
+            LabelPlan::Write { reason, .. } => {
+                let failed = self.state.pods.get(name).is_some_and(|pod| pod.writes.failures > 0);
+                self.queue.push(self.now, name, Order::of(reason, failed));
             }
         }
     }
 
     fn plan(&mut self, name: &PodName) -> LabelPlan {
+        let undone_until = self.undone_until(name);
         let Some(pod) = self.state.pods.get(name) else {
             return LabelPlan::Idle;
         };
+        // A pod that could not be read meanwhile was forgotten, but not what was sent to it.
+        let is_of_pod = |write: &InFlightWrite| write.is_of(name, &pod.facts.uid);
+        if self.in_flight.values().any(is_of_pod) {
+            return LabelPlan::Idle;
+        }
         let node = self.state.node_of(&pod.facts);
         let silent = node.is_some_and(|node| node.agent == AgentState::Silent);
         let context = PodContext {
+            namespace_known: self.state.knows_namespace(name),
             left_alone: self.state.left_alone(&pod.facts),
             not_yet_reported: node.is_some_and(|node| node.reported.is_none()) && !silent,
             unknown_withheld: self.silence.withheld_until().filter(|_| silent),
+            refused_until: self.refused.of(&pod.facts).map(|(until, _)| until).filter(|at| *at > self.now),
+            undone_until,
         };
         let Some(pod) = self.state.pods.get_mut(name) else {
             return LabelPlan::Idle;
         };
-        pod.writes.withdrawn &= context.left_alone.is_some();
+        pod.writes.withdrawn &= context.left_alone.is_some() || !context.namespace_known;
         plan_labels(pod, context, self.now, &self.settings)
+    }
+
+    /// Until when nothing is repaired on the pods of this one's owner. If by then the last repair was not undone, none has to wait.
+    fn undone_until(&mut self, name: &PodName) -> Option<Moment> {
+        let facts = &self.state.pods.get(name)?.facts;
+        let (until, last) = self.undone.of(facts)?;
+        if until > self.now {
+            return Some(until);
+        }
+        // A pod that is gone, or has no labels of ours any more, says nothing against it.
+        let is_undone =
+            |pod: &Pod| pod.writes.last.is_some() && !pod.writes.lasted(&pod.facts, self.now, &self.settings);
+        if !self.state.pods.get(last).is_some_and(|pod| is_undone(pod)) {
+            self.undone.end(facts);
+        }
+        None
     }
 }

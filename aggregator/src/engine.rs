@@ -77,12 +77,12 @@ impl Engine {
         self.step(input);
     }
 
-    /// One step for a report: whether it was accepted, and the answer.
+    /// One step for a report of this agent's pod: whether it was accepted, and the answer.
     ///
     /// # Errors
     /// Why the core rejected it.
-    pub(crate) fn report(&self, report: Report) -> Result<Answer, Rejection> {
-        let answer = self.step(Input::Reported(Box::new(report)));
+    pub(crate) fn report(&self, agent: String, report: Report) -> Result<Answer, Rejection> {
+        let answer = self.step(Input::Reported { agent, report: Box::new(report) });
         // A step for a report always answers it.
         answer.unwrap_or(Err(Rejection::NotSynced))
     }

@@ -14,8 +14,11 @@ pub(crate) struct PodFacts {
     pub(crate) pod: PodName,
     /// The API's uid: it goes into every write.
     pub(crate) uid: String,
-    /// The uid in the name of its cgroup; absent where the API's uid cannot be one.
+    /// The uid in the name of its cgroup; absent where it cannot be one.
     pub(crate) cgroup_uid: Option<PodUid>,
+    /// Of a mirror pod, whose cgroup carries a config hash: the uid of the Node that its owner reference names.
+    #[serde(default)]
+    pub(crate) mirror_of: Option<String>,
     pub(crate) node: Option<NodeName>,
     /// `Succeeded` or `Failed`.
     pub(crate) finished: bool,
@@ -170,6 +173,7 @@ impl PodFacts {
             pod: PodName::new(namespace, name),
             uid: uid.to_owned(),
             cgroup_uid: None,
+            mirror_of: None,
             node: None,
             finished: false,
             terminating: false,

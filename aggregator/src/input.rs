@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::{NamespaceFacts, NodeFacts, PodFacts};
 
-/// The time of an input. Decisions use `at`; `wall` is only for people to read.
+/// The time of an input. Decisions use `at`; `wall` is for people to read, and bounds the sequence numbers of reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Now {
     /// Time since the start of the process.
@@ -26,7 +26,11 @@ pub(crate) enum Input {
     Nodes(WatchEvent<NodeFacts, NodeName>),
     Namespaces(WatchEvent<NamespaceFacts, String>),
     /// A report whose sender was verified to run on the node that it reports on.
-    Reported(Box<Report>),
+    Reported {
+        /// The API's uid of the agent's pod.
+        agent: String,
+        report: Box<Report>,
+    },
     Outcome(Outcome),
     Paused(bool),
     /// This replica leads with this epoch, or does not lead.
@@ -42,6 +46,9 @@ pub(crate) enum WatchEvent<F, K> {
     Changed(Box<F>),
     /// An object was deleted.
     Deleted(K),
+    /// An object is there that cannot be read, for this reason: nothing is known of it, until it is changed or listed. Said once for
+    /// each object and reason.
+    Unreadable(K, String),
 }
 
 /// Identifies a pod: another pod may be created under the same name.

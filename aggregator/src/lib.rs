@@ -19,12 +19,12 @@
 //! | `engine`, [`record`] | one step at a time; recorded on request, replayed byte for byte |
 //! | `cluster` | everything that talks to the API server: watches, Lease, writes, Events |
 //! | `auth`, `rejection` | whose reports are accepted, and why others are rejected |
-//! | `server`, `readiness`, `metrics` | the two ports |
+//! | `server`, `readiness`, `metrics` | the three ports |
 //! | [`certs`] | the certificate of the agents' port |
 //!
 //! Imports go one way: `labels` <- `writes` <- `state` <- `plan` <- `core` <- `engine` <- `cluster`, `auth` <- `server`.
 //!
-//! The program is [`run`]: a function of a configuration, two listeners and a shutdown.
+//! The program is [`run`]: a function of a configuration, three listeners and a shutdown.
 
 mod action;
 pub mod args;
@@ -48,14 +48,19 @@ pub mod settings;
 mod state;
 mod writes;
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
-use jiff::Timestamp;
 use kube::Api;
 use plimsoll_contract::keys;
+use plimsoll_objects::Object;
+use plimsoll_process::crypto::random_number;
+use plimsoll_process::descriptors::raise_limit;
 use plimsoll_process::http::{self, Limits};
 use plimsoll_process::metrics::{HttpMetrics, build_info, registry};
 use plimsoll_process::shutdown::Shutdown;
@@ -65,6 +70,8 @@ use tokio::sync::watch;
 
 use self::args::Args;
 use self::auth::Authenticator;
+use self::auth::signing_key_reader::SigningKeyReader;
+use self::auth::signing_keys::SigningKeys;
 use self::certs::CertificateKeeper;
 use self::certs::tls::TlsConfig;
 use self::cluster::client::Clients;
@@ -78,32 +85,36 @@ use self::readiness::Readiness;
 use self::record::Recorder;
 use self::server::agents::{self, AgentsPort};
 use self::server::people::{self, PeoplePort};
+use self::server::probes::Probes;
 use self::settings::Settings;
 
 /// Shutdown grace period.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// The two ports, open.
+/// The three ports, open.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For people, Prometheus and probes.
+    /// For people and Prometheus.
     pub plain: TcpListener,
     /// For agents.
     pub agents: TcpListener,
+    /// For the kubelet's probes.
+    pub probes: TcpListener,
 }
 
 impl Listeners {
-    /// Opens both.
+    /// Opens all. To be called inside a tokio runtime.
     ///
     /// # Errors
     /// If one cannot be opened; the error names its flag.
-    pub async fn bind(plain: SocketAddr, agents: SocketAddr) -> anyhow::Result<Listeners> {
-        let open = async |flag: &str, address: SocketAddr| {
-            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {flag} {address}"))
+    pub fn bind(plain: SocketAddr, agents: SocketAddr, probes: SocketAddr) -> anyhow::Result<Listeners> {
+        let open = |flag: &str, address: SocketAddr| {
+            http::bind(address).with_context(|| format!("cannot listen on {flag} {address}"))
         };
         Ok(Listeners {
-            plain: open("--listen", plain).await?,
-            agents: open("--listen-agents", agents).await?,
+            plain: open("--listen", plain)?,
+            agents: open("--listen-agents", agents)?,
+            probes: open("--listen-probes", probes)?,
         })
     }
 }
@@ -113,9 +124,10 @@ impl Listeners {
 /// # Errors
 /// See [`Config::from_args`], [`Listeners::bind`] and [`run`].
 pub async fn start(args: &Args) -> anyhow::Result<()> {
+    raise_limit();
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
     let config = Config::from_args(args).await?;
-    let listeners = Listeners::bind(args.listen, args.listen_agents).await?;
+    let listeners = Listeners::bind(args.listen, args.listen_agents, args.listen_probes)?;
     run(config, listeners, shutdown).await
 }
 
@@ -139,9 +151,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let metrics = Metrics::register(&registry)?;
     let readiness = Readiness::new();
     let clients = Clients::new(&config.kube).context("cannot make a client of the API server")?;
-    // Roster versions rise across restarts, so that agents notice a new process.
-    let roster_base = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(1);
-    let settings = Settings { roster_base, ..config.settings.clone() };
+    // So that agents notice a new process.
+    let process = random_number().context("cannot make the id of this process")?;
+    let settings = Settings { process, ..config.settings.clone() };
     let recorder = config.record.as_deref().map(|path| Recorder::start(path, &settings)).transpose()?;
     let (engine, outputs) = Engine::new(Core::new(settings), recorder);
     registry.register(Box::new(CoreCollector::new(engine.clone())?))?;
@@ -201,19 +213,32 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let source = tls.source();
     let keeper = CertificateKeeper::new(&clients.writes, &config, tls, readiness.clone(), metrics.clone());
     tasks.spawn("certificate", keeper.run(shutdown.clone()));
-    let authenticator = Authenticator::new(clients.writes, config.agents, metrics.clone());
+    let token_keys = SigningKeys::default();
+    let reader =
+        SigningKeyReader::new(clients.writes.clone(), token_keys.clone(), readiness.clone(), metrics.clone());
+    tasks.spawn("token-keys", reader.run(shutdown.clone()));
+    let authenticator = Authenticator::new(clients.writes, config.agents, token_keys, metrics.clone());
     let service = TowerToHyperService::new(AgentsPort::new(engine.clone(), authenticator, metrics).router());
     let counts = HttpMetrics::register(&registry, "plimsoll_aggregator_agents")?;
     let port =
         http::serve(listeners.agents, service, Some(source), agents::limits(), shutdown.clone(), counts);
     tasks.spawn("agents-port", port);
 
+    // The port for probes.
+    let counts = HttpMetrics::register(&registry, "plimsoll_aggregator_probes")?;
+    let probes = Probes { engine: engine.clone(), readiness };
+    let answers = probes.clone();
+    let service = service_fn(move |request| ready(Ok::<_, Infallible>(answers.answer(&request))));
+    let (limits, stop) = (Limits::probes(), shutdown.clone());
+    let port = http::serve_on_own_thread("probes", listeners.probes, service, limits, stop, counts);
+    tasks.spawn("probes-port", port);
+
     // The port for people.
     let counts = HttpMetrics::register(&registry, "plimsoll_aggregator")?;
     let service = TowerToHyperService::new(people::router(PeoplePort {
         engine,
         registry,
-        readiness,
+        probes,
         replica: identity,
         holder,
     }));
@@ -234,7 +259,13 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    fn spawn<K: Kind>(&self, tasks: &mut Tasks, name: &'static str, api: Api<K::Object>, fields: &str) {
+    fn spawn<K: Kind>(
+        &self,
+        tasks: &mut Tasks,
+        name: &'static str,
+        api: Api<Object<K::Object>>,
+        fields: &str,
+    ) {
         let watch = cluster::watch::watch::<K>(
             api,
             fields.to_owned(),

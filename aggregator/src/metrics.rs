@@ -10,10 +10,13 @@ use plimsoll_contract::status::Withheld;
 use plimsoll_contract::{Band, Resource};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::core::{Core, Gauges};
 use crate::engine::Engine;
+use crate::plan::queue::Order;
 use crate::readiness::Part;
 use crate::rejection::Rejection;
 
@@ -21,12 +24,33 @@ use crate::rejection::Rejection;
 const OUTCOMES: [&str; 6] = ["written", "conflict", "gone", "throttled", "failed", "timeout"];
 const WATCHED: [Part; 4] = [Part::Pods, Part::Nodes, Part::Namespaces, Part::Control];
 
-/// The result of looking at a token.
+/// Whether a token was accepted, and because of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenResult {
+    /// One of the API server's keys signed it.
+    Verified,
+    /// The API server confirmed it, now or before.
+    Reviewed,
+    /// It was not accepted.
+    Refused,
+}
+
+impl TokenResult {
+    const ALL: [TokenResult; 3] = [TokenResult::Verified, TokenResult::Reviewed, TokenResult::Refused];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            TokenResult::Verified => "verified",
+            TokenResult::Reviewed => "reviewed",
+            TokenResult::Refused => "refused",
+        }
+    }
+}
+
+/// The result of a TokenReview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReviewResult {
-    /// The cached result was used.
-    Cached,
-    /// The API server confirmed it.
+    /// The API server confirmed the token.
     Accepted,
     /// The API server did not confirm it.
     Refused,
@@ -37,17 +61,11 @@ pub(crate) enum ReviewResult {
 }
 
 impl ReviewResult {
-    const ALL: [ReviewResult; 5] = [
-        ReviewResult::Cached,
-        ReviewResult::Accepted,
-        ReviewResult::Refused,
-        ReviewResult::Failed,
-        ReviewResult::Limited,
-    ];
+    const ALL: [ReviewResult; 4] =
+        [ReviewResult::Accepted, ReviewResult::Refused, ReviewResult::Failed, ReviewResult::Limited];
 
     fn as_str(self) -> &'static str {
         match self {
-            ReviewResult::Cached => "cached",
             ReviewResult::Accepted => "accepted",
             ReviewResult::Refused => "refused",
             ReviewResult::Failed => "failed",
@@ -61,12 +79,15 @@ impl ReviewResult {
 pub(crate) struct Metrics {
     reports: IntCounterVec,
     rejections: IntCounterVec,
+    tokens: IntCounterVec,
     reviews: IntCounterVec,
+    signing_key_reads: IntCounterVec,
     writes: IntCounterVec,
     write_seconds: Histogram,
     events: IntCounterVec,
     watch_restarts: IntCounterVec,
     watch_failures: IntCounterVec,
+    unreadable: IntGaugeVec,
     certificate: IntGauge,
 }
 
@@ -87,10 +108,19 @@ impl Metrics {
             }
             registered(registry, counters)
         };
+        let tokens = TokenResult::ALL.map(TokenResult::as_str);
         let results = ReviewResult::ALL.map(ReviewResult::as_str);
         let watched = WATCHED.map(Part::as_str);
         let seconds = HistogramOpts::new(name("write_seconds"), "Time from sending a write to its outcome.")
             .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0]);
+        let unreadable = Opts::new(
+            name("unreadable_objects"),
+            "Objects that cannot be read: nothing is known of them. The log and an Event name each.",
+        );
+        let unreadable = registered(registry, IntGaugeVec::new(unreadable, &["resource"])?)?;
+        for value in watched {
+            unreadable.with_label_values(&[value]).set(0);
+        }
         let certificate = Opts::new(
             name("tls_cert_not_after_seconds"),
             "When the certificate expires, in seconds since the epoch; 0 before there is one.",
@@ -103,7 +133,14 @@ impl Metrics {
                 "reason",
                 &Rejection::WORDS,
             )?,
-            reviews: counters("reviews_total", "Tokens checked, by result.", "result", &results)?,
+            tokens: counters("tokens_total", "Tokens checked, by result.", "result", &tokens)?,
+            reviews: counters("reviews_total", "TokenReviews, by result.", "result", &results)?,
+            signing_key_reads: counters(
+                "signing_key_reads_total",
+                "Reads of the API server's keys, by result.",
+                "result",
+                &["succeeded", "failed"],
+            )?,
             writes: counters("writes_total", "Writes to pods, by outcome.", "outcome", &OUTCOMES)?,
             write_seconds: registered(registry, Histogram::with_opts(seconds)?)?,
             events: counters("events_total", "Events, by result.", "result", &["published", "failed"])?,
@@ -114,6 +151,7 @@ impl Metrics {
                 "resource",
                 &watched,
             )?,
+            unreadable,
             certificate: registered(registry, IntGauge::with_opts(certificate)?)?,
         })
     }
@@ -129,7 +167,17 @@ impl Metrics {
         self.rejections.with_label_values(&[reason]).inc();
     }
 
-    /// A token was looked at.
+    /// A token was checked.
+    pub(crate) fn token(&self, result: TokenResult) {
+        self.tokens.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// The API server's keys were read, or not.
+    pub(crate) fn signing_keys_read(&self, succeeded: bool) {
+        self.signing_key_reads.with_label_values(&[if succeeded { "succeeded" } else { "failed" }]).inc();
+    }
+
+    /// A token was to be reviewed.
     pub(crate) fn review(&self, result: ReviewResult) {
         self.reviews.with_label_values(&[result.as_str()]).inc();
     }
@@ -155,6 +203,11 @@ impl Metrics {
         self.watch_failures.with_label_values(&[part.as_str()]).inc();
     }
 
+    /// How many objects cannot be read now.
+    pub(crate) fn unreadable(&self, part: Part, count: usize) {
+        self.unreadable.with_label_values(&[part.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// A certificate was loaded.
     pub(crate) fn certificate(&self, not_after: Timestamp) {
         self.certificate.set(not_after.as_second());
@@ -173,6 +226,8 @@ pub(crate) struct CoreCollector {
     pods: GaugeVec,
     nodes: GaugeVec,
     withheld: GaugeVec,
+    pending: GaugeVec,
+    backing_off: GaugeVec,
     plain: [Gauge; 6],
 }
 
@@ -190,15 +245,25 @@ impl CoreCollector {
             pods: vector("pods", "Pods by the band of a resource.", &["resource", "band"])?,
             nodes: vector("nodes", "Nodes by whether their agent reports.", &["state"])?,
             withheld: vector("withheld", "1 for the reason why nothing is written.", &["reason"])?,
+            pending: vector("pending_writes", "Pods that wait to be written, by order.", &["order"])?,
+            backing_off: vector(
+                "backing_off_owners",
+                "Owners whose pods are tried one at a time, because writes are refused or repairs undone.",
+                &["reason"],
+            )?,
             plain: [
                 plain("known_pods", "Pods that the API server lists.")?,
                 plain("conflicts", "Pods on which another field manager owns a key of ours.")?,
-                plain("pending_writes", "Pods that wait to be written.")?,
                 plain("in_flight_writes", "Writes without an outcome.")?,
+                plain("slow_namespaces", "Namespaces to whose pods a write was slow lately.")?,
                 plain("write_rate", "Writes per second allowed now.")?,
                 plain("unknown_withheld", "1 while `unknown` is withheld because many nodes are silent.")?,
             ],
         })
+    }
+
+    fn vectors(&self) -> [&GaugeVec; 5] {
+        [&self.pods, &self.nodes, &self.withheld, &self.pending, &self.backing_off]
     }
 
     fn set(&self, gauges: &Gauges) {
@@ -217,11 +282,18 @@ impl CoreCollector {
             let is = gauges.withheld == Some(reason);
             self.withheld.with_label_values(&[reason.as_str()]).set(f64::from(u8::from(is)));
         }
+        for order in Order::ALL {
+            let count = gauges.pending.get(&order).copied().unwrap_or_default();
+            self.pending.with_label_values(&[order.as_str()]).set(count as f64);
+        }
+        for (reason, count) in ["refused", "undone"].into_iter().zip(gauges.backing_off) {
+            self.backing_off.with_label_values(&[reason]).set(count as f64);
+        }
         let values = [
             gauges.pods as f64,
             gauges.conflicts as f64,
-            gauges.pending as f64,
             gauges.in_flight as f64,
+            gauges.slow_namespaces as f64,
             gauges.rate,
             f64::from(u8::from(gauges.unknown_withheld)),
         ];
@@ -231,14 +303,14 @@ impl CoreCollector {
 
 impl Collector for CoreCollector {
     fn desc(&self) -> Vec<&Desc> {
-        let vectors = [&self.pods, &self.nodes, &self.withheld].into_iter().flat_map(Collector::desc);
+        let vectors = self.vectors().into_iter().flat_map(Collector::desc);
         vectors.chain(self.plain.iter().flat_map(Collector::desc)).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let gauges = self.engine.ask(Core::gauges);
         self.set(&gauges);
-        let vectors = [&self.pods, &self.nodes, &self.withheld].into_iter().flat_map(Collector::collect);
+        let vectors = self.vectors().into_iter().flat_map(Collector::collect);
         vectors.chain(self.plain.iter().flat_map(Collector::collect)).collect()
     }
 }

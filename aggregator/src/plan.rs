@@ -8,7 +8,9 @@
 //! | [`silence`] | when `unknown` is withheld because many nodes are silent |
 //! | [`queue`] | which pods wait, for what, in which order |
 //! | [`budget`] | how fast |
+//! | [`back_off`] | how long what is tried again waits, per pod and per owner |
 
+pub(crate) mod back_off;
 pub(crate) mod budget;
 pub(crate) mod evidence;
 pub(crate) mod gate;

@@ -18,6 +18,8 @@ pub(crate) enum Part {
     Nodes,
     /// The namespaces are listed.
     Namespaces,
+    /// The API server's keys for tokens are known. Not needed to be ready; without them tokens are reviewed.
+    SigningKeys,
     /// The Lease is held. Not needed to be ready.
     Lease,
     /// The position of the pause switch is known. Not needed to be ready; nothing is written before.
@@ -25,8 +27,15 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Part; 6] =
-        [Part::Certificate, Part::Pods, Part::Nodes, Part::Namespaces, Part::Lease, Part::Control];
+    const ALL: [Part; 7] = [
+        Part::Certificate,
+        Part::Pods,
+        Part::Nodes,
+        Part::Namespaces,
+        Part::SigningKeys,
+        Part::Lease,
+        Part::Control,
+    ];
 
     /// The word in the answer and in logs.
     pub(crate) fn as_str(self) -> &'static str {
@@ -35,13 +44,14 @@ impl Part {
             Part::Pods => "pods",
             Part::Nodes => "nodes",
             Part::Namespaces => "namespaces",
+            Part::SigningKeys => "signing_keys",
             Part::Lease => "lease",
             Part::Control => "control",
         }
     }
 
     fn is_needed(self) -> bool {
-        !matches!(self, Part::Lease | Part::Control)
+        !matches!(self, Part::SigningKeys | Part::Lease | Part::Control)
     }
 }
 
@@ -118,13 +128,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_needs_the_certificate_and_the_lists_but_not_the_lease() {
+    fn ready_needs_the_certificate_and_the_lists_but_neither_the_lease_nor_the_keys() {
         let readiness = Readiness::new();
         for part in [Part::Pods, Part::Nodes, Part::Namespaces] {
             readiness.done(part);
         }
         readiness.failed(Part::Certificate, "no Secret");
         readiness.failed(Part::Lease, "no Lease");
+        readiness.failed(Part::SigningKeys, "not served");
         assert!(!readiness.is_ready());
         assert!(readiness.text().contains("certificate: not yet (no Secret)"), "{}", readiness.text());
         readiness.done(Part::Certificate);

@@ -41,8 +41,8 @@ pub struct Settings {
     pub left_alone: BTreeSet<String>,
     /// Namespace of the agents, for the hint of Events about them.
     pub agent_namespace: String,
-    /// The first roster version. Pass the start time in milliseconds, so that versions rise across restarts.
-    pub roster_base: u64,
+    /// Identifies the process among all others: a random number.
+    pub process: u64,
     /// A node without a report for this long is late.
     pub late_after: Duration,
     /// A node without a report, or a load that was unknown, for this long makes the band unknown.
@@ -51,12 +51,17 @@ pub struct Settings {
     pub settle_after: Duration,
     /// How long another basis under the same band must last before it is written.
     pub basis_after: Duration,
-    /// The shortest time between two repairs of labels that another client removed.
+    /// The shortest time from a write to the repair of labels that another client removed; it doubles up to `repair_most` with each repair that
+    /// is undone, for the pod and for its owner.
     pub repair_every: Duration,
+    /// Longest wait for a repair.
+    pub repair_most: Duration,
     /// How long an own write is believed although the watch does not show it.
     pub confirm_within: Duration,
     /// A write without an outcome for this long is given up.
     pub outcome_within: Duration,
+    /// How far the sequence number of a report may be ahead of the clock.
+    pub ahead_at_most: Duration,
     /// Reports with foreign pods, within `foreign_within`, that quarantine a node for `quarantine`.
     pub foreign_reports: usize,
     /// The time within which `foreign_reports` are counted.
@@ -81,11 +86,15 @@ pub struct BudgetSettings {
     pub most_milli: u64,
     /// Writes that may be saved up.
     pub burst: u64,
-    /// Writes in flight at one time.
+    /// Writes in flight at one time. One namespace leaves one of them to the others, and the slow ones together leave half.
     pub in_flight: usize,
+    /// A namespace is slow once a write to one of its pods took this long.
+    pub slow: Duration,
+    /// How long it counts as slow after that.
+    pub slow_for: Duration,
     /// From the last throttled write to the full rate.
     pub recovery: Duration,
-    /// First wait after a failed write; it doubles up to `back_off_most`.
+    /// First wait after a failed write; it doubles up to `back_off_most`, for the pod and for its owner.
     pub back_off: Duration,
     /// Longest wait after a failed write.
     pub back_off_most: Duration,
@@ -108,6 +117,18 @@ pub struct SilenceSettings {
     pub calm: Duration,
 }
 
+impl Settings {
+    /// [`Settings::process`] as text, for agents and in tags.
+    pub(crate) fn process_text(&self) -> String {
+        format!("{:016x}", self.process)
+    }
+
+    /// The number that roster versions start at. A reader of JSON may take whole numbers above 2^53 inexactly.
+    pub(crate) fn roster_base(&self) -> u64 {
+        (self.process >> 12).max(1)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -116,14 +137,16 @@ impl Default for Settings {
                 .map(String::from)
                 .into(),
             agent_namespace: keys::AGENT_NAMESPACE.to_owned(),
-            roster_base: 1,
+            process: 1,
             late_after: Duration::from_secs(30),
             silent_after: Duration::from_secs(120),
             settle_after: Duration::from_secs(15),
             basis_after: Duration::from_secs(10),
             repair_every: Duration::from_secs(60),
+            repair_most: Duration::from_secs(5 * 60),
             confirm_within: Duration::from_secs(90),
             outcome_within: Duration::from_secs(30),
+            ahead_at_most: Duration::from_secs(24 * 60 * 60),
             foreign_reports: 3,
             foreign_within: Duration::from_secs(5 * 60),
             quarantine: Duration::from_secs(10 * 60),
@@ -141,6 +164,8 @@ impl Default for BudgetSettings {
             most_milli: 50_000,
             burst: 20,
             in_flight: 4,
+            slow: Duration::from_secs(1),
+            slow_for: Duration::from_secs(10 * 60),
             recovery: Duration::from_secs(60),
             back_off: Duration::from_secs(1),
             back_off_most: Duration::from_secs(60),

@@ -4,8 +4,8 @@
 //! touches only the pods of its node.
 //!
 //! ```text
-//! pods  by name      <- by_cgroup: the uid in a report
-//! nodes by name      -> their pods
+//! pods  by name      <- by_uid: the uid in a report
+//! nodes by name      -> their pods <- static_pods: the config hash in a report of that node
 //! namespaces by name -> ignore, class
 //! ```
 
@@ -14,28 +14,35 @@ mod ingest;
 mod node;
 mod pod;
 mod roster;
+mod sequence;
+mod static_pods;
+mod turns;
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plimsoll_contract::status::{AgentState, LeftAlone};
+use plimsoll_contract::status::LeftAlone;
 use plimsoll_contract::{Moment, NodeName, PodName, PodUid, keys};
 
 use crate::facts::{Ignore, NamespaceFacts, NodeFacts, PodFacts};
 use crate::input::{PodKey, WatchEvent};
 use crate::labels;
 use crate::settings::{Output, Settings};
-pub(crate) use ignore::{InvalidIgnores, Labeled};
+pub(crate) use ignore::InvalidIgnores;
 pub(crate) use node::Node;
 pub(crate) use pod::{LoadHistory, Pod, WITH_CAUSES};
 pub(crate) use roster::{bands_on, not_bands_on};
+pub(crate) use sequence::Sender;
+pub(crate) use turns::ObjectName;
+pub(crate) use unreadable::{Problem, UnreadableObjects};
 
 /// The cluster.
 #[derive(Debug)]
 pub(crate) struct State {
     /// Pods, finished ones included. Boxed: half of a map's room is empty.
     pub(crate) pods: BTreeMap<PodName, Box<Pod>>,
-    /// Pods by the uid in their cgroup's name.
-    pub(crate) by_cgroup: BTreeMap<PodUid, PodName>,
+    /// Pods by the API's uid, which is also in the name of their cgroup; not the mirror pods ([`Node::static_pods`]).
+    pub(crate) by_uid: BTreeMap<PodUid, PodName>,
     /// Nodes, those known only from pods bound to them included.
     pub(crate) nodes: BTreeMap<NodeName, Node>,
     pub(crate) namespaces: BTreeMap<String, NamespaceFacts>,
@@ -44,12 +51,16 @@ pub(crate) struct State {
     /// Nodes whose agent fell silent or reports again, until that is announced.
     pub(crate) agents_changed: BTreeSet<NodeName>,
     pub(crate) invalid_ignores: InvalidIgnores,
+    pub(crate) unreadable: UnreadableObjects,
     /// Nodes that the API server lists.
     pub(crate) listed_nodes: usize,
     /// Rises whenever the status of a pod may have changed.
     pub(crate) revision: u64,
     output: Output,
     left_alone: BTreeSet<String>,
+    /// Config hashes, with their node, whose claims changed.
+    unsettled: BTreeSet<(NodeName, PodUid)>,
+    roster_process: String,
     roster_base: u64,
     roster_version: u64,
     /// Whether pods, nodes and namespaces were listed.
@@ -60,18 +71,21 @@ impl State {
     pub(crate) fn new(settings: &Settings) -> State {
         State {
             pods: BTreeMap::new(),
-            by_cgroup: BTreeMap::new(),
+            by_uid: BTreeMap::new(),
             nodes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             dirty: BTreeSet::new(),
             agents_changed: BTreeSet::new(),
             invalid_ignores: InvalidIgnores::default(),
+            unreadable: UnreadableObjects::default(),
             listed_nodes: 0,
             revision: 0,
             output: settings.output,
             left_alone: settings.left_alone.clone(),
-            roster_base: settings.roster_base.max(1),
-            roster_version: settings.roster_base.max(1),
+            unsettled: BTreeSet::new(),
+            roster_process: settings.process_text(),
+            roster_base: settings.roster_base(),
+            roster_version: settings.roster_base(),
             listed: [false; 3],
         }
     }
@@ -79,6 +93,11 @@ impl State {
     /// Whether pods, nodes and namespaces were listed.
     pub(crate) fn synced(&self) -> bool {
         self.listed == [true; 3]
+    }
+
+    /// Whether the pod's namespace was seen. Until then nobody knows whether its pods are to be ignored: nothing is written to them.
+    pub(crate) fn knows_namespace(&self, pod: &PodName) -> bool {
+        self.namespaces.contains_key(pod.namespace.as_ref())
     }
 
     /// Why a pod gets no labels, if it gets none.
@@ -116,17 +135,24 @@ impl State {
                 }
             }
             WatchEvent::Changed(facts) => self.put_pod(now, *facts, false),
+            WatchEvent::Unreadable(PodKey { pod, uid }, problem) => {
+                self.drop_pod(&pod);
+                self.unreadable.add(ObjectName::Pod(pod), Some(uid), problem);
+            }
             WatchEvent::Deleted(PodKey { pod, uid }) => {
+                self.unreadable.remove(&ObjectName::Pod(pod.clone()));
                 if self.pods.get(&pod).is_some_and(|known| known.facts.uid == uid) {
                     self.drop_pod(&pod);
                 }
             }
         }
+        self.settle_claims();
     }
 
     fn put_pod(&mut self, now: Moment, facts: PodFacts, relisted: bool) {
         let facts = self.compact(facts);
         let name = facts.pod.clone();
+        self.unreadable.remove(&ObjectName::Pod(name.clone()));
         self.dirty.insert(name.clone());
         self.revision += 1;
         let ignore = facts.ignore();
@@ -144,7 +170,7 @@ impl State {
             }
             None => self.insert_pod(now, facts),
         }
-        self.invalid_ignores.observe(Labeled::Pod(name), ignore);
+        self.invalid_ignores.observe(ObjectName::Pod(name), ignore);
     }
 
     /// Saves memory: the node's name is shared, and of the evidence only what it says of other managers is read again.
@@ -174,7 +200,9 @@ impl State {
         };
         let moved = old.node != facts.node;
         let renewed = moved || self.roster_entry(&old) != self.roster_entry(&facts);
-        self.unindex(&old);
+        if moved || old.cgroup_uid != facts.cgroup_uid || old.mirror_of != facts.mirror_of {
+            self.unindex(&old);
+        }
         self.index(now, &facts);
         self.prune(old.node.as_ref());
         if let Some(pod) = self.pods.get_mut(name) {
@@ -192,25 +220,27 @@ impl State {
         let Some(pod) = self.pods.remove(name) else { return };
         self.unindex(&pod.facts);
         self.prune(pod.facts.node.as_ref());
-        self.invalid_ignores.observe(Labeled::Pod(name.clone()), Ignore::No);
+        self.invalid_ignores.observe(ObjectName::Pod(name.clone()), Ignore::No);
         self.dirty.insert(name.clone());
         self.revision += 1;
     }
 
     fn index(&mut self, now: Moment, facts: &PodFacts) {
-        if let Some(uid) = &facts.cgroup_uid {
-            self.by_cgroup.insert(uid.clone(), facts.pod.clone());
-        }
         if let Some(node) = &facts.node {
             self.nodes.entry(node.clone()).or_insert_with(|| Node::new(now)).pods.insert(facts.pod.clone());
+        }
+        if facts.mirror_of.is_some() {
+            self.put_claim(facts);
+        } else if let Some(uid) = &facts.cgroup_uid {
+            self.by_uid.insert(uid.clone(), facts.pod.clone());
         }
     }
 
     fn unindex(&mut self, facts: &PodFacts) {
-        if let Some(uid) = &facts.cgroup_uid
-            && self.by_cgroup.get(uid) == Some(&facts.pod)
-        {
-            self.by_cgroup.remove(uid);
+        if facts.mirror_of.is_some() {
+            self.drop_claim(facts);
+        } else if let Some(uid) = &facts.cgroup_uid {
+            self.by_uid.remove(uid);
         }
         if let Some(name) = &facts.node
             && let Some(node) = self.nodes.get_mut(name)
@@ -244,17 +274,30 @@ impl State {
                 }
             }
             WatchEvent::Changed(facts) => self.put_node(now, *facts),
-            WatchEvent::Deleted(name) => self.delist_node(&name),
+            WatchEvent::Unreadable(name, problem) => {
+                self.delist_node(&name);
+                self.unreadable.add(ObjectName::Node(name), None, problem);
+            }
+            WatchEvent::Deleted(name) => {
+                self.unreadable.remove(&ObjectName::Node(name.clone()));
+                self.delist_node(&name);
+            }
         }
+        self.settle_claims();
     }
 
+    /// A node that was deleted and added again, with another uid, is another machine: what was known of the agent of the one before says
+    /// nothing about it.
     fn put_node(&mut self, now: Moment, facts: NodeFacts) {
-        let node = self.nodes.entry(facts.name.clone()).or_insert_with(|| Node::new(now));
-        if node.facts.replace(facts).is_none() {
-            node.first_seen = now;
-            node.agent = AgentState::Reporting;
-            node.announced_silent = false;
-            self.listed_nodes += 1;
+        self.unreadable.remove(&ObjectName::Node(facts.name.clone()));
+        let name = facts.name.clone();
+        let node = self.nodes.entry(name.clone()).or_insert_with(|| Node::new(now));
+        let uid = facts.uid.clone();
+        let before = node.facts.replace(facts);
+        self.listed_nodes += usize::from(before.is_none());
+        if before.is_none_or(|before| before.uid != uid) {
+            node.forget_agent(now);
+            self.unsettle_node(&name);
         }
     }
 
@@ -264,6 +307,7 @@ impl State {
             && node.facts.take().is_some()
         {
             self.listed_nodes -= 1;
+            self.unsettle_node(name);
             self.prune(Some(name));
         }
     }
@@ -284,17 +328,21 @@ impl State {
                 }
             }
             WatchEvent::Changed(facts) => self.set_namespace(&facts.name.clone(), Some(*facts)),
+            WatchEvent::Unreadable(name, problem) => {
+                self.set_namespace(&name, None);
+                self.unreadable.add(ObjectName::Namespace(name), None, problem);
+            }
             WatchEvent::Deleted(name) => self.set_namespace(&name, None),
         }
     }
 
     /// A namespace that changes what it says about its pods changes each of them.
     fn set_namespace(&mut self, name: &str, facts: Option<NamespaceFacts>) {
+        self.unreadable.remove(&ObjectName::Namespace(name.to_owned()));
         let ignore = facts.as_ref().map(|facts| facts.ignore.clone()).unwrap_or_default();
-        self.invalid_ignores.observe(Labeled::Namespace(name.to_owned()), ignore);
-        let says = |facts: Option<&NamespaceFacts>| {
-            facts.map(|f| (f.ignore == Ignore::Yes, f.class.clone())).unwrap_or_default()
-        };
+        self.invalid_ignores.observe(ObjectName::Namespace(name.to_owned()), ignore);
+        // One that is not known says something else than one that says nothing.
+        let says = |facts: Option<&NamespaceFacts>| facts.map(|f| (f.ignore == Ignore::Yes, f.class.clone()));
         let changed = says(self.namespaces.get(name)) != says(facts.as_ref());
         let pods: Vec<PodName> = if changed { self.pods_in(name) } else { Vec::new() };
         let managed = |state: &State, pod: &PodName| {
@@ -314,7 +362,7 @@ impl State {
         }
     }
 
-    fn pods_in(&self, namespace: &str) -> Vec<PodName> {
+    pub(crate) fn pods_in(&self, namespace: &str) -> Vec<PodName> {
         let pods = self.pods.range(PodName::new(namespace, "")..).map(|(name, _)| name);
         pods.take_while(|name| name.namespace.as_ref() == namespace).cloned().collect()
     }

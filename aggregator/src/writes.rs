@@ -13,13 +13,19 @@
 //! next write is in flight or backs off: `confirmation` travels with the state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use plimsoll_contract::Moment;
 use plimsoll_contract::status::KeyConflict;
 
 use crate::facts::PodFacts;
 use crate::labels::PodLabels;
-use crate::settings::Output;
+use crate::settings::{Output, Settings};
+
+/// A wait of `first` that doubles with each time in a row, the first one included, up to `most`.
+pub(crate) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+    first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most)
+}
 
 /// Labels that were written and that the watch has not shown yet; believed until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +122,8 @@ pub(crate) struct PodWrites {
     pub(crate) state: WriteState,
     /// Failed writes in a row.
     pub(crate) failures: u32,
+    /// Repairs in a row, each after the one before was undone.
+    repairs: u32,
     /// The last labels written, and when.
     pub(crate) last: Option<(PodLabels, Moment)>,
     /// Our keys were removed, and that was the last thing done.
@@ -133,6 +141,7 @@ impl Default for PodWrites {
         PodWrites {
             state: WriteState::Idle,
             failures: 0,
+            repairs: 0,
             last: None,
             withdrawn: false,
             conflicts: BTreeMap::new(),
@@ -148,6 +157,36 @@ impl PodWrites {
         self.conflicts
             .iter()
             .map(|(key, owned)| KeyConflict { key: key.clone(), manager: owned.manager.clone() })
+    }
+
+    /// When labels that another client removed may be written again.
+    pub(crate) fn repair_at(&self, settings: &Settings) -> Option<Moment> {
+        self.last.map(|(_, at)| at + self.repair_wait(settings))
+    }
+
+    fn repair_wait(&self, settings: &Settings) -> Duration {
+        doubled(settings.repair_every, self.repairs + 1, settings.repair_most)
+    }
+
+    /// The labels written last are still there, and have been for the shortest time between two repairs.
+    pub(crate) fn lasted(&self, facts: &PodFacts, now: Moment, settings: &Settings) -> bool {
+        let shown = PodLabels::of(facts, settings.output).without(&self.conflicts);
+        self.last.is_some_and(|(labels, at)| at + settings.repair_every <= now && shown.satisfies(&labels))
+    }
+
+    /// Counts a repair; whether the one before was undone. One that was not for several times its wait begins anew.
+    pub(crate) fn count_repair(&mut self, now: Moment, settings: &Settings) -> bool {
+        let wait = self.repair_wait(settings);
+        if self.last.is_none_or(|(_, at)| now >= at + wait * 4) {
+            self.repairs = 0;
+        }
+        self.repairs = self.repairs.saturating_add(1);
+        self.repairs > 1
+    }
+
+    /// No repair was undone any more.
+    pub(crate) fn end_repairs(&mut self) {
+        self.repairs = 0;
     }
 
     /// Applies what the watch shows: own writes that arrived, other managers' keys that are gone. After a relist (`relisted`) a key
@@ -179,6 +218,12 @@ mod tests {
     fn labels(band: Band) -> PodLabels {
         let label = BandLabel { band: Some(band), ..BandLabel::default() };
         PodLabels { cpu: label, memory: label }
+    }
+
+    #[test]
+    fn a_wait_doubles_up_to_the_longest() {
+        let wait = |times| doubled(Duration::from_secs(1), times, Duration::from_secs(60)).as_secs();
+        assert_eq!([1, 2, 3, 6, 7, 90].map(wait), [1, 2, 4, 32, 60, 60]);
     }
 
     #[test]

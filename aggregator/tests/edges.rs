@@ -6,7 +6,9 @@
 mod edges {
     mod certs;
     mod harness;
+    mod hostile;
     mod people;
+    mod ports;
     mod record;
     mod reports;
     mod trust;

@@ -45,7 +45,8 @@ enum Problem {
     )]
     NoAggregator,
     #[error(
-        "the aggregator is not ready ({0}); see `kubectl -n {namespace} get pods` and their logs",
+        "the aggregator is not ready ({0}); see `kubectl -n {namespace} get pods` and their logs. If they are well, a NetworkPolicy \
+         may block the API server: use `kubectl port-forward` and --url",
         namespace = keys::SYSTEM_NAMESPACE
     )]
     NotReady(String),
@@ -106,6 +107,9 @@ impl Operation {
             kube::Error::SerdeError(error) => {
                 Problem::Other(format!("the {} sent an invalid response: {error}", self.server))
             }
+            error if plimsoll_objects::is_too_large(error) => {
+                Problem::Other(plimsoll_objects::describe(error))
+            }
             error => Problem::Unreachable { server: self.server, cause: error_chain(error) },
         };
         Failure { action: self.action, problem }
@@ -148,7 +152,7 @@ pub(crate) fn plain(url: http::Uri) -> Result<Client, Failure> {
 fn client(mut config: kube::Config) -> Result<Client, Failure> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).map_err(|error| no_cluster(error_chain(&error)))
+    plimsoll_objects::client(config).map_err(|error| no_cluster(error_chain(&error)))
 }
 
 fn no_cluster(cause: String) -> Failure {

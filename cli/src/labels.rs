@@ -1,7 +1,7 @@
 //! `plimsoll labels`: all labels of all pods.
 //!
 //! A paginated list of metadata ([`crate::pods`]): no request names a single pod, so pods that are deleted meanwhile cause
-//! no error.
+//! no error. A pod that cannot be read is named on stderr.
 
 mod render;
 #[cfg(test)]
@@ -9,11 +9,12 @@ mod tests;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::PartialObjectMeta;
-use kube::{Client, ResourceExt};
+use kube::Client;
+use plimsoll_objects::Content;
+use serde::Deserialize;
 
 use crate::args::LabelsArgs;
 use crate::pods;
@@ -24,21 +25,55 @@ type Labels = BTreeMap<String, String>;
 /// Pods, sorted, with their labels.
 type PodLabels = BTreeMap<PodName, Labels>;
 
+/// The fields of a pod that are read.
+#[derive(Debug, Clone, Deserialize)]
+struct LabeledPod {
+    #[serde(default)]
+    metadata: LabeledMetadata,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct LabeledMetadata {
+    #[serde(default)]
+    labels: Option<Labels>,
+}
+
+impl Content for LabeledPod {
+    type Kind = Pod;
+    const METADATA_ONLY: bool = true;
+}
+
+impl LabeledPod {
+    fn labels(&self) -> Labels {
+        self.metadata.labels.clone().unwrap_or_default()
+    }
+}
+
 /// Prints the labels; with `--watch` continues with every change until the process is ended.
 pub(crate) async fn run(
     client: &Client,
     args: &LabelsArgs,
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<()> {
-    let api = pods::api(client, args.namespace.as_deref());
-    if args.watch {
-        return watch::run(api, args, out).await;
-    }
-    let pods = pods::collect(&api, args.selector.as_deref(), |pod| Some(entry(pod))).await?;
-    render::all(&pods.into_iter().collect(), args.output, out)?;
-    Ok(())
+    print(client, args, out, &mut io::stderr()).await
 }
 
-fn entry(pod: &PartialObjectMeta<Pod>) -> (PodName, Labels) {
-    ((pod.namespace().unwrap_or_default(), pod.name_any()), pod.labels().clone())
+/// Names what is left out on `err`.
+async fn print(
+    client: &Client,
+    args: &LabelsArgs,
+    out: &mut (impl Write + Send),
+    err: &mut (impl Write + Send),
+) -> anyhow::Result<()> {
+    let api = pods::api::<LabeledPod>(client, args.namespace.as_deref());
+    if args.watch {
+        return watch::run(api, args, out, err).await;
+    }
+    let entry = |names: &_, pod: &LabeledPod| Some((pods::names(names), pod.labels()));
+    let pods = pods::collect(&api, args.selector.as_deref(), entry).await?;
+    render::all(&pods.picked.into_iter().collect(), args.output, out)?;
+    for pod in pods.unreadable {
+        writeln!(err, "plimsoll: {pod}; it is left out")?;
+    }
+    Ok(())
 }

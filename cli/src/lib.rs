@@ -8,7 +8,7 @@
 //!              Snapshot -> table::PodTable -> lines (plain) | screen (terminal)
 //!
 //!   plimsoll pause ----- key `paused` of ConfigMap plimsoll-control ----> API server ---> aggregator (confirmed)
-//!   plimsoll cleanup --- pause, list, one apply per pod, list ----------> API server
+//!   plimsoll cleanup --- list, pause, list, one apply per pod, list ----> API server
 //! ```
 //!
 //! Every command uses the rights of the person who runs it. Only `pause` and `cleanup` write: both set the pause switch, and
@@ -44,6 +44,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use plimsoll_process::crypto::install_crypto_provider;
+use plimsoll_process::shutdown::Shutdown;
 
 use crate::args::{Args, Command};
 
@@ -65,21 +66,31 @@ fn start(args: &Args) -> anyhow::Result<()> {
     install_crypto_provider();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(run(args, &mut io::stdout()))
+    runtime.block_on(run_until(args, Shutdown::on_signals, &mut io::stdout()))
 }
 
-/// Runs one command, which prints to `out`.
+/// Runs one command, which prints to `out`, without a handler of signals.
 ///
 /// # Errors
 /// What was attempted, why it failed, and what to do.
 pub async fn run(args: &Args, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    run_until(args, || Ok(Shutdown::new()), out).await
+}
+
+/// As [`run`]. `signals` is called by a command that must say something when it is interrupted, from when it must.
+async fn run_until(
+    args: &Args,
+    signals: fn() -> io::Result<Shutdown>,
+    out: &mut (impl Write + Send),
+) -> anyhow::Result<()> {
     match &args.command {
         Command::Labels(labels) => labels::run(&connect::cluster(&args.cluster).await?, labels, out).await,
         Command::Top(top) => top::run(&top::Source::new(&args.cluster, top).await?, top, out).await,
         Command::Pause(pause) => pause::run(&connect::cluster(&args.cluster).await?, pause, out).await,
         Command::Cleanup(cleanup) => {
             let context = connect::context(&args.cluster);
-            cleanup::run(&connect::cluster(&args.cluster).await?, context.as_deref(), cleanup, out).await
+            let client = connect::cluster(&args.cluster).await?;
+            cleanup::run(&client, context.as_deref(), cleanup, signals, out).await
         }
     }
 }

@@ -17,6 +17,7 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::Status;
 use kube::{Client, Error};
 use plimsoll_contract::keys;
+use plimsoll_objects::{Nothing, Object};
 use serde_json::json;
 
 use self::confirm::{Aggregator, PauseState};
@@ -29,6 +30,10 @@ const MANAGER: &str = "plimsoll-cli";
 const SET_SWITCH: Operation = Operation::on_api_server(
     "setting the pause switch",
     "patch configmaps/plimsoll-control in namespace plimsoll-system",
+);
+const READ_SWITCH: Operation = Operation::on_api_server(
+    "reading the pause switch",
+    "get configmaps/plimsoll-control in namespace plimsoll-system",
 );
 const CREATE_SWITCH: Operation =
     Operation { right: "create configmaps in namespace plimsoll-system", ..SET_SWITCH };
@@ -70,11 +75,12 @@ pub(crate) async fn run(
 /// Sets the switch. If it is missing, pausing creates it.
 pub(crate) async fn set(client: &Client, paused: bool) -> Result<Switch, Failure> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), keys::SYSTEM_NAMESPACE);
+    let metadata: Api<Object<Nothing<ConfigMap>>> = Api::namespaced(client.clone(), keys::SYSTEM_NAMESPACE);
     let name = keys::CONTROL_CONFIG_MAP;
     let manager = Some(MANAGER.to_owned());
     let patch = Patch::Merge(json!({"data": {keys::CONTROL_PAUSED: paused.to_string()}}));
     let params = PatchParams { field_manager: manager.clone(), ..PatchParams::default() };
-    match SET_SWITCH.run(async { Ok(maps.patch_metadata(name, &params, &patch).await) }).await? {
+    match SET_SWITCH.run(async { Ok(metadata.patch(name, &params, &patch).await) }).await? {
         Ok(_) => return Ok(Switch::Set),
         Err(Error::Api(status)) if status.code == 404 && paused => {}
         Err(Error::Api(status)) if status.code == 404 => return Ok(Switch::NotInstalled),
@@ -90,6 +96,19 @@ pub(crate) async fn set(client: &Client, paused: bool) -> Result<Switch, Failure
         Ok(_) => Ok(Switch::Set),
         Err(Error::Api(status)) if status.code == 404 || is_terminating(&status) => Ok(Switch::NotInstalled),
         Err(error) => Err(CREATE_SWITCH.failure(&error)),
+    }
+}
+
+/// Whether the switch is on, as the aggregator reads it: any value but `false` pauses. Where there is no switch, it is not.
+pub(crate) async fn is_on(client: &Client) -> Result<bool, Failure> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), keys::SYSTEM_NAMESPACE);
+    match READ_SWITCH.run(async { Ok(maps.get(keys::CONTROL_CONFIG_MAP).await) }).await? {
+        Ok(map) => {
+            let value = map.data.and_then(|mut data| data.remove(keys::CONTROL_PAUSED));
+            Ok(value.is_some_and(|value| !matches!(value.trim(), "" | "false")))
+        }
+        Err(Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(READ_SWITCH.failure(&error)),
     }
 }
 

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use plimsoll_contract::status::{
     AggregatorStatus, Decision, LeftAlone, PodStatus, ResourceStatus, Withheld, why_unknown,
 };
-use plimsoll_contract::{Band, Resource, keys};
+use plimsoll_contract::{Band, Basis, Resource, keys};
 
 use crate::connect::escaped;
 
@@ -29,6 +29,9 @@ pub(crate) const HEADER: [&str; COLUMNS] =
 const BAR: usize = 5;
 /// Maximum width of a text that the owner of a pod chooses.
 const MAX_TEXT: usize = 60;
+/// Maximum width of a line about an object that the aggregator cannot read, and how many there are.
+const MAX_LINE: usize = 160;
+const MAX_UNREADABLE: usize = 3;
 
 /// The output of an aggregator that writes no labels.
 pub(crate) const METRICS: &str = "metrics";
@@ -65,7 +68,7 @@ pub(crate) struct Cell {
     pub(crate) amount: String,
     /// Usage relative to the basis; absent if unknown.
     pub(crate) utilization: Option<f64>,
-    /// `limit`, `request`, `node`, or `-`.
+    /// `limit`, `request`, `node`, or `-`; `request as 50m` where the request is smaller than what it counts as.
     pub(crate) basis: String,
     pub(crate) band: Band,
     /// The label on the pod is another: the band has a mark.
@@ -109,7 +112,10 @@ impl Cell {
         Cell {
             amount: usage.map_or_else(unknown, |usage| resource.quantity(usage)),
             utilization: status.utilization.filter(|u| u.is_finite() && *u >= 0.0),
-            basis: status.basis.map_or_else(unknown, |basis| basis.to_string()),
+            basis: status.basis.map_or_else(unknown, |basis| match (basis, status.request, status.of) {
+                (Basis::Request, Some(_), Some(of)) => format!("{basis} as {}", resource.quantity(of)),
+                _ => basis.to_string(),
+            }),
             band: status.band,
             differs,
             age: status
@@ -178,6 +184,16 @@ pub(crate) fn banner(status: &AggregatorStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if status.withheld == Some(Withheld::NotSynced) {
         lines.push(format!("replica {replica} has not listed all pods yet: this table may be incomplete"));
+    }
+    lines.extend(
+        status
+            .unreadable
+            .iter()
+            .take(MAX_UNREADABLE)
+            .map(|object| cut(&format!("cannot be read, and is not shown: {object}"), MAX_LINE)),
+    );
+    if status.unreadable.len() > MAX_UNREADABLE {
+        lines.push("more objects cannot be read: see /v1/status".to_owned());
     }
     if status.output == METRICS {
         lines.push("bands are only in metrics (--output metrics)".to_owned());
@@ -297,9 +313,14 @@ fn unknown() -> String {
 
 /// Safe for a terminal, and at most [`MAX_TEXT`] wide.
 fn shortened(text: &str) -> String {
+    cut(text, MAX_TEXT)
+}
+
+/// Safe for a terminal, and at most so wide.
+fn cut(text: &str, most: usize) -> String {
     let safe = escaped(text);
-    if safe.chars().count() <= MAX_TEXT {
+    if safe.chars().count() <= most {
         return safe;
     }
-    safe.chars().take(MAX_TEXT - 3).chain("...".chars()).collect()
+    safe.chars().take(most - 3).chain("...".chars()).collect()
 }

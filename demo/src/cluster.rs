@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use plimsoll_agent::Listeners as AgentListeners;
 use plimsoll_agent::args::Args as AgentArgs;
 use plimsoll_agent::config::Config as AgentConfig;
 use plimsoll_aggregator::Listeners;
@@ -31,7 +32,6 @@ use plimsoll_sandbox::kubelet::{Kubelet, KubeletOptions, TokenFile};
 use plimsoll_sandbox::load::Load;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::args::ProfileName;
@@ -104,22 +104,30 @@ pub struct TestCluster {
 /// The ports of both programs, which they keep across restarts.
 struct Ports {
     agent: ReservedAddress,
+    agent_probes: ReservedAddress,
     plain: ReservedAddress,
     reports: ReservedAddress,
+    aggregator_probes: ReservedAddress,
 }
 
 impl Ports {
     fn reserve() -> anyhow::Result<Ports> {
         let any = || ReservedAddress::any().context("cannot reserve a port");
-        Ok(Ports { agent: any()?, plain: any()?, reports: any()? })
+        Ok(Ports {
+            agent: any()?,
+            agent_probes: any()?,
+            plain: any()?,
+            reports: any()?,
+            aggregator_probes: any()?,
+        })
     }
 
-    async fn bind_aggregator(&self) -> anyhow::Result<Listeners> {
-        Listeners::bind(self.plain.address(), self.reports.address()).await
+    fn bind_aggregator(&self) -> anyhow::Result<Listeners> {
+        Listeners::bind(self.plain.address(), self.reports.address(), self.aggregator_probes.address())
     }
 
-    async fn bind_agent(&self) -> anyhow::Result<TcpListener> {
-        TcpListener::bind(self.agent.address()).await.context("cannot bind the agent's port")
+    fn bind_agent(&self) -> anyhow::Result<AgentListeners> {
+        AgentListeners::bind(self.agent.address(), self.agent_probes.address())
     }
 }
 
@@ -167,7 +175,7 @@ impl TestCluster {
             .context("cannot write the kubeconfig")?;
 
         let ports = Ports::reserve()?;
-        let aggregator = aggregator(&api, &options, ports.bind_aggregator().await?).await?;
+        let aggregator = aggregator(&api, &options, ports.bind_aggregator()?).await?;
         let agent = agent(&options, &host.info(), dir.path(), &ports).await?;
         Ok(TestCluster { api, host, simulated, kubelet, dir, agent, aggregator, ports, options })
     }
@@ -213,6 +221,11 @@ impl TestCluster {
     /// Address of the aggregator's plain port.
     pub fn aggregator_address(&self) -> SocketAddr {
         self.ports.plain.address()
+    }
+
+    /// Addresses of the ports for probes, of the agent and of the aggregator.
+    pub fn probe_addresses(&self) -> [SocketAddr; 2] {
+        [self.ports.agent_probes.address(), self.ports.aggregator_probes.address()]
     }
 
     /// Address of the aggregator's port for agents.
@@ -291,7 +304,7 @@ impl TestCluster {
     /// When it fails, or the new one cannot be started.
     pub async fn restart_aggregator(&mut self) -> anyhow::Result<()> {
         self.aggregator.stop("aggregator").await?;
-        let listeners = self.ports.bind_aggregator().await?;
+        let listeners = self.ports.bind_aggregator()?;
         self.aggregator = aggregator(&self.api, &self.options, listeners).await?;
         Ok(())
     }
@@ -399,7 +412,7 @@ async fn agent(options: &Options, host: &HostInfo, dir: &Path, ports: &Ports) ->
     let mut config = AgentConfig::from_args(&AgentArgs::try_parse_from(flags)?)?;
     (options.tune_agent)(&mut config);
     let stop = Shutdown::new();
-    Ok(Program::start(stop.clone(), plimsoll_agent::run(config, ports.bind_agent().await?, stop)))
+    Ok(Program::start(stop.clone(), plimsoll_agent::run(config, ports.bind_agent()?, stop)))
 }
 
 fn create(api: &ApiServer, resource: &Resource, object: Value) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! `make bench`: the cost of the agent, always compared with something else in the same run.
+//! `make bench`: the cost of the agent, and of a report on the aggregator, always compared with something else in the same run.
 //!
 //! ```text
 //!   cgroups     real cgroups of our own, or plain files if it cannot create any
@@ -7,6 +7,7 @@
 //!   sweep       1. one sweep, per container
 //!   resident    2. the agent as a process
 //!   pure        3. the core without files
+//!   report      4. a report on the aggregator
 //! ```
 //!
 //! Prints tables with the targets of DESIGN section 10, and whether each is met. Asserts no time, because machines differ; it
@@ -26,13 +27,14 @@ mod interrupt;
 mod plan;
 mod pure;
 mod readers;
+mod report;
 mod resident;
 #[path = "../summary.rs"]
 mod summary;
 mod sweep;
 mod table;
 
-/// Measures what the agent costs.
+/// Measures what the agent and a report cost.
 #[derive(Debug, Parser)]
 struct Args {
     /// Number of rounds; in each, the readers take turns
@@ -64,6 +66,8 @@ enum Part {
     Resident,
     /// The core without files
     Pure,
+    /// A report on the aggregator
+    Report,
     /// The agent's sweep and nothing else, for a profiler: ten sweeps per round
     Alone,
 }
@@ -86,6 +90,9 @@ fn main() -> anyhow::Result<()> {
     }
     if is_selected(Part::Pure) {
         pure::run(args.rounds.max(1))?;
+    }
+    if is_selected(Part::Report) {
+        report::run(args.rounds.max(1))?;
     }
     Ok(())
 }

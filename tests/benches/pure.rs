@@ -88,7 +88,7 @@ fn roster(targets: &[Target]) -> Answer {
     Answer {
         roster_version: 1,
         roster: targets.iter().step_by(2).enumerate().map(pod).collect(),
-        rejected: Vec::new(),
+        ..Answer::default()
     }
 }
 

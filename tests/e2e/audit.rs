@@ -1,4 +1,4 @@
-//! The aggregator's write requests for pods, from the API server's audit log (`cluster up --audit`).
+//! The aggregator's write requests for pods, and its token reviews, from the API server's audit log (`cluster up --audit`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,33 +40,39 @@ impl Audit {
 
     /// The aggregator's write requests since `since`, in order. The log is at most a few seconds behind.
     pub(crate) fn attempts(&self, since: Timestamp) -> anyhow::Result<Vec<Attempt>> {
+        let attempts: anyhow::Result<Vec<_>> = self.entries("pods")?.iter().map(parse).collect();
+        Ok(attempts?.into_iter().filter(|attempt| attempt.at >= since).collect())
+    }
+
+    /// How many tokens the aggregator had reviewed.
+    pub(crate) fn token_reviews(&self) -> anyhow::Result<usize> {
+        Ok(self.entries("tokenreviews")?.len())
+    }
+
+    /// The aggregator's write requests for a resource type.
+    fn entries(&self, resource: &str) -> anyhow::Result<Vec<Value>> {
         let account = format!("system:serviceaccount:{}:{}", keys::SYSTEM_NAMESPACE, keys::AGGREGATOR);
         let text =
             fs::read_to_string(&self.0).with_context(|| format!("cannot read {}", self.0.display()))?;
-        let ours =
-            text.lines().filter(|line| line.contains(&account) && line.contains(r#""resource":"pods""#));
-        let mut attempts = Vec::new();
-        for line in ours {
-            // The last line may be incomplete.
-            let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
-            let attempt = parse(&entry, &account)?;
-            attempts.extend(attempt.filter(|attempt| attempt.at >= since));
-        }
-        Ok(attempts)
+        let quoted = format!(r#""resource":"{resource}""#);
+        let ours = text.lines().filter(|line| line.contains(&account) && line.contains(&quoted));
+        // The last line may be incomplete.
+        let entries = ours.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let is_ours = |entry: &Value| {
+            entry["user"]["username"] == account.as_str() && entry["objectRef"]["resource"] == resource
+        };
+        Ok(entries.filter(is_ours).collect())
     }
 }
 
-fn parse(entry: &Value, account: &str) -> anyhow::Result<Option<Attempt>> {
-    if entry["user"]["username"] != account || entry["objectRef"]["resource"] != "pods" {
-        return Ok(None);
-    }
+fn parse(entry: &Value) -> anyhow::Result<Attempt> {
     let text = |field: &str| entry["objectRef"][field].as_str().unwrap_or_default().to_owned();
     let at = entry["requestReceivedTimestamp"].as_str().unwrap_or_default();
-    Ok(Some(Attempt {
+    Ok(Attempt {
         at: at.parse().context("an audit entry without a time")?,
         namespace: text("namespace"),
         name: text("name"),
         code: entry["responseStatus"]["code"].as_i64().unwrap_or_default(),
         body: entry["requestObject"].clone(),
-    }))
+    })
 }

@@ -32,6 +32,15 @@ pub(crate) async fn each_kind_of_pod_gets_its_bands_and_bases_on_every_node(harn
     Ok(format!("{} pods, {} kinds, {} nodes", KINDS.len() * NODES.len(), KINDS.len(), NODES.len()))
 }
 
+/// Waits until every band is right again after the nodes had no CPU for the pods: the next tests rely on it.
+pub(crate) async fn all_right_again(harness: &Harness) -> anyhow::Result<()> {
+    for (kind, node) in KINDS.iter().flat_map(|kind| NODES.map(|node| (kind, node))) {
+        let right = |observation: &Observation| is_right(kind, observation);
+        harness.history.wait((SHOP, &kind.on(node)), Timestamp::now(), START, right).await?;
+    }
+    Ok(())
+}
+
 /// Whether the bands fit what the evidence says made them: a band holds down to 0.04 below its threshold, and `moderate` may be made by a
 /// short burst of a high load.
 pub(crate) fn fits_evidence(observation: &Observation) -> bool {

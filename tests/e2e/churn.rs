@@ -12,10 +12,9 @@ use plimsoll_contract::keys;
 use plimsoll_contract::status::PodStatus;
 
 use crate::TestResult;
-use crate::bands::is_right;
+use crate::bands;
 use crate::harness::{Harness, is_running};
-use crate::history::Observation;
-use crate::pods::{KINDS, NODES, SHOP, SLEEP, START, pod};
+use crate::pods::{NODES, SLEEP, pod};
 use crate::restarts::ensure_no_write_on;
 
 const NAMESPACE: &str = "churn";
@@ -91,11 +90,7 @@ pub(crate) async fn sixty_short_lived_pods_leave_nothing_behind(harness: &Harnes
     harness
         .until(&format!("as many descriptors as before ({before:?})"), Duration::from_secs(60), released)
         .await?;
-    // Wait until every band is right again: the next tests rely on it.
-    for (kind, node) in KINDS.iter().flat_map(|kind| NODES.map(|node| (kind, node))) {
-        let again = |observation: &Observation| is_right(kind, observation);
-        harness.history.wait((SHOP, &kind.on(node)), Timestamp::now(), START, again).await?;
-    }
+    bands::all_right_again(harness).await?;
     Ok(format!(
         "{PODS} pods were created and deleted in {took:.0} s; descriptors {before:?} before, {:?} after",
         descriptors(harness).await?

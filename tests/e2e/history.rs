@@ -1,6 +1,7 @@
 //! Our keys on all pods, as a watch observed them: each change with its time.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,8 +11,11 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use plimsoll_contract::keys;
+use plimsoll_objects::{Content, Object};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 /// Namespace and name.
@@ -42,10 +46,30 @@ impl Observation {
     }
 }
 
+/// What is read of a pod: another field that somebody made odd must not end the observation of all.
+#[derive(Debug, Clone, Deserialize)]
+struct ObservedPod {
+    metadata: ObservedMetadata,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ObservedMetadata {
+    labels: Option<Keys>,
+    annotations: Option<Keys>,
+}
+
+impl Content for ObservedPod {
+    type Kind = Pod;
+    const METADATA_ONLY: bool = true;
+}
+
 /// Calls `observe` with every pod, and again after each change, until the end of the process.
-pub(crate) fn watch_pods(client: Client, observe: impl Fn(&Pod) + Send + 'static) {
+pub(crate) fn watch_pods<K>(client: Client, observe: impl Fn(&K) + Send + 'static)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
     tokio::spawn(async move {
-        let pods = Api::<Pod>::all(client);
+        let pods = Api::<K>::all(client);
         let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff().applied_objects());
         while let Some(event) = events.next().await {
             if let Ok(pod) = event {
@@ -64,14 +88,15 @@ impl History {
         history
     }
 
-    fn observe(&self, pod: &Pod) {
-        let meta = &pod.metadata;
-        let (Some(namespace), Some(name)) = (meta.namespace.clone(), meta.name.clone()) else { return };
-        let maps = [&meta.labels, &meta.annotations].into_iter().flatten().flatten();
+    fn observe(&self, pod: &Object<ObservedPod>) {
+        let names = pod.names();
+        let (Some(namespace), Some(name)) = (names.namespace.clone(), names.name.clone()) else { return };
+        let Ok(ObservedPod { metadata }) = &pod.content else { return };
+        let maps = [&metadata.labels, &metadata.annotations].into_iter().flatten().flatten();
         let ours = maps.filter(|(key, _)| key.starts_with(keys::PREFIX));
         let keys = ours.map(|(key, value)| (key.clone(), value.clone())).collect();
         let observation =
-            Observation { at: Timestamp::now(), uid: meta.uid.clone().unwrap_or_default(), keys };
+            Observation { at: Timestamp::now(), uid: names.uid.clone().unwrap_or_default(), keys };
         let mut by_pod = self.lock();
         let observations = by_pod.entry((namespace, name)).or_default();
         if observations

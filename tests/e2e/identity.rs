@@ -1,4 +1,4 @@
-//! A restarted container, a recreated pod of the same name, and a resized container.
+//! A restarted container, a recreated pod of the same name, and a resized container; and the agents' tokens.
 
 use std::time::{Duration, Instant};
 
@@ -128,4 +128,13 @@ pub(crate) async fn an_in_place_resize_moves_the_basis_and_not_the_band(harness:
         delay.as_secs_f64(),
         followed.at.duration_since(since).as_secs_f64()
     ))
+}
+
+/// The agents' tokens, replaced every 8 minutes, were verified with the keys that the API server publishes: it reviewed none of them.
+pub(crate) async fn tokens_are_verified_without_asking(harness: &Harness) -> TestResult {
+    let reporting = harness.reporting().await?.len();
+    ensure!(reporting > 0, "no node reports");
+    let reviews = harness.audit.token_reviews()?;
+    ensure!(reviews == 0, "the aggregator had {reviews} tokens reviewed");
+    Ok(format!("{reporting} nodes report, no token was reviewed"))
 }

@@ -14,10 +14,13 @@
 //! | `bands` | each kind of pod gets the right bands, bases and evidence, on every node |
 //! | `steps` | how long it takes from load to label |
 //! | `respect` | keys and pods of users are not touched |
-//! | `identity` | restarted containers, recreated pods, in-place resize |
+//! | `identity` | restarted containers, recreated pods, in-place resize; verified tokens |
+//! | `impostors` | pods that claim to be a static pod take nothing from it |
 //! | `scrape` | a real Prometheus scrapes the series |
+//! | `hostile` | pods that somebody made odd keep nobody from being served |
 //! | `restarts` | killed agents and aggregators restart and write nothing |
 //! | `outages` | API server, etcd and nodes fail and return |
+//! | `fairness` | pods whose labels are refused or removed do not keep others from theirs |
 //! | `churn` | many short-lived pods leave nothing behind |
 //! | `removal` | every write of the run was right and made once; cleanup and uninstallation leave nothing |
 //! | `conformance` | the API server responds as the recorded script, which the sandbox is tested against |
@@ -31,9 +34,12 @@ mod audit;
 mod bands;
 mod churn;
 mod conformance;
+mod fairness;
 mod harness;
 mod history;
+mod hostile;
 mod identity;
+mod impostors;
 mod install;
 mod outages;
 mod pods;
@@ -86,15 +92,19 @@ fn phases() -> Vec<Vec<Test>> {
             identity::a_restarted_container_keeps_its_band,
             identity::a_recreated_pod_has_no_band_of_the_old_one,
             identity::an_in_place_resize_moves_the_basis_and_not_the_band,
+            impostors::a_pod_that_claims_to_be_a_static_pod_takes_nothing_from_it,
             scrape::a_real_prometheus_scrapes_the_series,
         ],
         tests![restarts::a_killed_agent_restarts_and_causes_no_write],
         tests![restarts::a_killed_aggregator_restarts_and_writes_nothing],
+        tests![hostile::odd_pods_keep_nobody_from_being_served],
         tests![outages::a_restart_of_the_api_server_causes_no_write],
         tests![outages::a_pause_of_etcd_for_half_a_minute_causes_no_write],
+        // Before `fairness`, whose pods keep the nodes busy for a while after they are gone.
         tests![churn::sixty_short_lived_pods_leave_nothing_behind],
+        tests![fairness::refused_and_undone_writes_delay_no_first_label_elsewhere],
         tests![outages::the_pods_of_a_lost_node_are_unknown_until_it_returns],
-        tests![removal::every_write_was_right_and_made_once],
+        tests![removal::every_write_was_right_and_made_once, identity::tokens_are_verified_without_asking],
         tests![removal::cleanup_and_uninstallation_leave_nothing],
         tests![conformance::the_api_server_responds_as_recorded],
     ]

@@ -64,17 +64,22 @@ pub(crate) async fn a_killed_agent_restarts_and_causes_no_write(harness: &Harnes
     ))
 }
 
-pub(crate) async fn a_killed_aggregator_restarts_and_writes_nothing(harness: &Harness) -> TestResult {
+/// Kills the aggregator and waits until it is ready again; how long that took.
+pub(crate) async fn restart_the_aggregator(harness: &Harness) -> anyhow::Result<Duration> {
     let find = async || {
         let pods = harness.pods(keys::SYSTEM_NAMESPACE, "app.kubernetes.io/name=plimsoll-aggregator").await?;
         pods.into_iter().next().context("no aggregator")
     };
     let aggregator = find().await?;
     let before = restarts(&aggregator).context("the aggregator is not ready")?;
-    let since = Timestamp::now();
     harness.kill(&aggregator).await?;
     let back = async || Ok(restarts(&find().await?).is_some_and(|count| count > before));
-    let took = harness.until("the aggregator to be ready again", Duration::from_secs(120), back).await?;
+    harness.until("the aggregator to be ready again", Duration::from_secs(120), back).await
+}
+
+pub(crate) async fn a_killed_aggregator_restarts_and_writes_nothing(harness: &Harness) -> TestResult {
+    let since = Timestamp::now();
+    let took = restart_the_aggregator(harness).await?;
     let all = async || Ok(harness.reporting().await?.len() == NODES.len());
     let reported = harness.until("reports of all nodes", Duration::from_secs(60), all).await?;
     sleep(LONG).await;

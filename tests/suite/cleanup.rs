@@ -8,7 +8,7 @@ use std::time::Duration;
 use plimsoll::args::ClusterArgs;
 use plimsoll_contract::keys;
 use plimsoll_sandbox::api::{Entry, Fault, Matching, Resource, Verb};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use self::cluster::{Cluster, plimsoll};
@@ -69,14 +69,62 @@ async fn the_displayed_context_is_the_current_one_of_the_kubeconfig() {
 }
 
 #[tokio::test]
+async fn odd_pods_are_cleaned_too_and_one_that_cannot_be_read_is_named_and_fails_the_run() {
+    let cluster = Cluster::installed().await;
+    cluster.labeled(&["later", "web"]);
+    cluster.create_pod("odd");
+    let edit = |name: &str, edit: fn(&mut Value)| {
+        cluster.api.store().edit_unchecked(&Resource::PODS, "default", name, edit).unwrap();
+    };
+    edit("later", |pod| {
+        for manager in pod["metadata"]["managedFields"].as_array_mut().unwrap() {
+            manager["time"] = json!("10000-01-01T23:58:59Z");
+        }
+    });
+    edit("odd", |pod| pod["metadata"]["labels"] = json!("none"));
+    let result = cluster.cleanup().await;
+    assert!(result.text.contains("were on 2 pods; removed from 2\n"), "{}", result.text);
+    assert!(["later", "web"].iter().all(|name| cluster.is_clean(name)), "{:?}", cluster.keys("later"));
+    let named = "could not look at 1 pod, which may have keys of Plimsoll:\n  default/odd  it cannot be read: metadata.labels: ";
+    assert!(result.text.contains(named), "{}", result.text);
+    assert!(result.failure().contains("keys may remain on 1 pod"), "{}", result.failure());
+    cluster.api.stop().await;
+}
+
+#[tokio::test]
 async fn a_second_run_writes_to_no_pod() {
     let cluster = Cluster::installed().await;
     cluster.labeled(&["a"]);
     cluster.cleanup().await;
     let before = cluster.applies().len();
+    let writes = cluster.api.journal().writes().len();
     let result = cluster.cleanup().await;
     assert!(result.failure.is_none() && result.text.contains("nothing to do"), "{}", result.text);
-    assert_eq!(cluster.applies().len(), before);
+    assert!(
+        result.text.ends_with("paused: `plimsoll pause --off` lets it write the labels again\n"),
+        "{}",
+        result.text
+    );
+    assert_eq!((cluster.applies().len(), cluster.api.journal().writes().len()), (before, writes));
+    cluster.api.stop().await;
+}
+
+#[tokio::test]
+async fn where_no_pod_has_a_key_of_ours_plimsoll_is_not_paused() {
+    let cluster = Cluster::installed().await;
+    cluster.create_pod("plain");
+    cluster.create_pod("theirs");
+    cluster.apply("theirs", &json!({keys::CPU_BAND: "mine"}), &json!({}), "helm");
+    let result = cluster.cleanup().await;
+    assert_eq!(result.failure, None);
+    assert!(
+        result.text.starts_with("nothing to do") && result.text.contains("owner: helm"),
+        "{}",
+        result.text
+    );
+    assert!(result.text.ends_with("Plimsoll is not paused, and was not changed\n"), "{}", result.text);
+    assert!(cluster.api.journal().writes().is_empty());
+    assert_eq!(cluster.paused(), json!(null));
     cluster.api.stop().await;
 }
 
@@ -236,7 +284,11 @@ async fn a_single_namespace_and_a_thousand_pods_in_pages() {
     cluster.cleanup().await;
     let lists = |entry: &&Entry| entry.verb == Verb::List && entry.namespace.is_none();
     let asked = cluster.api.journal().since(from);
-    assert_eq!(asked.iter().filter(lists).count(), 2 * 3, "three pages before, three after");
+    assert_eq!(
+        asked.iter().filter(lists).count(),
+        3 * 3,
+        "three pages in the survey, when paused, and after"
+    );
     assert_eq!(asked.iter().filter(|entry| entry.verb == Verb::Apply).count(), 1, "one pod, one write");
     assert!(cluster.is_clean("a"));
     cluster.api.stop().await;

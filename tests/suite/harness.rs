@@ -228,7 +228,10 @@ impl Harness {
         let address = self.cluster.aggregator_address();
         let ready = async || {
             let reply = wire::try_get(address, "/readyz").await;
-            reply.is_some_and(|reply| reply.code == 200 && reply.text.contains("writes: allowed"))
+            let has = |reply: &Reply, line: &str| reply.text.contains(line);
+            reply.is_some_and(|reply| {
+                reply.code == 200 && has(&reply, "writes: allowed") && has(&reply, "signing_keys: ready")
+            })
         };
         self.until("the aggregator to be ready", ready).await;
     }

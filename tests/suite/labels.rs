@@ -86,6 +86,17 @@ async fn a_thousand_pods_are_listed_with_three_requests() {
 }
 
 #[tokio::test]
+async fn a_pod_with_a_time_in_the_year_10000_is_listed_with_the_others() {
+    let (api, folder) = cluster(2).await;
+    let edit = |pod: &mut Value| pod["metadata"]["managedFields"][0]["time"] = json!("10000-01-01T23:58:59Z");
+    api.store().edit_unchecked(&Resource::PODS, "default", "p0000", edit).unwrap();
+    let mut out = Shared::default();
+    plimsoll::run(&args(&folder, &["-o", "csv"]), &mut out).await.unwrap();
+    assert_eq!(out.lines().len(), 3, "{:?}", out.lines());
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn a_watch_follows_pods_and_prints_nothing_when_no_label_changed() {
     let (api, folder) = cluster(1).await;
     let out = Shared::default();

@@ -5,6 +5,7 @@ mod flags;
 mod hardening;
 mod kinds;
 mod names;
+mod network;
 mod rights;
 
 use std::collections::BTreeSet;
@@ -68,7 +69,7 @@ fn each_kustomization_lists_exactly_the_files_in_its_directory() {
 
 #[test]
 fn every_patch_has_an_existing_target() {
-    let base = objects("base");
+    let base = [objects("base"), objects("components/network-policy")].concat();
     let mut count = 0;
     for (folder, kustomization) in kustomizations() {
         for patch in &kustomization.patches {
@@ -81,12 +82,13 @@ fn every_patch_has_an_existing_target() {
                 let operations: Vec<Patch> = serde_json::from_value(document.clone()).unwrap_or_default();
                 assert!(patch.target.is_none() || !operations.is_empty(), "{} does nothing", patch.path);
                 for operation in operations {
-                    assert_eq!(operation.op, "replace");
-                    assert!(
-                        object.pointer(&operation.path).is_some(),
-                        "{kind}/{name} has no {}",
-                        operation.path
-                    );
+                    // An entry is added to a list that is there; anything else is replaced.
+                    let (op, path) = match operation.path.strip_suffix("/-") {
+                        Some(list) => ("add", list),
+                        None => ("replace", operation.path.as_str()),
+                    };
+                    assert_eq!(operation.op, op, "{}", operation.path);
+                    assert!(object.pointer(path).is_some(), "{kind}/{name} has no {path}");
                 }
                 count += 1;
             }

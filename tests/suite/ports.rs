@@ -57,6 +57,12 @@ async fn every_path_returns_the_document_of_the_contract_and_allows_only_get() {
             assert_eq!((reply.code, reply.header("allow")), (405, "GET, HEAD"), "{method} {path}");
         }
     }
+    for address in harness.cluster.probe_addresses() {
+        for (path, code) in [("/livez", 200), ("/readyz", 200), ("/metrics", 404), ("/", 404)] {
+            assert_eq!(wire::plain(address, "GET", path).await.code, code, "{address}{path}");
+            assert_eq!(wire::plain(address, "POST", path).await.code, 405, "{address}{path}");
+        }
+    }
     for path in ["/metrics", "/livez", "/readyz", "/v1/report"] {
         assert_eq!(wire::plain(agent, "GET", path).await.code, 200, "{path}");
         assert_eq!(wire::plain(agent, "POST", path).await.code, 405, "{path}");

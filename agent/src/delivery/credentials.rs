@@ -1,6 +1,5 @@
 //! The aggregator's CA, which its certificate is verified against, and the agent's token: two files that change at run time.
 
-use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,8 @@ use http::HeaderValue;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::regular;
 
 /// Shortest interval at which the CA file is read.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
@@ -126,12 +127,15 @@ fn client_config(pem: &[u8]) -> Option<ClientConfig> {
 
 fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_SIZE).read_to_end(&mut bytes)?;
+    // a pipe that nobody writes to would stop the agent
+    regular::open_linked(path)?.take(MAX_SIZE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn ca() -> String {
@@ -175,5 +179,19 @@ mod tests {
         assert_eq!(authorization(&file).unwrap().as_bytes(), b"Bearer abc");
         fs::write(&file, "\n").unwrap();
         assert!(matches!(authorization(&file), Err(CredentialError::InvalidToken { .. })));
+    }
+
+    #[test]
+    fn a_pipe_or_a_device_in_place_of_the_token_is_named_and_neither_waited_for_nor_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, device) = (dir.path().join("pipe"), dir.path().join("device"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        for (path, what) in [(pipe, "a named pipe"), (device, "a device")] {
+            let error = authorization(&path).unwrap_err().to_string();
+            assert!(error.contains(&path.display().to_string()) && error.contains(what), "{error}");
+            let error = Ca::new(&path).current(Instant::now()).unwrap_err().to_string();
+            assert!(error.contains(&path.display().to_string()) && error.contains(what), "{error}");
+        }
     }
 }

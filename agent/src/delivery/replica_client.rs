@@ -20,7 +20,7 @@ use super::credentials::{Ca, CredentialError, authorization};
 use crate::config::Delivery;
 use crate::metrics::{DeliveryResult, Metrics};
 use crate::report::encode;
-use crate::shared::Shared;
+use crate::shared::{RosterPosition, Shared};
 
 /// Interval of full reports; they are also the heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -40,8 +40,8 @@ pub(super) struct ReplicaClient {
     metrics: Metrics,
     ca: Ca,
     connection: Option<Connection>,
-    /// The newest roster version of this replica. Versions of different processes are not comparable.
-    roster_version: u64,
+    /// What the last answer of this replica brought the roster to.
+    roster: RosterPosition,
     /// The `urgency_seq` up to which urgent pods were reported to this replica.
     reported_urgency: u64,
     pause: Duration,
@@ -104,7 +104,7 @@ impl ReplicaClient {
             metrics,
             ca,
             connection: None,
-            roster_version: 0,
+            roster: RosterPosition::default(),
             reported_urgency: 0,
             pause: MIN_PAUSE,
             shortened: false,
@@ -170,8 +170,8 @@ impl ReplicaClient {
         };
         // built only now, when it can be sent: it is the newest there is
         let report = match full {
-            true => self.shared.full_report(self.roster_version),
-            false => self.shared.partial_report(pods, self.roster_version),
+            true => self.shared.full_report(&self.roster),
+            false => self.shared.partial_report(pods, &self.roster),
         };
         let body = self.encode(report)?;
         let answer = connection.post(authorization, body).await?;
@@ -201,10 +201,8 @@ impl ReplicaClient {
 
     fn process(&mut self, answer: HttpAnswer) -> Result<(), DeliveryError> {
         if !answer.status.is_success() {
-            // a replica that has a newer report of this node names its number; the next report must be above it
-            let rejection = serde_json::from_slice::<RejectionBody>(&answer.body).ok();
-            if let Some(newest) = rejection.and_then(|rejection| rejection.newest) {
-                self.shared.raise_seq_above(newest);
+            if let Ok(rejection) = serde_json::from_slice::<RejectionBody>(&answer.body) {
+                self.correct_seq(&rejection);
             }
             return Err(DeliveryError::Rejected(answer));
         }
@@ -212,8 +210,19 @@ impl ReplicaClient {
         tracing::debug!(version = answer.roster_version, pods = answer.roster.len(), "roster");
         // an empty one is information too: the pods of this report are not listed
         self.shared.apply_roster(&answer);
-        self.roster_version = answer.roster_version;
+        self.roster = RosterPosition::after(&answer);
         Ok(())
+    }
+
+    /// A replica that has a newer report of this node, or to whose clock this sequence number is far in the future, names the number to
+    /// continue from.
+    fn correct_seq(&self, rejection: &RejectionBody) {
+        if let Some(from) = rejection.continue_from {
+            self.shared.lower_seq_to(from);
+        }
+        if let Some(newest) = rejection.newest {
+            self.shared.raise_seq_above(newest);
+        }
     }
 
     fn back_off(&mut self, error: &DeliveryError) -> Duration {

@@ -1,9 +1,10 @@
 //! One cgroup: its open descriptors, and what of it is due in a sweep.
 //!
 //! The hot path. A cgroup that keeps its descriptors open is read without building a path, looking anything up or allocating.
-//! One without (the process may not open enough) opens and closes everything each time. Proof: `tests/plan.rs` and
-//! `tests/damage.rs`; on real cgroups `agent/tests/differential.rs`.
+//! One without (see [`descriptors`](super::descriptors)) opens and closes everything each time. Proof: `tests/plan.rs`,
+//! `tests/descriptors.rs` and `tests/damage.rs`; on real cgroups `agent/tests/differential.rs`.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -52,7 +53,9 @@ pub(super) struct Cgroup {
     pub(super) gone: bool,
     /// Added to the number of the sweep, so that what is not read in every sweep is distributed evenly over sweeps.
     pub(super) sweep_offset: u64,
-    /// `None`: opened on demand.
+    /// Whether its descriptors stay open. If not, everything is opened for every read.
+    keep_open: bool,
+    /// Those that stay open, once they were opened.
     directories: Option<Directories>,
     open: OpenFiles,
     /// Sweeps left in which its limits are read every time; at [`NEW_SWEEPS`] nothing was read yet, so everything is due.
@@ -95,16 +98,16 @@ impl Cgroup {
     ) -> Result<Cgroup, Failure> {
         let directories =
             open_directories(mounts, &place).map_err(|errno| directory_failure(reader, errno))?;
-        let home = directories[place.hierarchy].as_ref().ok_or(Failure::Gone)?;
-        let stat = fstat(home).map_err(|errno| reader.failure(File::Directory, errno))?;
+        let inode = inode(directories[place.hierarchy].as_ref(), reader)?;
         Ok(Cgroup {
             target,
             place,
-            inode: Inode { device: stat.st_dev, number: stat.st_ino },
+            inode,
             managed: false,
             unlisted: false,
             gone: false,
             sweep_offset: 0,
+            keep_open,
             directories: keep_open.then_some(directories),
             open: OpenFiles::default(),
             new_sweeps: NEW_SWEEPS,
@@ -123,7 +126,19 @@ impl Cgroup {
 
     /// How many descriptors are reserved for it.
     pub(super) fn descriptors(&self, mounts: &Mounts) -> usize {
-        if self.directories.is_some() { Cgroup::max_descriptors(mounts) } else { 0 }
+        if self.keep_open { Cgroup::max_descriptors(mounts) } else { 0 }
+    }
+
+    pub(super) fn keeps_open(&self) -> bool {
+        self.keep_open
+    }
+
+    /// Closes its descriptors, or keeps those that the next reading opens.
+    pub(super) fn set_keep_open(&mut self, keep_open: bool) {
+        self.keep_open = keep_open;
+        if !keep_open {
+            self.close();
+        }
     }
 
     /// Opens the directories that did not exist yet when it was opened: the kubelet creates those of the hierarchies one by one.
@@ -144,16 +159,11 @@ impl Cgroup {
             return None;
         }
         // moved out and back, since the reads below change the rest of the cgroup
-        let open = self.directories.take();
-        let keep_open = open.is_some();
-        let result = match open.map_or_else(|| open_directories(sweep.mounts, &self.place), Ok) {
-            Ok(directories) => {
-                let result = self.read_files(&directories, keep_open, sweep);
-                self.directories = keep_open.then_some(directories);
-                result
-            }
-            Err(errno) => Err(directory_failure(sweep.reader, errno)),
-        };
+        let result = self.take_directories(sweep).and_then(|directories| {
+            let result = self.read_files(&directories, sweep);
+            self.directories = self.keep_open.then_some(directories);
+            result
+        });
         match result {
             Ok(reading) => (self.target.container.is_some() || !is_empty(&reading)).then_some(reading),
             Err(Failure::Unknown(reason)) => {
@@ -167,9 +177,24 @@ impl Cgroup {
         }
     }
 
+    /// Those that stayed open, or else opened by their paths: there may be another cgroup now.
+    fn take_directories<C>(&mut self, sweep: &mut Sweep<'_, C>) -> Result<Directories, Failure> {
+        if let Some(open) = self.directories.take() {
+            return Ok(open);
+        }
+        let directories = open_directories(sweep.mounts, &self.place)
+            .map_err(|errno| directory_failure(sweep.reader, errno))?;
+        let found = inode(directories[self.place.hierarchy].as_ref(), sweep.reader)?;
+        if found == self.inode { Ok(directories) } else { Err(Failure::Gone) }
+    }
+
     /// Closes everything.
     pub(super) fn set_gone(&mut self) {
         self.gone = true;
+        self.close();
+    }
+
+    fn close(&mut self) {
         self.directories = None;
         self.open = OpenFiles::default();
     }
@@ -178,7 +203,6 @@ impl Cgroup {
     fn read_files<C: Fn() -> Moment>(
         &mut self,
         directories: &Directories,
-        keep_open: bool,
         sweep: &mut Sweep<'_, C>,
     ) -> Result<Reading, Failure> {
         let turn = sweep.number.wrapping_add(self.sweep_offset);
@@ -190,7 +214,7 @@ impl Cgroup {
             controllers: &sweep.mounts.controllers,
             directories,
             open: &mut self.open,
-            keep_open,
+            keep_open: self.keep_open,
             reader: &mut *sweep.reader,
         };
         if new || self.managed || turn % LIMITS_EVERY == LIMITS_OFFSET {
@@ -239,6 +263,13 @@ impl Cgroup {
         }
         Ok(reading)
     }
+}
+
+/// The identity of the cgroup with this directory, which must exist.
+fn inode(directory: Option<&OwnedFd>, reader: &mut Reader) -> Result<Inode, Failure> {
+    let stat =
+        fstat(directory.ok_or(Failure::Gone)?).map_err(|errno| reader.failure(File::Directory, errno))?;
+    Ok(Inode { device: stat.st_dev, number: stat.st_ino })
 }
 
 fn directory_failure(reader: &mut Reader, errno: Errno) -> Failure {

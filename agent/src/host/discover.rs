@@ -16,7 +16,7 @@ use super::mounts::Mounts;
 use super::places::{self, Place};
 use super::reader::Failure;
 use super::walk::{Folder, Found, Level, Walk, Walker};
-use super::watch::{Hint, Watch};
+use super::watch::Hint;
 use super::{CgroupEvent, Host, RECONCILE_EVERY};
 use crate::sample::Target;
 
@@ -29,7 +29,11 @@ impl Host {
         let due = self.last_reconcile.is_none_or(|last| now.since(last) >= RECONCILE_EVERY);
         if due || hint == Hint::Everything || self.kubepods.is_empty() {
             self.last_reconcile = Some(now);
+            self.watch.retry(now);
+            self.max_descriptors = self.bound.max();
             self.reconcile(&mut events);
+            self.distribute_descriptors();
+            self.log_bound();
         } else if let Hint::Folders(folders) = hint {
             // each by itself: a directory inside another one may be listed twice
             for folder in &folders {
@@ -170,7 +174,7 @@ impl Host {
         });
         let indexed = self.cgroups.iter().enumerate();
         self.index = indexed.map(|(index, cgroup)| (cgroup.target.clone(), index)).collect();
-        self.descriptors = self.cgroups.iter().map(|cgroup| cgroup.descriptors(&self.mounts)).sum();
+        self.count_descriptors();
         events
     }
 
@@ -188,7 +192,7 @@ impl Host {
                 self.reader.live = mounts.live;
                 self.mounts = mounts;
                 // the watches know hierarchies by their index
-                self.watch = Watch::new();
+                self.watch.start();
             }
             _ => {}
         }

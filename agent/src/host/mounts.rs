@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
+use crate::regular;
+
 /// Version of the cgroup interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
@@ -133,7 +135,7 @@ fn hierarchies(base: &Path) -> (Vec<Hierarchy>, bool) {
         Some(CGROUP2_SUPER_MAGIC) => Some(unified(path)),
         Some(CGROUP_SUPER_MAGIC) => Some(v1(path, &[])),
         _ if live => None,
-        _ if path.join("cgroup.controllers").is_file() => Some(unified(path)),
+        _ if is_file(&path.join("cgroup.controllers")) => Some(unified(path)),
         _ => Some(v1(path, names)),
     };
     let is_used =
@@ -172,8 +174,14 @@ fn sibling(base: &Path, path: &Path) -> Option<PathBuf> {
     (target != path && target.is_dir()).then_some(target)
 }
 
+/// Whether there is a regular file, not a link to one.
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|data| data.is_file())
+}
+
 fn unified(path: &Path) -> Hierarchy {
-    let text = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
+    let text = regular::read(&path.join("cgroup.controllers")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let controllers =
         CONTROLLERS.into_iter().filter(|name| text.split_whitespace().any(|word| word == *name));
     Hierarchy { controllers: controllers.collect(), path: path.to_owned(), version: Version::V2 }

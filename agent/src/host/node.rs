@@ -21,6 +21,7 @@ use super::mounts::{Mounts, Version};
 use super::parse;
 use super::places::Place;
 use super::reader::{Failure, File, Reader};
+use crate::regular;
 
 /// The node's capacity and its boot id.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,26 +48,28 @@ struct RootLimits {
 /// The `/proc` to read: that below `root` where there is one.
 pub(super) fn proc_below(root: &Path) -> PathBuf {
     let below = root.join("proc");
-    if below.join("stat").is_file() { below } else { PathBuf::from("/proc") }
+    // whatever it is: that it cannot be read is said by name, not hidden by the numbers of this machine
+    if fs::symlink_metadata(below.join("stat")).is_ok() { below } else { PathBuf::from("/proc") }
 }
 
 /// `was_malformed`: whether a file of the root cgroup was, the last time. That is logged when it changes.
 pub(super) fn read(proc: &Path, mounts: &Mounts, was_malformed: &AtomicBool) -> Result<NodeInfo, HostError> {
     let (stat, meminfo, boot_id) =
         (proc.join("stat"), proc.join("meminfo"), proc.join("sys/kernel/random/boot_id"));
-    let cpus = KernelStats::from_file(&stat, current_system_info())
+    let read = |path: &PathBuf| regular::read(path).map_err(|error| unreadable(path, &error));
+    let cpus = KernelStats::from_read(&*read(&stat)?, current_system_info())
         .map_err(|error| unreadable(&stat, &error))?
         .cpu_time
         .len();
     if cpus == 0 {
         return Err(unreadable(&stat, &"it lists no CPU"));
     }
-    let memory = Meminfo::from_file(&meminfo).map_err(|error| unreadable(&meminfo, &error))?.mem_total;
+    let memory =
+        Meminfo::from_read(&*read(&meminfo)?).map_err(|error| unreadable(&meminfo, &error))?.mem_total;
     if memory == 0 {
         return Err(unreadable(&meminfo, &"it reports no memory"));
     }
-    let boot = fs::read_to_string(&boot_id).map_err(|error| unreadable(&boot_id, &error))?;
-    let boot = boot.trim().to_owned();
+    let boot = String::from_utf8_lossy(&read(&boot_id)?).trim().to_owned();
     if boot.is_empty() || boot.len() > 64 {
         return Err(unreadable(&boot_id, &"it does not contain a boot id"));
     }

@@ -6,16 +6,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-use nix::fcntl::OFlag;
 
 use super::mounts::Mounts;
 use super::parse;
 use super::walk::Found;
+use crate::regular;
 
 /// Where a cgroup is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,9 +107,7 @@ fn is_populated(found: &Found, mounts: &Mounts) -> bool {
 /// The first bytes of a file; none where it cannot be read.
 fn beginning(path: &Path) -> Vec<u8> {
     let mut text = Vec::new();
-    // do not hang if there is a pipe in place of the file
-    let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    if let Ok(file) = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+    if let Ok(file) = regular::open(path) {
         let _ = file.take(256).read_to_end(&mut text);
     }
     text

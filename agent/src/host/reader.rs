@@ -1,21 +1,25 @@
 //! Reads one cgroup file and counts read errors.
 //!
 //! One buffer serves all reads; no valid file fills it. Errors are classified here only: a removed
-//! cgroup is [`Failure::Gone`], everything else is an [`UnknownReason`], counted by file.
-//! Proof: `tests/damage.rs`.
+//! cgroup is [`Failure::Gone`], everything else is an [`UnknownReason`], counted by file. What is in a captured tree may be anything:
+//! there only regular files are read. Proof: `tests/damage.rs`, `tests/irregular.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::fs;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::uio::pread;
 use plimsoll_contract::load::UnknownReason;
 
 /// Size of the read buffer, larger than any file that is read: the longest, `memory.stat`, has about 2 KiB.
 const BUFFER: usize = 32 << 10;
+/// Most paths that are logged because they are not regular files.
+const MAX_IRREGULAR: usize = 16;
 
 /// A file that is read, or a directory that is listed. A closed list: it is a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,11 +125,20 @@ pub(super) struct Reader {
     pub(super) errors: ReadErrors,
     /// Whether these are live cgroups, which exist as long as their `cgroup.procs` does; plain directories exist while linked.
     pub(super) live: bool,
+    /// What was found in place of a regular file, and how many of these paths are logged.
+    irregular: BTreeSet<PathBuf>,
+    irregular_logged: usize,
 }
 
 impl Reader {
     pub(super) fn new(live: bool) -> Reader {
-        Reader { buffer: vec![0; BUFFER].into_boxed_slice(), errors: ReadErrors::default(), live }
+        Reader {
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            errors: ReadErrors::default(),
+            live,
+            irregular: BTreeSet::new(),
+            irregular_logged: 0,
+        }
     }
 
     /// Reads an open file from the beginning.
@@ -156,10 +169,16 @@ impl Reader {
         dir: BorrowedFd<'_>,
         file: File,
     ) -> Result<Option<OwnedFd>, Failure> {
+        // before it is opened, which may have an effect on a device; and again when it is open, because it may have been replaced
+        let before = || fstatat(dir, file.name(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        if !self.live && before().is_ok_and(|stat| !is_regular(&stat)) {
+            return Err(self.irregular(dir, file));
+        }
         // do not hang if there is a pipe in place of the file
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
         match openat(dir, file.name(), flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(fd)),
+            Ok(fd) if self.live || fstat(&fd).is_ok_and(|stat| is_regular(&stat)) => Ok(Some(fd)),
+            Ok(_) => Err(self.irregular(dir, file)),
             Err(Errno::ENOENT) if self.exists(dir) => Ok(None),
             Err(Errno::ENOENT) => Err(Failure::Gone),
             Err(errno) => Err(self.failure(file, errno)),
@@ -201,6 +220,28 @@ impl Reader {
         Failure::Unknown(reason)
     }
 
+    /// Counts what is no regular file, and notes where it is.
+    fn irregular(&mut self, dir: BorrowedFd<'_>, file: File) -> Failure {
+        if self.irregular.len() < MAX_IRREGULAR
+            && let Ok(directory) = fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+        {
+            self.irregular.insert(directory.join(file.as_str()));
+        }
+        self.unknown(file, UnknownReason::Failed)
+    }
+
+    /// Logs what was found in place of a regular file, each path once.
+    pub(super) fn log_irregular(&mut self) {
+        if self.irregular.len() > self.irregular_logged {
+            self.irregular_logged = self.irregular.len();
+            let paths: Vec<_> = self.irregular.iter().map(|path| path.display().to_string()).collect();
+            tracing::warn!(
+                paths = paths.join(", "),
+                "not read, because they are pipes, devices, links or directories in place of regular files (at most 16 are named)"
+            );
+        }
+    }
+
     /// Whether the cgroup still exists: only then is a missing file an error.
     fn exists(&self, dir: BorrowedFd<'_>) -> bool {
         if self.live {
@@ -208,5 +249,17 @@ impl Reader {
         } else {
             fstat(dir).is_ok_and(|stat| stat.st_nlink > 0)
         }
+    }
+}
+
+fn is_regular(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+}
+
+#[cfg(test)]
+impl Reader {
+    /// What was found in place of a regular file.
+    pub(super) fn irregular_paths(&self) -> &BTreeSet<PathBuf> {
+        &self.irregular
     }
 }

@@ -13,7 +13,9 @@ use tempfile::TempDir;
 use super::*;
 
 mod damage;
+mod descriptors;
 mod discovery;
+mod irregular;
 mod limits;
 mod mounts;
 mod node;
@@ -21,6 +23,7 @@ mod odd;
 mod places;
 mod plan;
 mod trees;
+mod watches;
 
 /// A captured host in a temporary directory, which is removed on drop.
 struct Tree {

@@ -1,16 +1,23 @@
 //! Inotify on the directories of pods and containers: hints where to look, never the truth.
 //!
 //! Hints get lost (queue overflow) and may not be available at all (no watches left): the periodic listing of everything
-//! compensates for both. Only the directories passed to [`Watch::add`] are watched. Proof: `tests/discovery.rs`.
+//! compensates for both. After an overflow the watches are made anew; where there are none, they are tried again later. Only the
+//! directories passed to [`Watch::add`] are watched. Proof: `tests/discovery.rs`, `tests/watches.rs`.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use plimsoll_contract::Moment;
 
 use super::walk::{Folder, Level};
+
+/// Delay before the watches are tried again, doubled after each failure; and the longest one.
+const RETRY_DELAY: Duration = Duration::from_secs(10);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(600);
 
 /// Where something happened since the last call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,17 +33,73 @@ pub(super) enum Hint {
 pub(super) struct Watch {
     inotify: Option<Inotify>,
     folders: BTreeMap<WatchDescriptor, Folder>,
+    /// When they are tried again, if that is decided.
+    retry_at: Option<Moment>,
+    /// Delay before the next retry.
+    delay: Duration,
+    /// Since when they work, as far as [`Watch::retry`] knows.
+    working_since: Option<Moment>,
+    /// Whether it was logged that there are none.
+    is_missing_logged: bool,
+    init: fn() -> Result<Inotify, Errno>,
 }
 
 impl Watch {
     pub(super) fn new() -> Watch {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
-        let mut watch = Watch { inotify: None, folders: BTreeMap::new() };
-        match inotify {
-            Ok(inotify) => watch.inotify = Some(inotify),
-            Err(errno) => watch.disable(errno),
-        }
+        Watch::with(|| Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK))
+    }
+
+    /// `init` makes an empty set of watches.
+    pub(super) fn with(init: fn() -> Result<Inotify, Errno>) -> Watch {
+        let mut watch = Watch {
+            inotify: None,
+            folders: BTreeMap::new(),
+            retry_at: None,
+            delay: RETRY_DELAY,
+            working_since: None,
+            is_missing_logged: false,
+            init,
+        };
+        watch.start();
         watch
+    }
+
+    /// Starts over without a watched directory: everything is to be listed next.
+    pub(super) fn start(&mut self) {
+        // closed first, since their number is limited
+        self.inotify = None;
+        self.folders.clear();
+        match (self.init)() {
+            Ok(inotify) => self.inotify = Some(inotify),
+            Err(errno) => self.disable(errno),
+        }
+    }
+
+    /// Where there are no watches, tries again if that is due: to be called before everything is listed.
+    pub(super) fn retry(&mut self, now: Moment) {
+        if self.inotify.is_some() {
+            let since = *self.working_since.get_or_insert(now);
+            if std::mem::take(&mut self.is_missing_logged) {
+                tracing::info!("inotify watches are available again: new pods are found at once");
+            }
+            // one that works for a moment only, because the limit is nearly reached, is not tried again and again
+            if now.since(since) >= MAX_RETRY_DELAY {
+                self.delay = RETRY_DELAY;
+            }
+            return;
+        }
+        self.working_since = None;
+        match self.retry_at {
+            Some(at) if now >= at => {
+                self.retry_at = None;
+                self.start();
+            }
+            Some(_) => {}
+            None => {
+                self.retry_at = Some(Moment(now.0 + self.delay));
+                self.delay = (self.delay * 2).min(MAX_RETRY_DELAY);
+            }
+        }
     }
 
     /// Watches the directory at `path`; once more, if it was created again. One that is gone already is ignored.
@@ -55,9 +118,19 @@ impl Watch {
     /// What happened since the last call.
     pub(super) fn poll(&mut self) -> Hint {
         let mut folders: Vec<Folder> = Vec::new();
-        while let Some(events) = self.inotify.as_ref().and_then(|inotify| inotify.read_events().ok()) {
+        while let Some(inotify) = &self.inotify {
+            let events = match inotify.read_events() {
+                Ok(events) => events,
+                Err(Errno::EAGAIN | Errno::EINTR) => break,
+                Err(errno) => {
+                    self.disable(errno);
+                    return Hint::Everything;
+                }
+            };
             for event in events {
                 if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                    // which watches ended is lost too
+                    self.start();
                     return Hint::Everything;
                 }
                 let Some(folder) = self.folders.get(&event.wd) else {
@@ -83,13 +156,16 @@ impl Watch {
         Hint::Folders(folders)
     }
 
-    /// From now on only the periodic listing finds pods. With the watches there are, some pods would be found sooner than others;
+    /// Until a retry, only the periodic listing finds pods. With the watches there are, some pods would be found sooner than others;
     /// no watch at all is more predictable.
     fn disable(&mut self, errno: Errno) {
-        tracing::warn!(
-            error = %errno,
-            "no inotify watch available: looking for pods every 10 s instead (raise fs.inotify.max_user_watches)"
-        );
+        if !std::mem::replace(&mut self.is_missing_logged, true) {
+            tracing::warn!(
+                error = %errno,
+                "no inotify watch available: looking for pods every 10 s instead, and trying again later (raise \
+                 fs.inotify.max_user_watches or fs.inotify.max_user_instances)"
+            );
+        }
         self.inotify = None;
         self.folders.clear();
     }
@@ -99,7 +175,17 @@ impl Watch {
 impl Watch {
     /// As on a node without available watches.
     pub(super) fn exhausted() -> Watch {
-        Watch { inotify: None, folders: BTreeMap::new() }
+        Watch::with(|| Err(Errno::EMFILE))
+    }
+
+    /// From now on there are watches to be had.
+    pub(super) fn set_available(&mut self) {
+        self.init = Watch::new().init;
+    }
+
+    /// What an error of the kernel does, such as `ENOSPC` for one watch too many.
+    pub(super) fn fail(&mut self, errno: Errno) {
+        self.disable(errno);
     }
 
     pub(super) fn len(&self) -> usize {

@@ -212,5 +212,19 @@ fn a_pod_without_a_limit_has_the_sum_of_what_its_containers_have() {
     assert_eq!(sum(vec![of(Basis::Request, 0.5), of(Basis::Node, 4.0)]), Ok((Basis::Node, 4.0)));
     assert_eq!(sum(vec![of(Basis::Request, 3.0), of(Basis::Request, 3.0)]), Ok((Basis::Node, 4.0)));
     assert_eq!(sum(vec![]), Ok((Basis::Node, 4.0)));
+    // requests of 10m and 20m that count as 50m each, beside a limit
+    let small = |request| Ok(Denominator { basis: Basis::Request, amount: 0.05, request: Some(request) });
+    let limit = of(Basis::Limit, 0.5);
+    for (bases, expected) in [
+        (vec![small(0.01)], Some(0.01)),
+        (vec![small(0.01), small(0.02)], Some(0.03)),
+        (vec![limit, small(0.01), limit], Some(1.01)),
+        (vec![limit, limit], None),
+        (vec![of(Basis::Node, 4.0), small(0.01)], None),
+    ] {
+        let request = sum_of_bases(bases.into_iter(), node).unwrap().request;
+        assert!(request.is_some() == expected.is_some());
+        assert!((request.unwrap_or_default() - expected.unwrap_or_default()).abs() < 1e-9, "{request:?}");
+    }
     assert_eq!(sum(vec![of(Basis::Limit, 1.0), Err(UnknownReason::Denied)]), Err(UnknownReason::Denied));
 }

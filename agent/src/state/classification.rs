@@ -129,7 +129,7 @@ impl PodState {
         let is_current = |cause: &Cause<f64>| {
             candidates.cgroups.iter().any(|(index, of)| {
                 self.id_of(*index) == cause.container.as_ref()
-                    && (of.basis, of.amount) == (cause.basis, cause.of)
+                    && (of.basis, of.amount, of.request) == (cause.basis, cause.of, cause.request)
             })
         };
         (!state.cause.as_ref().is_some_and(is_current)).then_some(origin)

@@ -5,6 +5,7 @@ mod basis;
 mod cost;
 mod elsewhere;
 mod missing;
+mod restarts;
 mod roster;
 pub(crate) mod sim;
 mod urgency;

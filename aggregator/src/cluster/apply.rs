@@ -131,7 +131,7 @@ mod tests {
     async fn a_write_of_another_epoch_is_not_sent_and_its_outcome_says_why() {
         plimsoll_process::crypto::install_crypto_provider();
         let (engine, outputs) = leading();
-        engine.report(report()).unwrap();
+        engine.report("agent".to_owned(), report()).unwrap();
         // Nobody listens there: a write that is sent would have another outcome.
         let client =
             Client::try_from(kube::Config::new(http::Uri::from_static("http://127.0.0.1:1"))).unwrap();

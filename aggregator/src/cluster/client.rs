@@ -42,9 +42,9 @@ impl Clients {
         let mut writes = config.clone();
         writes.default_retry = false;
         Ok(Clients {
-            reads: Client::try_from(reads)?,
-            lease: Client::try_from(writes.clone())?,
-            writes: Client::try_from(writes)?,
+            reads: plimsoll_objects::client(reads)?,
+            lease: plimsoll_objects::client(writes.clone())?,
+            writes: plimsoll_objects::client(writes)?,
         })
     }
 }
@@ -59,8 +59,8 @@ impl fmt::Debug for Clients {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     /// The API server rejected it, or could not be reached.
-    #[error(transparent)]
-    Kube(#[from] kube::Error),
+    #[error("{}", plimsoll_objects::describe(.0))]
+    Kube(kube::Error),
     /// No response within the deadline.
     #[error("the API server did not answer within {0:?}")]
     Timeout(Duration),
@@ -86,10 +86,9 @@ impl CallError {
 
     /// An error for people: what was attempted, and what to do.
     pub(crate) fn into_anyhow(self, attempted: String, hint: Option<String>) -> anyhow::Error {
-        let attempted = match (self.status(), hint) {
-            (_, Some(hint)) => format!("{attempted} ({hint})"),
-            (Some(403), None) => format!("{attempted} (our account may not: apply the manifests' RBAC)"),
-            _ => attempted,
+        let attempted = match hint {
+            Some(hint) => format!("{attempted} ({hint})"),
+            None => attempted,
         };
         anyhow::Error::new(self).context(attempted)
     }

@@ -84,7 +84,7 @@ fn about(subject: &Subject, namespace: &str) -> ObjectReference {
         kind: Some(kind.to_owned()),
         namespace: namespace.map(str::to_owned),
         name: Some(name.to_owned()),
-        uid: uid.cloned(),
+        uid: uid.filter(|uid| !uid.is_empty()).cloned(),
         ..ObjectReference::default()
     }
 }

@@ -1,30 +1,71 @@
 //! Pods as the API server sends them: only the fields that are used are read. Pure.
+//!
+//! A field on which a label depends is read strictly: its pod is unreadable if it is not what Kubernetes defines. Everything else is
+//! lenient. What strangers choose is bounded, because it stays in memory.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Resource;
-use kube::api::ObjectMeta;
 use plimsoll_contract::roster::ContainerKind;
 use plimsoll_contract::{Bytes, ContainerId, Cores, NodeName, PodName, PodUid, Quantity, keys};
-use serde::Deserialize;
+use plimsoll_objects::Content;
+use plimsoll_objects::field::{self, Lenient, shortened};
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use crate::facts::{ConditionFacts, ContainerFacts, PodFacts, Resources};
 
 /// Annotation on the API's copy of a static pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The longest value of a label or annotation that is kept, in bytes. Ours are far shorter: a longer one is somebody else's, and counts
+/// as an empty one, which we never write either.
+const MAX_VALUE: usize = 4096;
+/// Bytes that are kept of a text for people that a node chooses.
+const MAX_TEXT: usize = 256;
 
 /// The fields of a pod that are read.
-#[derive(Debug, Clone, Deserialize, Resource)]
-#[resource(inherit = Pod)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct PodObject {
-    /// Metadata, whole: the watch needs it.
-    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    metadata: PodMetadata,
     #[serde(default)]
     spec: PodSpec,
     #[serde(default)]
     status: PodStatus,
+}
+
+impl Content for PodObject {
+    type Kind = Pod;
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    generation: Lenient<i64>,
+    /// Whether it is there matters, not what it says.
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(deserialize_with = "our_keys")]
+    labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "our_keys")]
+    annotations: BTreeMap<String, String>,
+    #[serde(deserialize_with = "field::list")]
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct OwnerReference {
+    #[serde(deserialize_with = "field::name")]
+    kind: String,
+    #[serde(deserialize_with = "field::name")]
+    name: String,
+    #[serde(default, deserialize_with = "field::name")]
+    uid: String,
+    #[serde(default)]
+    controller: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -32,9 +73,12 @@ pub(crate) struct PodObject {
 struct PodSpec {
     node_name: Option<String>,
     service_account_name: Option<String>,
-    resources: Option<Requirements>,
+    resources: Lenient<Requirements>,
+    #[serde(deserialize_with = "field::list")]
     containers: Vec<ContainerSpec>,
+    #[serde(deserialize_with = "field::list")]
     init_containers: Vec<ContainerSpec>,
+    #[serde(deserialize_with = "field::list")]
     ephemeral_containers: Vec<ContainerSpec>,
 }
 
@@ -42,30 +86,83 @@ struct PodSpec {
 #[serde(rename_all = "camelCase", default)]
 struct PodStatus {
     phase: Option<String>,
-    qos_class: Option<String>,
-    observed_generation: Option<i64>,
-    conditions: Vec<Condition>,
+    qos_class: Lenient<String>,
+    observed_generation: Lenient<i64>,
+    conditions: Lenient<Vec<Condition>>,
+    #[serde(deserialize_with = "field::list")]
     container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "field::list")]
     init_container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "field::list")]
     ephemeral_container_statuses: Vec<ContainerStatus>,
 }
 
-/// Amounts by the name of their resource.
-pub(super) type Amounts = BTreeMap<String, Amount>;
+/// The amounts of the two resources; others are not read.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct Amounts {
+    cpu: Option<Amount>,
+    memory: Option<Amount>,
+}
+
+/// The same, where no label depends on them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LenientAmounts {
+    cpu: Lenient<Amount>,
+    memory: Lenient<Amount>,
+}
 
 /// An amount in JSON. Servers send strings; an object made by hand may hold a number.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Amount {
-    Text(String),
-    Number(serde_json::Number),
+#[derive(Debug, Clone, Copy)]
+struct Amount(Quantity);
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "not an amount, such as 500m or 1.5Gi")]
+        enum Form {
+            Text(String),
+            Number(serde_json::Number),
+        }
+        let text = match Form::deserialize(deserializer)? {
+            Form::Text(text) => text,
+            Form::Number(number) => number.to_string(),
+        };
+        text.parse().map(Amount).map_err(|_| D::Error::custom("not an amount, such as 500m or 1.5Gi"))
+    }
+}
+
+impl Amounts {
+    /// The amount of CPU; zero is none.
+    fn cores(&self) -> Option<Cores> {
+        self.cpu.map(|Amount(amount)| Cores::from(amount)).filter(|cores| cores.0 > 0.0)
+    }
+
+    /// The amount of memory; zero is none.
+    fn bytes(&self) -> Option<Bytes> {
+        self.memory.map(|Amount(amount)| Bytes::from(amount)).filter(|bytes| bytes.0 > 0)
+    }
+
+    /// They are requests.
+    fn requests(&self) -> Resources {
+        Resources { cpu_request: self.cores(), memory_request: self.bytes(), ..Resources::default() }
+    }
+}
+
+impl LenientAmounts {
+    /// Zero is none.
+    pub(super) fn amounts(&self) -> (Option<Cores>, Option<Bytes>) {
+        let amounts = Amounts { cpu: self.cpu.0, memory: self.memory.0 };
+        (amounts.cores(), amounts.bytes())
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Requirements {
     requests: Option<Amounts>,
-    limits: Option<Amounts>,
+    limits: Lenient<LenientAmounts>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -75,15 +172,17 @@ struct ContainerSpec {
     #[serde(default)]
     restart_policy: Option<String>,
     #[serde(default)]
-    resources: Requirements,
+    resources: Option<Requirements>,
     #[serde(default)]
-    resize_policy: Vec<ResizePolicy>,
+    resize_policy: Lenient<Vec<ResizePolicy>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ResizePolicy {
+    #[serde(deserialize_with = "field::name")]
     resource_name: String,
+    #[serde(deserialize_with = "field::name")]
     restart_policy: String,
 }
 
@@ -93,7 +192,7 @@ struct ContainerStatus {
     name: String,
     #[serde(default, rename = "containerID")]
     container_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "field::count")]
     restart_count: u32,
     #[serde(default)]
     state: Option<ContainerState>,
@@ -107,10 +206,10 @@ struct ContainerStatus {
 #[derive(Debug, Clone, Deserialize)]
 struct ContainerState {
     #[serde(default)]
-    running: Option<serde::de::IgnoredAny>,
+    running: Option<IgnoredAny>,
 }
 
-/// A condition of a pod or node.
+/// A condition of a pod or node. No label depends on one.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Condition {
     r#type: String,
@@ -121,59 +220,78 @@ pub(super) struct Condition {
     message: Option<String>,
 }
 
+/// Of labels or annotations ours, and those of the kubelet on mirror pods.
+fn our_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let wanted = |key: &str| keys::is_ours(key) || key == MIRROR || key == keys::CONFIG_HASH;
+    field::entries(deserializer, wanted, MAX_VALUE)
+}
+
 impl PodObject {
     /// What is kept of the pod.
     ///
     /// # Errors
-    /// If it has no name, namespace or uid, a node name that is invalid, or a request that is not an amount.
+    /// If it has no name, namespace or uid, or a node name that is invalid. The error starts with the field.
     pub(crate) fn facts(&self) -> anyhow::Result<PodFacts> {
         let (meta, spec, status) = (&self.metadata, &self.spec, &self.status);
-        let name = meta.name.as_deref().context("it has no name")?;
-        let namespace = meta.namespace.as_deref().context("it has no namespace")?;
-        let uid = meta.uid.clone().context("it has no uid")?;
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let name = given(&meta.name).context("metadata.name: it has none")?;
+        let namespace = given(&meta.namespace).context("metadata.namespace: it has none")?;
+        let uid = given(&meta.uid).context("metadata.uid: it has none")?;
         let node = spec.node_name.as_deref().filter(|node| !node.is_empty());
+        let node = node.map(NodeName::new).transpose().context("spec.nodeName")?;
         Ok(PodFacts {
-            pod: PodName::new(namespace, name),
+            pod: PodName::new(&namespace, &name),
             cgroup_uid: self.cgroup_uid(&uid),
+            mirror_of: self.mirror_of().map(str::to_owned),
             uid,
-            node: node.map(NodeName::new).transpose()?,
+            node,
             finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             terminating: meta.deletion_timestamp.is_some(),
-            labels: ours(meta.labels.as_ref()),
-            annotations: ours(meta.annotations.as_ref()),
-            containers: self.containers()?,
+            labels: ours(&meta.labels),
+            annotations: ours(&meta.annotations),
+            containers: self.containers(),
             controller: self.controller(),
             service_account: spec.service_account_name.clone().unwrap_or_default(),
-            qos: status.qos_class.clone(),
-            generation: meta.generation,
-            observed_generation: status.observed_generation,
-            pod_resources: spec.resources.as_ref().and_then(|resources| resources.resources().ok()),
+            qos: status.qos_class.0.clone().map(|class| shortened(class, MAX_TEXT)),
+            generation: meta.generation.0,
+            observed_generation: status.observed_generation.0,
+            pod_resources: spec.resources.0.as_ref().map(Requirements::resources),
             conditions: conditions(&status.conditions, &["Ready", "PodResizePending", "PodResizeInProgress"]),
         })
     }
 
     /// The kubelet names the cgroup of a static pod after its config hash. Anybody may set that annotation on their own pod, so it
-    /// counts only on the kubelet's own copy, and only if it cannot be another pod's uid.
+    /// counts only on a mirror pod of the node, and only if it cannot be another pod's uid.
     fn cgroup_uid(&self, uid: &str) -> Option<PodUid> {
-        let annotation = |key: &str| self.metadata.annotations.as_ref().and_then(|all| all.get(key));
-        if annotation(MIRROR).is_none() {
+        if self.annotation(MIRROR).is_none() {
             return PodUid::new(uid).ok();
         }
-        let node = self.spec.node_name.as_deref().unwrap_or_default();
-        if self.controller() != Some(format!("Node/{node}")) {
-            return None;
-        }
-        let hash = annotation(keys::CONFIG_HASH)?;
+        self.mirror_of()?;
+        let hash = self.annotation(keys::CONFIG_HASH)?;
         PodUid::new(hash).ok().filter(|hash| !hash.as_str().contains('-'))
     }
 
-    fn controller(&self) -> Option<String> {
-        let owners = self.metadata.owner_references.iter().flatten();
-        let controller = owners.into_iter().find(|owner| owner.controller == Some(true))?;
-        Some(format!("{}/{}", controller.kind, controller.name))
+    /// The uid of the Node that controls a mirror pod, as its owner reference says, where that is the node that the pod is bound to.
+    fn mirror_of(&self) -> Option<&str> {
+        self.annotation(MIRROR)?;
+        let owner = self.controlling_owner()?;
+        let is_node = owner.kind == "Node" && self.spec.node_name.as_ref() == Some(&owner.name);
+        is_node.then_some(owner.uid.as_str())
     }
 
-    fn containers(&self) -> anyhow::Result<Vec<ContainerFacts>> {
+    fn annotation(&self, key: &str) -> Option<&String> {
+        self.metadata.annotations.get(key)
+    }
+
+    fn controller(&self) -> Option<String> {
+        self.controlling_owner().map(|owner| format!("{}/{}", owner.kind, owner.name))
+    }
+
+    fn controlling_owner(&self) -> Option<&OwnerReference> {
+        self.metadata.owner_references.iter().find(|owner| owner.controller == Some(true))
+    }
+
+    fn containers(&self) -> Vec<ContainerFacts> {
         let (spec, status) = (&self.spec, &self.status);
         let app = spec.containers.iter().map(|c| (c, ContainerKind::App, &status.container_statuses));
         let init = spec.init_containers.iter().map(|c| (c, c.init_kind(), &status.init_container_statuses));
@@ -182,7 +300,7 @@ impl PodObject {
             ephemeral.map(|c| (c, ContainerKind::Ephemeral, &status.ephemeral_container_statuses));
         let all = app.chain(init).chain(ephemeral).map(|(container, kind, statuses)| {
             let status = statuses.iter().find(|status| status.name == container.name);
-            container.facts(kind, status).with_context(|| format!("container {:?}", container.name))
+            container.facts(kind, status)
         });
         all.collect()
     }
@@ -196,27 +314,28 @@ impl ContainerSpec {
         }
     }
 
-    fn facts(&self, kind: ContainerKind, status: Option<&ContainerStatus>) -> anyhow::Result<ContainerFacts> {
+    fn facts(&self, kind: ContainerKind, status: Option<&ContainerStatus>) -> ContainerFacts {
         let allocated = status.and_then(|status| status.allocated_resources.as_ref());
         let actual = status.and_then(|status| status.resources.as_ref());
         let actual = actual.filter(|actual| actual.requests.is_some());
         let resize_policy = |resource: &str| {
-            let policy = self.resize_policy.iter().find(|policy| policy.resource_name == resource);
+            let mut policies = self.resize_policy.0.iter().flatten();
+            let policy = policies.find(|policy| policy.resource_name == resource);
             policy.map(|policy| policy.restart_policy.clone())
         };
-        Ok(ContainerFacts {
+        ContainerFacts {
             name: self.name.clone(),
             kind,
             id: status.and_then(ContainerStatus::id),
             running: status
                 .is_some_and(|status| status.state.as_ref().is_some_and(|state| state.running.is_some())),
             restarts: status.map(|status| status.restart_count).unwrap_or_default(),
-            spec: self.resources.resources()?,
-            allocated: allocated.map(|allocated| requests(Some(allocated))).transpose()?,
-            actual: actual.map(Requirements::resources).transpose()?,
+            spec: self.resources.as_ref().map(Requirements::resources).unwrap_or_default(),
+            allocated: allocated.map(Amounts::requests),
+            actual: actual.map(Requirements::resources),
             cpu_resize_policy: resize_policy("cpu"),
             memory_resize_policy: resize_policy("memory"),
-        })
+        }
     }
 }
 
@@ -229,65 +348,30 @@ impl ContainerStatus {
 }
 
 impl Requirements {
-    fn resources(&self) -> anyhow::Result<Resources> {
-        let limits = self.limits.as_ref();
-        Ok(Resources {
-            // No label depends on a limit: one that is unreadable is absent and does not hide the pod.
-            cpu_limit: cpu(limits).ok().flatten(),
-            memory_limit: memory(limits).ok().flatten(),
-            ..requests(self.requests.as_ref())?
-        })
+    fn resources(&self) -> Resources {
+        let (cpu_limit, memory_limit) =
+            self.limits.0.as_ref().map(LenientAmounts::amounts).unwrap_or_default();
+        Resources { cpu_limit, memory_limit, ..self.requests.unwrap_or_default().requests() }
     }
 }
 
-/// The requests among these amounts.
-fn requests(amounts: Option<&Amounts>) -> anyhow::Result<Resources> {
-    Ok(Resources {
-        cpu_request: cpu(amounts).context("its cpu request")?,
-        memory_request: memory(amounts).context("its memory request")?,
-        ..Resources::default()
-    })
-}
-
-/// The amount of CPU; zero is none.
-fn cpu(amounts: Option<&Amounts>) -> anyhow::Result<Option<Cores>> {
-    Ok(amount(amounts, "cpu")?.map(Cores::from).filter(|cores| cores.0 > 0.0))
-}
-
-/// The amount of memory; zero is none.
-fn memory(amounts: Option<&Amounts>) -> anyhow::Result<Option<Bytes>> {
-    Ok(amount(amounts, "memory")?.map(Bytes::from).filter(|bytes| bytes.0 > 0))
-}
-
-pub(super) fn amount(amounts: Option<&Amounts>, resource: &str) -> anyhow::Result<Option<Quantity>> {
-    let Some(amount) = amounts.and_then(|amounts| amounts.get(resource)) else {
-        return Ok(None);
-    };
-    let text = match amount {
-        Amount::Text(text) => text.clone(),
-        Amount::Number(number) => number.to_string(),
-    };
-    Ok(Some(text.parse()?))
-}
-
 /// The conditions of these types.
-pub(super) fn conditions(all: &[Condition], types: &[&str]) -> Vec<ConditionFacts> {
-    let wanted = all.iter().filter(|condition| types.contains(&condition.r#type.as_str()));
+pub(super) fn conditions(all: &Lenient<Vec<Condition>>, types: &[&str]) -> Vec<ConditionFacts> {
+    let wanted = all.0.iter().flatten().filter(|condition| types.contains(&condition.r#type.as_str()));
+    let kept = |text: &Option<String>| text.clone().map(|text| shortened(text, MAX_TEXT));
     let facts = wanted.map(|condition| ConditionFacts {
         kind: condition.r#type.clone(),
-        status: condition.status.clone(),
-        reason: condition.reason.clone(),
-        message: condition.message.clone(),
+        status: shortened(condition.status.clone(), MAX_TEXT),
+        reason: kept(&condition.reason),
+        message: kept(&condition.message),
     });
     facts.collect()
 }
 
 /// Those under our prefix.
-fn ours(all: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    let all = all.into_iter().flatten();
-    all.filter(|(key, _)| key.starts_with(keys::PREFIX))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+fn ours(all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let all = all.iter().filter(|(key, _)| keys::is_ours(key));
+    all.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! What is announced as Kubernetes Events, beside conflicts: silent nodes, pauses, and labels of people that mean nothing.
+//! What is announced as Kubernetes Events, beside conflicts: silent nodes, pauses, objects that cannot be read, and labels of
+//! people that mean nothing.
 //!
 //! Each transition is announced once, and only by the leader. What many objects may cause at once is bounded: while `unknown` is
 //! withheld because many nodes are silent, one Event on the Deployment says it instead of one for each node. Nodes that are still silent
 //! when the silence guard returns to normal are announced then. Events on nodes are at most [`MOST`] in [`WITHIN`], and so are Events
-//! about invalid labels; the others wait.
+//! about invalid labels, and those about objects that cannot be read; the others wait.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::{Core, Note};
 use crate::action::{Action, KubeEvent, Subject};
 use crate::plan::silence::Phase;
 use crate::settings::Output;
-use crate::state::Labeled;
+use crate::state::ObjectName;
 
 /// Events of one kind on single objects within [`WITHIN`].
 const MOST: usize = 10;
@@ -28,18 +29,21 @@ pub(super) struct Announced {
     phase: Phase,
     paused: bool,
     on_nodes: EventBudget,
+    /// One that is left out is published at the next conflict on that pod.
+    pub(super) on_conflicts: EventBudget,
     on_labels: EventBudget,
+    on_unreadable: EventBudget,
 }
 
 /// When the latest Events of one kind were published.
 #[derive(Debug, Default)]
-struct EventBudget {
+pub(super) struct EventBudget {
     recent: VecDeque<Moment>,
 }
 
 impl EventBudget {
     /// Whether one more Event may be published now; it counts.
-    fn spend(&mut self, now: Moment) -> bool {
+    pub(super) fn spend(&mut self, now: Moment) -> bool {
         self.recent.retain(|at| *at + WITHIN > now);
         let allowed = self.recent.len() < MOST;
         if allowed {
@@ -58,6 +62,7 @@ impl Core {
             events.extend(self.silence_event());
             events.extend(self.pause_event());
             events.extend(self.invalid_ignores());
+            events.extend(self.unreadable_objects());
         }
         actions.extend(events.into_iter().map(Action::Publish));
     }
@@ -158,15 +163,11 @@ impl Core {
         let mut events = Vec::new();
         while self.state.invalid_ignores.is_any_untold() && self.announced.on_labels.spend(self.now) {
             let Some((object, value)) = self.state.invalid_ignores.next_untold() else { break };
-            let (object, about) = match object {
-                Labeled::Namespace(name) => {
-                    let uid = self.state.namespaces.get(&name).and_then(|facts| facts.uid.clone());
-                    (name.clone(), Subject::Namespace { name, uid })
-                }
-                Labeled::Pod(pod) => {
-                    let uid = self.state.pods.get(&pod).map(|pod| pod.facts.uid.clone()).unwrap_or_default();
-                    (pod.to_string(), Subject::Pod { pod, uid })
-                }
+            let about = self.subject(&object);
+            let object = match object {
+                ObjectName::Namespace(name) => name,
+                ObjectName::Node(node) => node.to_string(),
+                ObjectName::Pod(pod) => pod.to_string(),
             };
             let note = format!(
                 "The label {} is {value:?}, which is neither \"true\" nor \"false\": nothing is ignored because of it.",
@@ -176,5 +177,52 @@ impl Core {
             self.notes.push(Note::InvalidIgnore { object, value });
         }
         events
+    }
+
+    /// Objects that cannot be read, each problem once; namespaces take turns.
+    fn unreadable_objects(&mut self) -> Vec<KubeEvent> {
+        let mut events = Vec::new();
+        while self.state.unreadable.is_any_untold() && self.announced.on_unreadable.spend(self.now) {
+            let Some((object, problem)) = self.state.unreadable.next_untold() else { break };
+            let known = || problem.uid.clone().filter(|uid| !uid.is_empty());
+            let (about, effect) = match object {
+                ObjectName::Pod(pod) => (
+                    Subject::Pod { pod, uid: known().unwrap_or_default() },
+                    "its load is not known to Plimsoll, and its labels do not change",
+                ),
+                ObjectName::Node(node) => (
+                    Subject::Node { node, uid: known() },
+                    "its reports are not accepted, as if it did not exist",
+                ),
+                ObjectName::Namespace(name) => (
+                    Subject::Namespace { name, uid: known() },
+                    "nothing is written to its pods, because they may have to be ignored",
+                ),
+            };
+            let note = format!(
+                "Plimsoll cannot read this object: {}. Until that field is corrected, {effect}. Others are not affected.",
+                problem.text
+            );
+            events.push(KubeEvent::warning(about, "Unreadable", note));
+        }
+        events
+    }
+
+    /// An object that is known, for an Event about it.
+    fn subject(&self, object: &ObjectName) -> Subject {
+        match object.clone() {
+            ObjectName::Namespace(name) => {
+                let uid = self.state.namespaces.get(&name).and_then(|facts| facts.uid.clone());
+                Subject::Namespace { name, uid }
+            }
+            ObjectName::Node(node) => {
+                let facts = self.state.nodes.get(&node).and_then(|node| node.facts.as_ref());
+                Subject::Node { uid: facts.and_then(|facts| facts.uid.clone()), node }
+            }
+            ObjectName::Pod(pod) => {
+                let uid = self.state.pods.get(&pod).map(|pod| pod.facts.uid.clone()).unwrap_or_default();
+                Subject::Pod { pod, uid }
+            }
+        }
     }
 }

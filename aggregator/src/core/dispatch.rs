@@ -14,7 +14,10 @@ use crate::plan::evidence;
 use crate::plan::labels::{LabelPlan, is_outdated, keys_for};
 use crate::settings::Output;
 use crate::state::Pod;
-use crate::writes::{Confirmation, Owned};
+use crate::writes::{Confirmation, Owned, doubled};
+
+/// Events about conflicts on one pod, each with other keys or managers: whoever changes them again and again causes no more.
+const MAX_PUBLISHED_CONFLICTS: usize = 8;
 
 /// A write without an outcome.
 #[derive(Debug)]
@@ -25,24 +28,40 @@ pub(super) struct InFlightWrite {
     decision: u64,
 }
 
+impl InFlightWrite {
+    pub(super) fn is_of(&self, pod: &PodName, uid: &str) -> bool {
+        self.write.pod == *pod && self.write.uid == uid
+    }
+}
+
 impl Core {
     /// Sends the writes that may be sent now.
     pub(super) fn dispatch(&mut self, now: Now, actions: &mut Vec<Action>) {
         let Some(epoch) = self.gate.epoch_to_write(self.state.synced()) else { return };
-        while let Some(name) = self.queue.first() {
-            let LabelPlan::Write { reason, from, to } = self.plan(&name) else {
-                self.queue.remove(&name);
-                self.state.dirty.insert(name);
-                self.plan_dirty();
+        while let Some(name) = self.next() {
+            let plan = self.plan(&name);
+            let LabelPlan::Write { reason, from, to } = plan else {
+                self.queue_plan(&name, plan);
                 continue;
             };
             if !self.budget.spend(self.now, self.state.listed_nodes, self.in_flight.len()) {
                 return;
             }
-            self.queue.remove(&name);
+            self.queue.sent(&name);
             self.queue.plan_at(&name, None);
             actions.extend(self.send(now, &name, reason, (from, to), epoch).map(Action::Write));
         }
+    }
+
+    /// The pod whose turn it is. Writes that hang hold up only their own kind: one namespace leaves one of the writes in flight to the
+    /// others, and the slow namespaces together leave half.
+    fn next(&self) -> Option<PodName> {
+        let namespaces = || self.in_flight.values().map(|in_flight| &*in_flight.write.pod.namespace);
+        let count = |namespace: &str| namespaces().filter(|of| *of == namespace).count();
+        let slow = namespaces().filter(|namespace| self.queue.is_slow(namespace)).count();
+        let most = self.settings.budget.in_flight;
+        let (most_of_one, most_slow) = (most.saturating_sub(1).max(1), (most / 2).max(1));
+        self.queue.next(slow < most_slow, |namespace| count(namespace) >= most_of_one)
     }
 
     fn send(
@@ -62,6 +81,10 @@ impl Core {
             _ => keys_for(&to, pod, &evidence::describe(pod, &to, output, now.wall), epoch, output),
         };
         pod.writes.state.sent();
+        self.refused.try_one(self.now, &pod.facts);
+        if reason == Reason::Repair {
+            self.undone.try_one(self.now, &pod.facts);
+        }
         self.last_write += 1;
         let (from, described) = PodLabels::describe(&from, &to);
         let write = Write {
@@ -88,15 +111,28 @@ impl Core {
         let write = in_flight.write;
         let budget = &self.settings.budget;
         let (short, longest) = (budget.back_off / 2, budget.back_off_most);
+        if outcome.took >= budget.slow {
+            self.note_slow(&write);
+        }
         match result {
             WriteResult::Written => self.written(&write),
             WriteResult::Conflict(conflicts) => self.conflict(now, &write, conflicts, actions),
-            WriteResult::Gone => self.back_off(&write, longest),
+            // Mostly its deletion is about to be seen; otherwise it is tried again behind all others.
+            WriteResult::Gone => self.back_off(&write, longest, true),
             WriteResult::Throttled(wait) => {
                 self.budget.throttle(self.now, wait);
-                self.back_off(&write, short);
+                self.back_off(&write, short, false);
             }
-            WriteResult::Failed(..) | WriteResult::NoAnswer => self.failed(&write),
+            // Not sent, or there was no connection: that says nothing of the owner.
+            WriteResult::Failed(0, _) => self.failed(&write, false),
+            WriteResult::Failed(..) | WriteResult::NoAnswer => self.failed(&write, true),
+        }
+    }
+
+    fn note_slow(&mut self, write: &Write) {
+        let namespace = &write.pod.namespace;
+        if self.queue.set_slow(namespace, self.now + self.settings.budget.slow_for) {
+            self.notes.push(Note::SlowNamespace { namespace: namespace.clone(), slow: true });
         }
     }
 
@@ -108,7 +144,8 @@ impl Core {
         for id in overdue {
             if let Some(in_flight) = self.in_flight.remove(&id) {
                 self.log_outcome(&in_flight, &WriteResult::NoAnswer, None);
-                self.failed(&in_flight.write);
+                self.note_slow(&in_flight.write);
+                self.failed(&in_flight.write, true);
             }
         }
     }
@@ -120,17 +157,32 @@ impl Core {
     }
 
     fn written(&mut self, write: &Write) {
-        let (now, output) = (self.now, self.settings.output);
+        let now = self.now;
+        let labels = PodLabels::in_change(&write.change, self.settings.output);
+        let Some(pod) = self.state.pods.get_mut(&write.pod).filter(|pod| pod.facts.uid == write.uid) else {
+            return;
+        };
+        self.state.dirty.insert(write.pod.clone());
+        let (facts, writes) = (&pod.facts, &mut pod.writes);
+        if write.reason == Reason::Repair {
+            if writes.count_repair(now, &self.settings) || self.undone.of(facts).is_some() {
+                self.undone.record(now, facts);
+            }
+        } else if writes.lasted(facts, now, &self.settings) {
+            writes.end_repairs();
+        }
+        let shown = PodLabels::of(facts, self.settings.output).without(&writes.conflicts);
         let until = now + self.settings.confirm_within;
-        let labels = PodLabels::in_change(&write.change, output);
-        let Some(pod) = self.pod_of(write) else { return };
-        let writes = &mut pod.writes;
-        let shown = PodLabels::of(&pod.facts, output).without(&writes.conflicts);
         writes.state.written((shown != labels).then_some(Confirmation { labels, until }));
         writes.failures = 0;
         writes.outdated = false;
         writes.withdrawn = write.reason == Reason::Withdrawn;
         writes.last = (!writes.withdrawn).then_some((labels, now));
+        if self.refused.end(facts) {
+            // The others of its owner need not wait any more.
+            let pods = self.state.pods_in(&write.pod.namespace);
+            self.state.dirty.extend(pods);
+        }
     }
 
     /// Leaves keys to their owners. Keys that were not asked for cannot be in conflict: such a response is a failure.
@@ -145,10 +197,16 @@ impl Core {
         }
         pod.writes.outdated |= is_new && is_outdated(pod);
         pod.writes.state.released();
-        let publish =
-            is_speaker && !conflicts.is_empty() && pod.writes.published_conflicts.insert(conflicts.clone());
+        let published = &pod.writes.published_conflicts;
+        let is_unsaid = !conflicts.is_empty()
+            && !published.contains(&conflicts)
+            && published.len() < MAX_PUBLISHED_CONFLICTS;
+        let publish = is_speaker && is_unsaid && self.announced.on_conflicts.spend(self.now);
+        if let Some(pod) = self.pod_of(write).filter(|_| publish) {
+            pod.writes.published_conflicts.insert(conflicts.clone());
+        }
         if !is_new {
-            self.failed(write);
+            self.failed(write, true);
         }
         if !publish {
             return;
@@ -170,16 +228,21 @@ impl Core {
         actions.push(Action::Publish(KubeEvent::warning(about, "LabelConflict", note)));
     }
 
-    fn failed(&mut self, write: &Write) {
+    /// The write failed, which may say something of the other pods of the owner too.
+    fn failed(&mut self, write: &Write, says_of_owner: bool) {
+        let (first, most) = (self.settings.budget.back_off, self.settings.budget.back_off_most);
         let Some(pod) = self.pod_of(write) else { return };
-        pod.writes.failures += 1;
-        let failures = pod.writes.failures;
-        self.back_off(write, self.budget.back_off(failures));
+        let wait = doubled(first, pod.writes.failures.saturating_add(1), most);
+        self.back_off(write, wait, true);
+        if let Some(pod) = self.state.pods.get(&write.pod).filter(|_| says_of_owner) {
+            self.refused.record(self.now, &pod.facts);
+        }
     }
 
-    fn back_off(&mut self, write: &Write, wait: Duration) {
+    fn back_off(&mut self, write: &Write, wait: Duration, failed: bool) {
         let until = self.now + wait;
         if let Some(pod) = self.pod_of(write) {
+            pod.writes.failures = pod.writes.failures.saturating_add(u32::from(failed));
             pod.writes.state.backs_off(until);
         }
     }

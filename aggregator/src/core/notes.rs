@@ -1,12 +1,14 @@
 //! What the core says about itself, as values: for logs, metrics and `/readyz`. Nothing here causes a write.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use plimsoll_contract::rejection::PodRejection;
 use plimsoll_contract::status::{Decision, KeyConflict, NodeCounts};
 use plimsoll_contract::{Band, NodeName, PodName, Resource};
 
 use super::Withheld;
+use crate::plan::queue::Order;
 use crate::plan::silence::Phase;
 
 /// Something to log. Each is a transition: the core repeats none.
@@ -34,6 +36,8 @@ pub(crate) enum Note {
     Conflict { pod: PodName, conflicts: Vec<KeyConflict>, cure: String },
     /// `plimsoll.dev/ignore` on a pod (`shop/web`) or namespace (`shop`) is neither `true` nor `false`.
     InvalidIgnore { object: String, value: String },
+    /// Writes to the pods of a namespace are slow, or have not been for long.
+    SlowNamespace { namespace: Arc<str>, slow: bool },
     /// A write has its outcome, and what a person needs to know beside it.
     Decided { decision: Box<Decision>, problem: Option<String> },
 }
@@ -49,8 +53,12 @@ pub(crate) struct Gauges {
     pub(crate) pods: u64,
     /// Pods on which another field manager owns a key of ours.
     pub(crate) conflicts: u64,
-    /// Pods that wait to be written to.
-    pub(crate) pending: u64,
+    /// Pods that wait to be written to, by the order of their writes.
+    pub(crate) pending: BTreeMap<Order, u64>,
+    /// Owners whose pods' writes are refused, and those on whose pods repairs are undone.
+    pub(crate) backing_off: [u64; 2],
+    /// Namespaces to whose pods writes are slow.
+    pub(crate) slow_namespaces: u64,
     /// Writes without an outcome.
     pub(crate) in_flight: u64,
     /// Writes per second allowed now.

@@ -11,13 +11,16 @@ use plimsoll_contract::{NodeName, PodName, PodUid, Resource};
 use super::{Core, Gauges, Withheld};
 use crate::facts::PodFacts;
 use crate::input::Now;
-use crate::state::{LoadHistory, Node, Pod, bands_on, not_bands_on};
+use crate::state::{LoadHistory, Node, ObjectName, Pod, Problem, bands_on, not_bands_on};
+
+/// Unreadable objects that the status names.
+const MAX_UNREADABLE: usize = 20;
 
 impl Core {
-    /// The pod with this API uid, in any namespace, provided its cgroup carries the same: static pods are not found.
+    /// The pod with this API uid, in any namespace; static pods are not found.
     pub(crate) fn find_agent_pod(&self, uid: &str) -> Option<&PodFacts> {
-        let name = self.state.by_cgroup.get(&PodUid::new(uid).ok()?)?;
-        self.state.pods.get(name).map(|pod| &pod.facts).filter(|facts| facts.uid == uid)
+        let name = self.state.by_uid.get(&PodUid::new(uid).ok()?)?;
+        self.state.pods.get(name).map(|pod| &pod.facts)
     }
 
     /// Whether pods, nodes and namespaces were listed.
@@ -52,6 +55,7 @@ impl Core {
             unknown_withheld: self.silence.withheld_until().is_some(),
             paused: self.gate.paused,
             nodes: self.node_counts(now),
+            unreadable: self.state.unreadable.iter().take(MAX_UNREADABLE).map(named).collect(),
         }
     }
 
@@ -81,7 +85,7 @@ impl Core {
 
     /// Another text whenever the list of pods may be another one, also after a restart.
     pub(crate) fn pods_tag(&self) -> String {
-        format!("{:x}-{}", self.settings.roster_base, self.state.revision + self.decisions.revision())
+        format!("{}-{}", self.settings.process_text(), self.state.revision + self.decisions.revision())
     }
 
     /// All nodes that the API server lists, by name.
@@ -97,14 +101,16 @@ impl Core {
 
     /// Another text whenever [`Core::decisions`] is another list, also after a restart.
     pub(crate) fn decisions_tag(&self) -> String {
-        format!("{:x}-{}", self.settings.roster_base, self.decisions.revision())
+        format!("{}-{}", self.settings.process_text(), self.decisions.revision())
     }
 
     /// Numbers for metrics. Looks at every pod: for a scrape, not for a step.
     pub(crate) fn gauges(&self, now: Now) -> Gauges {
         let mut gauges = Gauges {
             pods: self.state.pods.len() as u64,
-            pending: self.queue.len() as u64,
+            pending: self.queue.waiting(),
+            backing_off: [&self.refused, &self.undone].map(|owners| owners.len() as u64),
+            slow_namespaces: self.queue.slow_namespaces() as u64,
             in_flight: self.in_flight.len() as u64,
             rate: self.budget.rate_milli(self.now, self.state.listed_nodes) as f64 / 1000.0,
             unknown_withheld: self.silence.withheld_until().is_some(),
@@ -145,11 +151,20 @@ impl Core {
             node: name.clone(),
             report_age: node.reported.map(|at| now.at.since(at).as_secs_f64()),
             state: node.agent_at(now.at, &self.settings),
-            seq: node.seq,
+            seq: node.sequence.newest(),
             capacity: node.capacity,
-            boot: node.boot.clone(),
+            boot: node.sequence.boot().map(str::to_owned),
             pods: node.pods.len(),
         }
+    }
+}
+
+/// An unreadable object and its problem.
+fn named((object, problem): (&ObjectName, &Problem)) -> String {
+    match object {
+        ObjectName::Namespace(name) => format!("namespace {name}: {}", problem.text),
+        ObjectName::Node(name) => format!("node {name}: {}", problem.text),
+        ObjectName::Pod(name) => format!("pod {name}: {}", problem.text),
     }
 }
 

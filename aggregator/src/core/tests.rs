@@ -4,13 +4,17 @@
 mod alone;
 mod announcing;
 mod evidence;
+mod fairness;
 mod freshness;
+mod identity;
 mod joining;
+mod order;
 mod pace;
 mod properties;
 mod scale;
 mod silence;
 mod trouble;
+mod unreadable;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -172,6 +176,21 @@ pub(super) fn node_changed(node: &NodeName) -> Input {
     Input::Nodes(WatchEvent::Changed(Box::new(NodeFacts::bare(node.as_str()))))
 }
 
+/// A report as it arrives from the agent of its node.
+pub(super) fn reported(report: Report) -> Input {
+    reported_by(&agent(&report.node), report)
+}
+
+/// A report from the agent's pod with this uid.
+pub(super) fn reported_by(agent: &str, report: Report) -> Input {
+    Input::Reported { agent: agent.to_owned(), report: Box::new(report) }
+}
+
+/// The uid of the agent's pod on a node.
+pub(super) fn agent(node: &NodeName) -> String {
+    format!("agent-{node}")
+}
+
 impl Write {
     pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
         let Change::Labels { labels, .. } = &self.change;
@@ -222,7 +241,7 @@ pub(super) fn short(write: &Write) -> String {
 impl Harness {
     /// A synced leader that knows these pods and the nodes n0 and n1: too few for the silence guard.
     pub(super) fn new(pods: Vec<PodFacts>) -> Harness {
-        Harness::with(Settings { roster_base: 1000, ..Settings::default() }, pods, 2)
+        Harness::with(Settings { process: 1000 << 12, ..Settings::default() }, pods, 2)
     }
 
     pub(super) fn with(settings: Settings, pods: Vec<PodFacts>, nodes: usize) -> Harness {
@@ -238,6 +257,11 @@ impl Harness {
             assert_eq!(harness.step(input), []);
         }
         harness
+    }
+
+    /// The watch shows a namespace.
+    pub(super) fn show_namespace(&mut self, name: &str) {
+        self.step(Input::Namespaces(WatchEvent::Changed(Box::new(namespace(name)))));
     }
 
     pub(super) fn unsynced(settings: Settings, pods: Vec<PodFacts>) -> Harness {
@@ -267,7 +291,8 @@ impl Harness {
 
     /// Whether a report would be accepted.
     pub(super) fn admits(&self, report: &Report) -> Result<(), crate::rejection::Rejection> {
-        self.core.state.admit(self.core.now, report)
+        let now = Now { at: self.core.now, ..self.now() };
+        self.core.state.admit(now, &agent(&report.node), report, &self.core.settings)
     }
 
     /// Lets time pass with nothing but ticks.
@@ -311,7 +336,7 @@ impl Harness {
     /// One report of these pods of node `on`.
     pub(super) fn report(&mut self, on: usize, full: bool, pods: Vec<PodReport>) -> Vec<Action> {
         let report = self.next_report(on, full, pods);
-        self.step(Input::Reported(Box::new(report)))
+        self.step(reported(report))
     }
 
     pub(super) fn next_report(&mut self, on: usize, full: bool, pods: Vec<PodReport>) -> Report {
@@ -323,6 +348,7 @@ impl Harness {
             seq: self.seq,
             full,
             roster_version: 0,
+            roster_process: None,
             capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 << 30), cpus: None },
             pods,
         }

@@ -67,6 +67,13 @@ pub(super) fn note(note: &Note) {
                 "plimsoll.dev/ignore must be true or false: nothing is ignored because of it"
             );
         }
+        Note::SlowNamespace { namespace, slow: true } => tracing::warn!(
+            %namespace,
+            "writes to pods of the namespace are slow: they get at most half of the writes in flight (check: admission webhooks)"
+        ),
+        Note::SlowNamespace { namespace, slow: false } => {
+            tracing::info!(%namespace, "writes to pods of the namespace are no longer slow");
+        }
         Note::Decided { decision, problem: None } => decided!(info, decision),
         Note::Decided { decision, problem: Some(problem) } => decided!(warn, decision, problem),
     }

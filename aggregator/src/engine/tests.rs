@@ -36,6 +36,7 @@ pub(crate) fn report() -> Report {
         seq: 1,
         full: true,
         roster_version: 0,
+        roster_process: None,
         capacity: Capacity { cores: Cores(4.0), bytes: Bytes(1 << 30), cpus: None },
         pods: vec![load],
     }
@@ -59,7 +60,7 @@ pub(crate) fn leading() -> (Engine, Outputs) {
 #[tokio::test]
 async fn a_report_is_answered_and_becomes_one_write_in_the_queue() {
     let (engine, mut outputs) = leading();
-    let answer = engine.report(report()).unwrap();
+    let answer = engine.report("agent".to_owned(), report()).unwrap();
     assert_eq!(answer.roster.len(), 1);
     let write = outputs.writes.try_recv().unwrap();
     assert_eq!((write.uid.as_str(), write.labels()["plimsoll.dev/cpu-band"].as_str()), (UID, "high"));
@@ -70,7 +71,7 @@ async fn a_report_is_answered_and_becomes_one_write_in_the_queue() {
 #[tokio::test]
 async fn of_the_same_report_twice_the_second_is_rejected_and_the_first_alone_accepted() {
     let (engine, _outputs) = leading();
-    let results = [engine.report(report()), engine.report(report())];
+    let results = [engine.report("agent".to_owned(), report()), engine.report("agent".to_owned(), report())];
     assert!(results[0].is_ok());
     assert_eq!(
         results[1],

@@ -69,12 +69,6 @@ impl Budget {
         self.saved = 0;
     }
 
-    /// How long a pod waits after this many failures in a row.
-    pub(crate) fn back_off(&self, failures: u32) -> Duration {
-        let doubled = self.settings.back_off.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        doubled.min(self.settings.back_off_most)
-    }
-
     fn refill(&mut self, now: Moment, nodes: usize) {
         let micros = u64::try_from(now.since(self.refilled).as_micros()).unwrap_or(u64::MAX);
         // While it recovers the rate only rises, so the rate at the start is never too much.
@@ -131,11 +125,5 @@ mod tests {
         assert_eq!(budget.rate_milli(secs(17), 0), once, "refused together");
         assert!(budget.rate_milli(secs(17), 0) < 2_500);
         assert_eq!(budget.rate_milli(secs(77), 0), 5_000);
-    }
-
-    #[test]
-    fn back_off_doubles_to_a_minute() {
-        let budget = Budget::new(BudgetSettings::default());
-        assert_eq!([1, 2, 3, 6, 7, 90].map(|n| budget.back_off(n).as_secs()), [1, 2, 4, 32, 60, 60]);
     }
 }

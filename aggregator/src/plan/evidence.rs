@@ -73,23 +73,29 @@ fn made_by(pod: &Pod, resource: Resource, band: Band) -> String {
 /// `498m of limit 500m (app)`, as last reported.
 fn current(pod: &Pod, resource: Resource, load: &ResourceLoad<f64>) -> Option<String> {
     let (usage, basis) = (load.usage?, load.basis?);
-    let of = load.of.map_or_else(String::new, |of| format!(" {}", resource.quantity(of)));
+    let of = load.of.map_or_else(|| basis.to_string(), |of| basis_of(resource, basis, of, load.request));
     let container = pod.container_name(load.container.as_ref());
-    Some(format!("{} of {basis}{of} ({container})", resource.quantity(usage)))
+    Some(format!("{} of {of} ({container})", resource.quantity(usage)))
+}
+
+/// `limit 500m`, or `request 10m, counted as 50m`: the pod's own request, where the band counts more.
+fn basis_of(resource: Resource, basis: Basis, of: f64, request: Option<f64>) -> String {
+    let amount = |value| resource.quantity(value);
+    match request.filter(|_| basis == Basis::Request) {
+        Some(request) => format!("request {}, counted as {}", amount(request), amount(of)),
+        None => format!("{basis} {}", amount(of)),
+    }
 }
 
 fn because(pod: &Pod, resource: Resource, cause: &Cause<f64>) -> String {
     let amount = |value| resource.quantity(value);
-    let request = cause.request.filter(|_| cause.basis == Basis::Request);
-    let of = match request {
-        Some(request) => format!("request {}, counted as {}", amount(request), amount(cause.of)),
-        None => format!("{} {}", cause.basis, amount(cause.of)),
-    };
+    let of = basis_of(resource, cause.basis, cause.of, cause.request);
     let usage = amount(cause.usage);
     let seconds = cause.seconds.round();
     let rule = match cause.rule {
         Rule::Burst => {
-            let comma = if request.is_some() { "," } else { "" };
+            // ends what the basis counts as
+            let comma = if of.contains(',') { "," } else { "" };
             format!("burst, {usage} of {of}{comma} for {seconds:.0} s")
         }
         // The first reading of memory covers no time.

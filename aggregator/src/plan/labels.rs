@@ -34,17 +34,24 @@ pub(crate) enum LabelPlan {
 /// What matters about a pod's namespace and node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PodContext {
+    /// Its namespace was seen. Until then it may have to be ignored: nothing is written, and nothing withdrawn.
+    pub(crate) namespace_known: bool,
     /// Why it gets no labels, if it gets none.
     pub(crate) left_alone: Option<LeftAlone>,
     /// Its node has not reported to this replica yet, and is not silent.
     pub(crate) not_yet_reported: bool,
     /// Its node is one of many silent ones: `unknown` is withheld until then.
     pub(crate) unknown_withheld: Option<Moment>,
+    /// Writes to the pods of its owner are refused: none is tried until then.
+    pub(crate) refused_until: Option<Moment>,
+    /// Repairs of the pods of its owner are undone: none is tried until then.
+    pub(crate) undone_until: Option<Moment>,
 }
 
 /// Plans the labels of one pod.
 pub(crate) fn plan_labels(pod: &Pod, context: PodContext, now: Moment, settings: &Settings) -> LabelPlan {
-    if pod.facts.terminating || pod.writes.state.in_flight() || settings.output == Output::Metrics {
+    let nowhere = !context.namespace_known || settings.output == Output::Metrics;
+    if nowhere || pod.facts.terminating || pod.writes.state.in_flight() {
         return LabelPlan::Idle;
     }
     let plan = match context.left_alone {
@@ -52,7 +59,8 @@ pub(crate) fn plan_labels(pod: &Pod, context: PodContext, now: Moment, settings:
         Some(_) => plan_withdrawal(pod, now, settings),
         None => plan_bands(pod, context, now, settings),
     };
-    match (plan, pod.writes.state.not_before(now)) {
+    let not_before = [pod.writes.state.not_before(now), context.refused_until].into_iter().flatten().max();
+    match (plan, not_before) {
         (LabelPlan::Write { .. }, Some(until)) => LabelPlan::Wait(until),
         (plan, _) => plan,
     }
@@ -83,18 +91,23 @@ fn plan_bands(pod: &Pod, context: PodContext, now: Moment, settings: &Settings) 
         return replan_at.map_or(LabelPlan::Idle, LabelPlan::Wait);
     }
     let to = with_newest_bases(to, pod);
-    let reason = if !from.any() && pod.writes.last.is_none() {
+    // The same labels again: another client removed them.
+    let repair = pod.writes.last.is_some_and(|(labels, _)| labels == to);
+    let reason = if repair {
+        Reason::Repair
+    } else if !from.any() && pod.writes.last.is_none() {
         Reason::First
     } else if from.only_become_unknown(&to) && !from.satisfies(&to) {
         Reason::Silence
     } else {
         Reason::Transition
     };
-    // The same labels again are a repair: another client removed them.
-    let repair_at =
-        pod.writes.last.filter(|(labels, _)| *labels == to).map(|(_, at)| at + settings.repair_every);
-    let withheld = context.unknown_withheld.filter(|_| reason == Reason::Silence);
-    match [repair_at, withheld].into_iter().flatten().filter(|at| *at > now).max() {
+    let waits = match reason {
+        Reason::Repair => [pod.writes.repair_at(settings), context.undone_until],
+        Reason::Silence => [context.unknown_withheld, None],
+        _ => [None, None],
+    };
+    match waits.into_iter().flatten().filter(|at| *at > now).max() {
         Some(at) => LabelPlan::Wait(replan_at.map_or(at, |replan| replan.min(at))),
         None => LabelPlan::Write { reason, from, to },
     }
@@ -210,7 +223,8 @@ pub(crate) fn keys_for(labels: &PodLabels, pod: &Pod, evidence: &str, epoch: u64
         (keys::EPOCH.to_owned(), epoch.to_string()),
     ]);
     for recorded in [keys::ORIGINAL_RESOURCES, keys::DECISION] {
-        let present = pod.facts.annotations.get_key_value(recorded);
+        // An empty value is none that we wrote; a stranger's long one counts as empty.
+        let present = pod.facts.annotations.get_key_value(recorded).filter(|(_, value)| !value.is_empty());
         annotations.extend(present.map(|(key, value)| (key.clone(), value.clone())));
     }
     annotations.retain(|key, _| !conflicts.contains_key(key));

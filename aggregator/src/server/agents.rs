@@ -1,6 +1,6 @@
 //! The agents' port: `POST /v1/reports`, the only way into the core from outside.
 //!
-//! Checks go from cheap to expensive: headers, token, TokenReview, the sender's pod; the body is read only after that, so that nothing
+//! Checks go from cheap to expensive: headers, what the token claims, the sender's pod, the signature; the body is read only after that, so that nothing
 //! of an unknown sender is parsed. Each rejection has its own word, counter and status ([`crate::rejection`]).
 //!
 //! Tests: `tests/edges/trust.rs`, `tests/edges/reports.rs`.
@@ -16,11 +16,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use plimsoll_contract::Report;
+use jiff::Timestamp;
 use plimsoll_contract::rejection::{RejectionBody, ReportRejection};
 use plimsoll_contract::report::{MAX_BODY, VERSION};
 use plimsoll_contract::roster::Answer;
+use plimsoll_contract::{NodeName, Report};
 use plimsoll_process::http::{BodyError, Limits, PeerAddr, answer, read_body};
+use plimsoll_process::rate_limit::RateLimiter;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -28,10 +30,13 @@ use tokio::time::Instant;
 use crate::auth::Authenticator;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
-use crate::rejection::Rejection;
+use crate::rejection::{MAX_PER_SECOND, MAX_READING, Rejection};
 
 /// Bytes of a token. Real ones have about 1 KiB.
 const MAX_TOKEN: usize = 8 << 10;
+/// Beyond this many nodes, those that have not reported for a minute are forgotten.
+const MAX_NODES: usize = 16_384;
+const IDLE: Duration = Duration::from_secs(60);
 /// The shortest time between two log lines about the same reason.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -42,8 +47,33 @@ pub(crate) struct AgentsPort {
     authenticator: Authenticator,
     limits: Limits,
     metrics: Metrics,
+    /// What is being received of each node.
+    reading: Mutex<BTreeMap<NodeName, NodeReports>>,
     /// When each reason was last logged.
     logged: Mutex<BTreeMap<&'static str, Instant>>,
+}
+
+/// The reports of one node: whoever holds its agent's token costs the others no more than this.
+#[derive(Debug)]
+struct NodeReports {
+    being_received: usize,
+    rate: RateLimiter,
+    last: Instant,
+}
+
+/// A report that is being received.
+struct Reading<'a> {
+    port: &'a AgentsPort,
+    node: NodeName,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut reading = self.port.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reports) = reading.get_mut(&self.node) {
+            reports.being_received -= 1;
+        }
+    }
 }
 
 /// The limits of the agents' port.
@@ -54,7 +84,8 @@ pub(crate) fn limits() -> Limits {
 impl AgentsPort {
     /// Hands reports of authenticated agents to `engine`.
     pub(crate) fn new(engine: Engine, authenticator: Authenticator, metrics: Metrics) -> AgentsPort {
-        AgentsPort { engine, authenticator, limits: limits(), metrics, logged: Mutex::default() }
+        let (reading, logged) = (Mutex::default(), Mutex::default());
+        AgentsPort { engine, authenticator, limits: limits(), metrics, reading, logged }
     }
 
     /// The one route.
@@ -72,15 +103,31 @@ impl AgentsPort {
         let (parts, body) = request.into_parts();
         check_headers(&parts.headers, self.limits.max_body_bytes)?;
         let token = bearer(&parts.headers)?;
-        if !self.engine.ask(|core, _| core.synced()) {
-            return Err(Rejection::NotSynced);
-        }
-        let caller = self.authenticator.authenticate(&self.engine, token).await?;
+        let caller = self.authenticator.authenticate(&self.engine, token, Timestamp::now()).await?;
+        let reading = self.begin_reading(&caller.node)?;
         let report = self.read(body).await?;
+        drop(reading);
         if report.node != caller.node {
             return Err(Rejection::OtherNode { body: report.node, token: caller.node });
         }
-        self.engine.report(report)
+        self.engine.report(caller.uid, report)
+    }
+
+    fn begin_reading(&self, node: &NodeName) -> Result<Reading<'_>, Rejection> {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if reading.len() >= MAX_NODES {
+            reading.retain(|_, reports| reports.being_received > 0 || now < reports.last + IDLE);
+        }
+        let rate = || RateLimiter::new(MAX_PER_SECOND, now.into_std());
+        let fresh = || NodeReports { being_received: 0, rate: rate(), last: now };
+        let reports = reading.entry(node.clone()).or_insert_with(fresh);
+        reports.last = now;
+        if reports.being_received >= MAX_READING || !reports.rate.try_acquire(now.into_std()) {
+            return Err(Rejection::TooMany(node.clone()));
+        }
+        reports.being_received += 1;
+        Ok(Reading { port: self, node: node.clone() })
     }
 
     async fn read(&self, body: Body) -> Result<Report, Rejection> {
@@ -103,6 +150,7 @@ impl AgentsPort {
             error: rejection.to_string(),
             reason: reason.to_owned(),
             newest: rejection.newest(),
+            continue_from: rejection.continue_from(),
         };
         let mut response = answer::json(rejection.status(), &body);
         if let Some(pause) = rejection.retry_after() {

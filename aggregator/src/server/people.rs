@@ -1,16 +1,14 @@
-//! The port for people, Prometheus and probes: plain HTTP, GET only. Nothing here changes anything.
+//! The port for people and Prometheus: plain HTTP, GET only. Nothing here changes anything.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/metrics` | Prometheus text |
-//! | `/livez` | 200 while the engine ticks |
-//! | `/readyz` | 200 once reports can be accepted; the body says what is missing, and why nothing is written |
+//! | `/livez`, `/readyz` | see [`super::probes`] |
 //! | `/v1/status`, `/v1/nodes`, `/v1/pods`, `/v1/pods/{namespace}/{name}`, `/v1/decisions` | see [`plimsoll_contract::status`] |
 //!
 //! The status and the lists of pods and of decisions have a weak `ETag`: clients that poll learn in a few bytes that nothing changed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -29,13 +27,10 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::pod_list;
+use super::probes::Probes;
 use crate::cluster::lease::Holder;
 use crate::core::Core;
 use crate::engine::Engine;
-use crate::readiness::Readiness;
-
-/// The engine ticks every second; a process whose last tick is older than this hangs.
-const MAX_TICK_AGE: Duration = Duration::from_secs(10);
 
 const INDEX: &str = "plimsoll-aggregator: GET /metrics /livez /readyz /v1/status /v1/nodes /v1/pods \
                      /v1/pods/NAMESPACE/NAME /v1/decisions\n";
@@ -45,7 +40,7 @@ const INDEX: &str = "plimsoll-aggregator: GET /metrics /livez /readyz /v1/status
 pub(crate) struct PeoplePort {
     pub(crate) engine: Engine,
     pub(crate) registry: Registry,
-    pub(crate) readiness: Readiness,
+    pub(crate) probes: Probes,
     /// Name of this replica.
     pub(crate) replica: String,
     /// Who holds the Lease.
@@ -83,20 +78,11 @@ async fn metrics(State(port): State<PeoplePort>) -> Response {
 }
 
 async fn livez(State(port): State<PeoplePort>) -> Response {
-    let age = port.engine.heartbeat().age(Instant::now());
-    if age <= MAX_TICK_AGE {
-        return answer::text(StatusCode::OK, "ok\n").into_response();
-    }
-    let text = format!("the engine has not ticked for {age:?}\n");
-    answer::text(StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    port.probes.livez().into_response()
 }
 
 async fn readyz(State(port): State<PeoplePort>) -> Response {
-    let (synced, withheld) = port.engine.ask(|core, _| (core.synced(), core.withheld()));
-    let ready = synced && port.readiness.is_ready();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let writes = withheld.map_or("allowed".to_owned(), |why| format!("withheld ({why})"));
-    answer::text(status, format!("{}writes: {writes}\n", port.readiness.text())).into_response()
+    port.probes.readyz().into_response()
 }
 
 async fn status(State(port): State<PeoplePort>, headers: HeaderMap) -> Response {

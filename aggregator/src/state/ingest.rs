@@ -4,19 +4,28 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use plimsoll_contract::load::UnknownReason;
 use plimsoll_contract::rejection::{PodRejection, RejectedPod};
 use plimsoll_contract::report::PodReport;
 use plimsoll_contract::{Moment, NodeName, PodName, Report};
 
-use super::{Node, State};
+use super::sequence::OutOfOrder;
+use super::{Node, Sender, State};
+use crate::input::Now;
 use crate::labels::PodLabels;
 use crate::rejection::Rejection;
 use crate::settings::Settings;
 
 impl State {
-    /// Whether a report is accepted.
-    pub(crate) fn admit(&self, now: Moment, report: &Report) -> Result<(), Rejection> {
+    /// Whether a report is accepted from this agent's pod.
+    pub(crate) fn admit(
+        &self,
+        now: Now,
+        agent: &str,
+        report: &Report,
+        settings: &Settings,
+    ) -> Result<(), Rejection> {
         if !self.synced() {
             return Err(Rejection::NotSynced);
         }
@@ -24,36 +33,49 @@ impl State {
         let Some(node) = node else {
             return Err(Rejection::UnknownNode(report.node.clone()));
         };
-        if node.quarantined > now {
+        if node.quarantined > now.at {
             return Err(Rejection::Quarantined(report.node.clone()));
         }
-        match node.seq {
-            Some(have) if report.seq <= have => {
-                Err(Rejection::OldSequence { node: report.node.clone(), got: report.seq, have })
+        report.check_frame()?;
+        let (clock, ahead) = (milliseconds(now.wall), settings.ahead_at_most);
+        let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
+        let in_order = node.sequence.check(&sender(agent, report), report.seq, clock, ahead_ms);
+        in_order.map_err(|problem| match problem {
+            OutOfOrder::Old { newest } => {
+                Rejection::OldSequence { node: report.node.clone(), got: report.seq, have: newest }
             }
-            _ => Ok(report.check_frame()?),
-        }
+            OutOfOrder::Ahead { continue_from } => Rejection::SequenceAhead {
+                node: report.node.clone(),
+                got: report.seq,
+                hours: ahead.as_secs() / 3600,
+                continue_from,
+            },
+        })
     }
 
     /// Applies a report that was admitted. A pod that it names with impossible numbers, and one that a full report does not name,
     /// has no known load. The pods that were rejected are in [`Node::rejected`].
-    pub(crate) fn ingest(&mut self, now: Moment, report: &Report, settings: &Settings) {
+    pub(crate) fn ingest(&mut self, now: Moment, agent: &str, report: &Report, settings: &Settings) {
         let mut named = BTreeSet::new();
+        let mut malformed = Vec::new();
         let mut rejected = Vec::new();
         for pod in &report.pods {
-            match self.join(report, pod) {
+            let mut reject = |reason| rejected.push(RejectedPod { uid: pod.uid.clone(), reason });
+            match self.find(&report.node, pod) {
+                Err(reason) => reject(reason),
                 Ok(name) => {
-                    self.apply_load(now, &name, report.version, pod);
+                    if pod.check(&report.capacity).is_ok() {
+                        self.apply_load(now, &name, report.version, pod);
+                    } else {
+                        reject(PodRejection::BadValue);
+                        malformed.push(name.clone());
+                    }
                     named.insert(name);
                 }
-                Err(reason) => rejected.push(RejectedPod { uid: pod.uid.clone(), reason }),
             }
         }
-        for pod in rejected.iter().filter(|pod| pod.reason == PodRejection::BadValue) {
-            if let Some(name) = self.by_cgroup.get(&pod.uid).cloned() {
-                self.lose_load(now, now, &name, Some(UnknownReason::Malformed));
-                named.insert(name);
-            }
+        for name in malformed {
+            self.lose_load(now, now, &name, Some(UnknownReason::Malformed));
         }
         if report.full
             && let Some(node) = self.nodes.get(&report.node)
@@ -66,8 +88,7 @@ impl State {
         if let Some(node) = self.nodes.get_mut(&report.node) {
             node.reported = Some(now);
             node.has_labels_to_lose = true;
-            node.seq = Some(report.seq);
-            node.boot = Some(report.boot.clone());
+            node.sequence.advance(sender(agent, report), report.seq);
             node.capacity = Some(report.capacity);
             node.rejected = rejected;
             let next = now + settings.silent_after;
@@ -75,15 +96,19 @@ impl State {
         }
     }
 
-    /// The pod of this node that a part of its report is about.
-    fn join(&self, report: &Report, pod: &PodReport) -> Result<PodName, PodRejection> {
-        let name = self.by_cgroup.get(&pod.uid).ok_or(PodRejection::UnknownPod)?;
+    /// The pod of this node that a part of its report is about. Only an API uid that is bound to another node is held against the node: it
+    /// is unique, and nobody chooses it.
+    fn find(&mut self, node: &NodeName, report: &PodReport) -> Result<PodName, PodRejection> {
+        let Some(name) = self.by_uid.get(&report.uid) else {
+            return self.find_static_pod(node, report);
+        };
         let known = self.pods.get(name).ok_or(PodRejection::UnknownPod)?;
-        if known.facts.node.as_ref() != Some(&report.node) {
-            return Err(PodRejection::ForeignPod);
+        match &known.facts.node {
+            Some(bound_to) if bound_to == node => Ok(name.clone()),
+            Some(_) => Err(PodRejection::ForeignPod),
+            // The watch is behind: it has not shown yet where the pod runs.
+            None => Err(PodRejection::UnknownPod),
         }
-        pod.check(&report.capacity).map_err(|_| PodRejection::BadValue)?;
-        Ok(name.clone())
     }
 
     fn apply_load(&mut self, now: Moment, name: &PodName, version: u32, report: &PodReport) {
@@ -144,4 +169,13 @@ impl State {
         let mut pods = node.pods.iter().filter_map(|name| self.pods.get(name));
         pods.any(|pod| PodLabels::of(&pod.facts, self.output).any_known())
     }
+}
+
+fn sender(agent: &str, report: &Report) -> Sender {
+    Sender { pod: agent.to_owned(), boot: report.boot.clone() }
+}
+
+/// Since the epoch, as the agents' sequence numbers start.
+fn milliseconds(wall: Timestamp) -> u64 {
+    u64::try_from(wall.as_millisecond()).unwrap_or(0)
 }

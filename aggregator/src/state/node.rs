@@ -1,12 +1,14 @@
 //! One node: its facts, when its agent last reported, and the pods bound to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_contract::rejection::{PodRejection, RejectedPod};
 use plimsoll_contract::report::Capacity;
 use plimsoll_contract::status::AgentState;
-use plimsoll_contract::{Moment, PodName};
+use plimsoll_contract::{Moment, PodName, PodUid};
 
+use super::sequence::Sequence;
+use super::static_pods::Claim;
 use crate::facts::NodeFacts;
 use crate::settings::Settings;
 
@@ -21,12 +23,13 @@ pub(crate) struct Node {
     pub(crate) reported: Option<Moment>,
     /// When its pods are next checked for loads that no report confirmed.
     pub(crate) check_at: Moment,
-    /// Sequence number of the last accepted report.
-    pub(crate) seq: Option<u64>,
-    pub(crate) boot: Option<String>,
+    /// Which report is the next one.
+    pub(crate) sequence: Sequence,
     pub(crate) capacity: Option<Capacity>,
     /// The pods bound to it.
     pub(crate) pods: BTreeSet<PodName>,
+    /// The mirror pods among them, by the config hash in the name of their cgroup.
+    pub(crate) static_pods: BTreeMap<PodUid, Claim>,
     /// Whether its agent reports, as last logged.
     pub(crate) agent: AgentState,
     /// Whether an Event said that its agent is silent, and none since that it reports again.
@@ -53,10 +56,10 @@ impl Node {
             first_seen: now,
             reported: None,
             check_at: Moment::NEVER,
-            seq: None,
-            boot: None,
+            sequence: Sequence::default(),
             capacity: None,
             pods: BTreeSet::new(),
+            static_pods: BTreeMap::new(),
             agent: AgentState::Reporting,
             announced_silent: false,
             has_labels_to_lose: false,
@@ -66,6 +69,13 @@ impl Node {
             quarantined: Moment::default(),
             roster_newest: 0,
         }
+    }
+
+    /// Keeps what the API server says, and forgets what an agent said: it is seen for the first time.
+    pub(super) fn forget_agent(&mut self, now: Moment) {
+        let Node { facts, pods, static_pods, roster_newest, check_at, .. } =
+            std::mem::replace(self, Node::new(now));
+        *self = Node { facts, pods, static_pods, roster_newest, check_at, ..Node::new(now) };
     }
 
     /// From when its silence is counted: its last report, or when it was first seen.

@@ -2,8 +2,9 @@
 //!
 //! A version rises only when the content of an entry changed; it never falls within a process.
 
+use plimsoll_contract::rejection::{PodRejection, RejectedPod};
 use plimsoll_contract::roster::{Answer, Bands, RosterContainer, RosterPod};
-use plimsoll_contract::{Band, NodeName, PodName, Resource, keys};
+use plimsoll_contract::{Band, NodeName, PodName, Report, Resource, keys};
 
 use super::State;
 use crate::facts::PodFacts;
@@ -11,22 +12,37 @@ use crate::labels::{self, PodLabels};
 use crate::settings::Output;
 
 impl State {
+    /// The answer to a report.
+    pub(crate) fn answer_to(&self, report: &Report) -> Answer {
+        // Agents of earlier versions name no process: for them versions start at a random number, so that those of two processes do not
+        // meet.
+        let process = report.roster_process.as_ref();
+        let is_ours = process.is_none_or(|process| *process == self.roster_process);
+        let mut answer = self.answer(&report.node, if is_ours { report.roster_version } else { 0 });
+        if process.is_none() {
+            let ambiguous = |pod: &&mut RejectedPod| pod.reason == PodRejection::AmbiguousPod;
+            let rejected = answer.rejected.iter_mut().filter(ambiguous);
+            rejected.for_each(|pod| pod.reason = PodRejection::UnknownPod);
+        }
+        answer
+    }
+
     /// Every entry of the node that is newer than `echoed`; all of them when `echoed` cannot be a version of this process.
     pub(crate) fn answer(&self, node: &NodeName, echoed: u64) -> Answer {
         let ours = (self.roster_base..=self.roster_version).contains(&echoed);
         let echoed = if ours { echoed } else { 0 };
-        let Some(node) = self.nodes.get(node) else {
-            return Answer { roster_version: self.roster_version, ..Answer::default() };
-        };
+        let roster_process = Some(self.roster_process.clone());
+        let empty = Answer { roster_version: self.roster_version, roster_process, ..Answer::default() };
+        let Some(node) = self.nodes.get(node) else { return empty };
         let pods = node.pods.iter().filter(|_| node.roster_newest > echoed);
         let pods = pods.filter_map(|name| self.pods.get(name)).filter(|pod| pod.roster_version > echoed);
         let roster = pods.filter_map(|pod| self.roster_entry(&pod.facts)).collect();
-        Answer { roster_version: self.roster_version, roster, rejected: node.rejected.clone() }
+        Answer { roster, rejected: node.rejected.clone(), ..empty }
     }
 
     /// The entry of a pod; none while it has no cgroup that an agent could find.
     pub(super) fn roster_entry(&self, facts: &PodFacts) -> Option<RosterPod> {
-        if facts.finished || facts.node.is_none() {
+        if facts.finished || facts.node.is_none() || !self.is_what_it_claims(facts) {
             return None;
         }
         let containers = facts.containers.iter().filter_map(|c| {

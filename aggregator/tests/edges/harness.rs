@@ -7,11 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
 use plimsoll_aggregator::config::Config;
 use plimsoll_aggregator::{Listeners, run};
 use plimsoll_process::crypto::install_crypto_provider;
 use plimsoll_process::shutdown::Shutdown;
-use plimsoll_sandbox::api::{ApiOptions, ApiServer, BoundPod, Entry, Resource, Verb};
+use plimsoll_sandbox::api::{
+    ApiOptions, ApiServer, BoundPod, Entry, Patch, Resource, Subresource, Verb, Write,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -25,11 +29,20 @@ pub(super) const AUDIENCE: &str = "plimsoll-aggregator";
 const PATIENCE: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The ports of an aggregator.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) plain: SocketAddr,
+    pub(super) agents: SocketAddr,
+    pub(super) probes: SocketAddr,
+}
+
 /// Everything that runs.
 pub(super) struct Harness {
     pub(super) api: ApiServer,
     pub(super) plain: SocketAddr,
     pub(super) agents: SocketAddr,
+    pub(super) probes: SocketAddr,
     shutdown: Shutdown,
     running: JoinHandle<anyhow::Result<()>>,
     seq: AtomicU64,
@@ -100,11 +113,23 @@ impl Harness {
         let mut config = Config::new(kube);
         change(&mut config);
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let listeners = Listeners::bind(any, any).await.unwrap();
-        let (plain, agents) = (listeners.plain.local_addr().unwrap(), listeners.agents.local_addr().unwrap());
+        let listeners = Listeners::bind(any, any, any).unwrap();
+        let [plain, agents, probes] = [&listeners.plain, &listeners.agents, &listeners.probes]
+            .map(|listener| listener.local_addr().unwrap());
+        let addresses = Addresses { plain, agents, probes };
         let shutdown = Shutdown::new();
         let running = tokio::spawn(run(config, listeners, shutdown.clone()));
-        Harness { api, plain, agents, shutdown, running, seq: AtomicU64::new(1) }
+        Harness::of(api, addresses, shutdown, running)
+    }
+
+    /// An aggregator that was started in some other way.
+    pub(super) fn of(
+        api: ApiServer,
+        Addresses { plain, agents, probes }: Addresses,
+        shutdown: Shutdown,
+        running: JoinHandle<anyhow::Result<()>>,
+    ) -> Harness {
+        Harness { api, plain, agents, probes, shutdown, running, seq: AtomicU64::new(1) }
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {
@@ -115,7 +140,11 @@ impl Harness {
     pub(super) async fn ready(&self) {
         self.until("readiness", async || {
             let reply = self.get("/readyz").await;
-            reply.code == 200 && reply.text.contains("writes: allowed")
+            // Keys are read, or cannot be.
+            let keys = ["signing_keys: ready", "signing_keys: not yet ("]
+                .iter()
+                .any(|keys| reply.text.contains(keys));
+            reply.code == 200 && keys && reply.text.contains("writes: allowed")
         })
         .await;
     }
@@ -180,17 +209,33 @@ impl Harness {
 
     /// Sends a report as an agent does.
     pub(super) async fn post(&self, token: &str, body: impl ToString) -> Reply {
-        let request = Request::post("/v1/reports")
-            .header("host", SERVICE)
-            .header("content-type", "application/json")
-            .header("authorization", format!("Bearer {token}"));
-        self.send(request.body(Full::new(Bytes::from(body.to_string()))).unwrap()).await
+        self.send(request(token, &body)).await
     }
 
     /// Sends anything to the agents' port.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
         let stream = wire::shake(self.agents, SERVICE, &self.bundle()).await.unwrap();
         wire::whole(wire::exchange(stream, request).await).await
+    }
+
+    /// A connection to the agents' port for many reports.
+    pub(super) async fn connect(&self) -> AgentConnection {
+        let stream = wire::shake(self.agents, SERVICE, &self.bundle()).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        AgentConnection(sender)
+    }
+
+    /// Changes the status of a pod, as a kubelet does.
+    pub(super) fn change_status(&self, namespace: &str, name: &str, status: &Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        let write = Write { subresource: Subresource::Status, ..Write::by("kubelet") };
+        self.api.store().patch(&Resource::PODS, namespace, name, &patch, &write).unwrap();
+    }
+
+    /// How many tokens had this result.
+    pub(super) async fn tokens(&self, result: &str) -> f64 {
+        self.metric(&format!("plimsoll_aggregator_tokens_total{{result=\"{result}\"}}")).await
     }
 
     /// The agent of `n1` says that `shop/web` has this CPU band.
@@ -247,6 +292,25 @@ impl Harness {
         self.running.await.unwrap().unwrap();
         self.api
     }
+}
+
+/// A connection of an agent.
+pub(super) struct AgentConnection(SendRequest<Full<Bytes>>);
+
+impl AgentConnection {
+    /// Sends a report and reads the answer.
+    pub(super) async fn post(&mut self, token: &str, body: &str) -> Reply {
+        self.0.ready().await.unwrap();
+        wire::whole(self.0.send_request(request(token, &body)).await.unwrap()).await
+    }
+}
+
+fn request(token: &str, body: &impl ToString) -> Request<Full<Bytes>> {
+    let request = Request::post("/v1/reports")
+        .header("host", SERVICE)
+        .header("content-type", "application/json")
+        .header("authorization", format!("Bearer {token}"));
+    request.body(Full::new(Bytes::from(body.to_string()))).unwrap()
 }
 
 /// Only server-side applies are ever made.

@@ -53,6 +53,19 @@ async fn a_sequence_that_does_not_rise_is_refused() {
 }
 
 #[tokio::test]
+async fn a_sequence_far_ahead_of_the_clock_is_refused_with_the_number_to_continue_from() {
+    let harness = Harness::start().await;
+    let token = harness.token("n1");
+    let mut report = harness.report("n1", "low");
+    report["seq"] = json!(1_u64 << 52);
+    let reply = harness.post(&token, &report).await;
+    assert_eq!((reply.code, reply.json()["reason"].as_str()), (409, Some("sequence_ahead")));
+    report["seq"] = json!(reply.json()["continueFrom"].as_u64().unwrap() + 1);
+    assert_eq!(harness.post(&token, &report).await.code, 200);
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn the_answer_holds_the_roster_of_the_node_and_the_pods_that_were_not_taken() {
     let harness = Harness::start().await;
     harness.api.store().create(&Resource::PODS, pod("shop", "other", "n2")).unwrap();
@@ -75,8 +88,15 @@ async fn the_answer_holds_the_roster_of_the_node_and_the_pods_that_were_not_take
 
     let mut next = harness.report("n1", "low");
     next["rosterVersion"] = answer["rosterVersion"].clone();
+    next["rosterProcess"] = answer["rosterProcess"].clone();
     let again = harness.post(&token, next).await.json();
     assert!(again["rosterVersion"].as_u64() >= answer["rosterVersion"].as_u64());
     assert!(again["roster"].as_array().unwrap().len() <= names.len());
+
+    let mut of_another = harness.report("n1", "low");
+    of_another["rosterVersion"] = again["rosterVersion"].clone();
+    of_another["rosterProcess"] = json!("of the process before");
+    let all = harness.post(&token, of_another).await.json();
+    assert_eq!(all["roster"].as_array().unwrap().len(), names.len(), "{all}");
     harness.stop().await;
 }

@@ -40,6 +40,15 @@ pub(super) async fn plain(address: SocketAddr, method: &str, path: &str) -> Repl
     plain_with(address, method, path, &[]).await
 }
 
+/// A GET over plain HTTP; nothing if the peer does not answer.
+pub(super) async fn try_plain(address: SocketAddr, path: &str) -> Option<Reply> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    let request = Request::get(path).header("host", "aggregator").body(Full::<Bytes>::default()).ok()?;
+    Some(whole(sender.send_request(request).await.ok()?).await)
+}
+
 /// Over plain HTTP, with these headers.
 pub(super) async fn plain_with(
     address: SocketAddr,

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Client, Error};
 use plimsoll_contract::api_status::is_pod_gone;
 use plimsoll_contract::keys;
+use plimsoll_objects::Object;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::scan::PodKeys;
+use super::scan::{OwnedPod, PodKeys};
 use crate::connect::{Failure, Operation};
 
 /// Concurrent requests: as many as the aggregator sends. Every one of them reaches all watchers of pods.
@@ -58,7 +58,7 @@ pub(super) async fn remove_all(client: &Client, pods: &[PodKeys]) -> Vec<Removal
 }
 
 async fn remove(client: &Client, pod: &PodKeys, unanswered: &AtomicUsize) -> RemovalResult {
-    if !pod.keys.iter().any(|key| key.ours) {
+    if !pod.has_own_keys() {
         return RemovalResult::Skipped;
     }
     if unanswered.load(Ordering::Relaxed) >= MAX_UNANSWERED {
@@ -76,7 +76,8 @@ async fn remove(client: &Client, pod: &PodKeys, unanswered: &AtomicUsize) -> Rem
 }
 
 async fn apply_nothing(client: &Client, pod: &PodKeys) -> RemovalResult {
-    let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
+    // A response that cannot be read is not a failure: the API server has done what it answers.
+    let api: Api<Object<OwnedPod>> = Api::namespaced(client.clone(), &pod.namespace);
     let params = PatchParams::apply(keys::FIELD_MANAGER);
     let nothing = Patch::Apply(json!({
         "apiVersion": "v1",
@@ -85,7 +86,7 @@ async fn apply_nothing(client: &Client, pod: &PodKeys) -> RemovalResult {
     }));
     let mut retries = 0;
     loop {
-        let request = async { Ok(api.patch_metadata(&pod.name, &params, &nothing).await) };
+        let request = async { Ok(api.patch(&pod.name, &params, &nothing).await) };
         match REMOVE_KEYS.run(request).await {
             Ok(Ok(_)) => return RemovalResult::Removed,
             Ok(Err(Error::Api(status))) if is_gone(&status) => return RemovalResult::Gone,

@@ -13,9 +13,12 @@ use super::scan::{KeyKind, PodKeys};
 use crate::args::ReportFormat;
 use crate::connect::escaped;
 use crate::pause::confirm::PauseState;
+use crate::pods::UnreadablePod;
 
 /// Lines of one list in the text.
 const MAX_LINES: usize = 20;
+/// The command that lets Plimsoll write again.
+pub(super) const RESUME: &str = "plimsoll pause --off";
 
 /// What was done. Pods are sorted by namespace and name.
 #[derive(Debug, Default, Serialize)]
@@ -23,8 +26,11 @@ const MAX_LINES: usize = 20;
 pub(super) struct Report {
     /// Nothing was changed; `removed` is what would be.
     dry_run: bool,
-    /// Whether the pause switch is on; otherwise there is none.
-    paused: bool,
+    /// Whether the pause switch is on now; null where that is not known.
+    paused: Option<bool>,
+    /// The command that lets Plimsoll write again, where it is paused or may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume: Option<&'static str>,
     /// The aggregator after the switch was set: `paused`, `absent`, or `unseen` (not confirmed).
     #[serde(skip_serializing_if = "Option::is_none")]
     aggregator: Option<&'static str>,
@@ -37,6 +43,11 @@ pub(super) struct Report {
     #[serde(rename = "kept")]
     owned_by_others: Vec<OwnedByOthers>,
     failed: Vec<Failed>,
+    /// Pods that cannot be read, in the end: nobody knows what is on them.
+    unreadable: Vec<Failed>,
+    /// Why the run ended before it knew what it did: the lists are empty then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,6 +102,20 @@ impl Report {
         report
     }
 
+    /// There was nothing to remove, so the switch is where it was: on, off, or (`None`) not known.
+    pub(super) fn of_nothing(pods: &[PodKeys], paused: Option<bool>) -> Report {
+        let resume = (paused == Some(true)).then_some(RESUME);
+        let mut report = Report { paused, resume, pods: pods.len(), ..Report::default() };
+        pods.iter().for_each(|pod| report.add_owned_by_others(pod));
+        report
+    }
+
+    /// The run ended early. `paused`: whether it left Plimsoll paused; `None`: perhaps.
+    pub(super) fn of_failure(pods: &[PodKeys], paused: Option<bool>, error: &anyhow::Error) -> Report {
+        let resume = (paused != Some(false)).then_some(RESUME);
+        Report { paused, resume, pods: pods.len(), error: Some(format!("{error:#}")), ..Report::default() }
+    }
+
     /// What was done. The keys on the pods `after` the run decide, not the results: a response may be lost, and a key that
     /// was removed may have been written again.
     pub(super) fn new(
@@ -104,7 +129,8 @@ impl Report {
             PauseState::NoAggregator => "absent",
             PauseState::Unconfirmed(_) => "unseen",
         });
-        let mut report = Report { paused, aggregator, pods: before.len(), ..Report::default() };
+        let (paused, resume) = (Some(paused), paused.then_some(RESUME));
+        let mut report = Report { paused, resume, aggregator, pods: before.len(), ..Report::default() };
         let removable = after.iter().filter(|pod| pod.has_removable_keys());
         let mut left: BTreeMap<_, _> = removable.map(|pod| (pod.uid.as_str(), pod)).collect();
         for (pod, result) in before.iter().zip(results) {
@@ -123,6 +149,16 @@ impl Report {
         after.iter().for_each(|pod| report.add_owned_by_others(pod));
         report.failed.sort_by(|a, b| a.pod.cmp(&b.pod));
         report
+    }
+
+    /// Adds the pods that cannot be read.
+    pub(super) fn with_unreadable(mut self, pods: Vec<UnreadablePod>) -> Report {
+        let failed = |UnreadablePod { namespace, name, problem }| Failed {
+            pod: PodName { namespace, name },
+            why: format!("it cannot be read: {problem}"),
+        };
+        self.unreadable = pods.into_iter().map(failed).collect();
+        self
     }
 
     fn add_removed(&mut self, pod: &PodKeys) {
@@ -148,11 +184,15 @@ impl Report {
     }
 
     /// # Errors
-    /// If keys remain that should have been removed.
+    /// If keys remain that should have been removed, or may remain.
     pub(super) fn result(&self) -> anyhow::Result<()> {
-        match self.failed.len() {
-            0 => Ok(()),
-            failed => {
+        match (self.failed.len(), self.unreadable.len()) {
+            (0, 0) => Ok(()),
+            (0, unreadable) => bail!(
+                "Plimsoll keys may remain on {}; correct the fields above and run it again",
+                count(unreadable)
+            ),
+            (failed, _) => {
                 bail!("Plimsoll keys remain on {}; fix the errors above and run it again", count(failed))
             }
         }
@@ -170,7 +210,10 @@ impl Report {
     }
 
     fn print_text(&self, out: &mut impl Write) -> io::Result<()> {
-        if self.removed.is_empty() && self.gone.is_empty() && self.failed.is_empty() {
+        let nothing_done = self.removed.is_empty() && self.gone.is_empty() && self.failed.is_empty();
+        if nothing_done && !self.unreadable.is_empty() {
+            writeln!(out, "no pod that can be read has a key that Plimsoll alone owns")?;
+        } else if nothing_done {
             writeln!(out, "nothing to do: no pod has a key that Plimsoll alone owns")?;
         } else {
             let verb = if self.dry_run { "would be removed" } else { "removed" };
@@ -199,6 +242,14 @@ impl Report {
         if !self.failed.is_empty() {
             writeln!(out, "failed on {}:", count(self.failed.len()))?;
             print_list(out, &self.failed, |one| format!("{}  {}", one.pod, one.why))?;
+        }
+        if !self.unreadable.is_empty() {
+            writeln!(
+                out,
+                "could not look at {}, which may have keys of Plimsoll:",
+                count(self.unreadable.len())
+            )?;
+            print_list(out, &self.unreadable, |one| format!("{}  {}", one.pod, escaped(&one.why)))?;
         }
         Ok(())
     }

@@ -6,17 +6,66 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::ResourceExt;
-use kube::api::{Api, PartialObjectMeta};
+use kube::api::Api;
+use kube::core::ObjectMeta;
 use plimsoll_contract::keys;
-use serde::Serialize;
+use plimsoll_objects::field::{self, Lenient};
+use plimsoll_objects::{Content, Object};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use crate::connect::Failure;
-use crate::pods;
+use crate::pods::{self, Collected};
 
-/// Keys with our prefix that users write.
-const USER_KEYS: [&str; 3] = [keys::SLA, keys::IGNORE, keys::BOUNDS];
+/// The fields of a pod that are read.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct OwnedPod {
+    #[serde(default)]
+    metadata: OwnedMetadata,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct OwnedMetadata {
+    labels: Option<Keys>,
+    annotations: Option<Keys>,
+    #[serde(deserialize_with = "field::list")]
+    managed_fields: Vec<ManagedFields>,
+}
+
+/// Keys; what they say does not matter.
+type Keys = BTreeMap<String, IgnoredAny>;
+
+/// The fields of one field manager; the time of its last write does not matter.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ManagedFields {
+    manager: Option<String>,
+    operation: Option<String>,
+    subresource: Option<String>,
+    fields_v1: Option<OwnedFields>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct OwnedFields {
+    #[serde(rename = "f:metadata")]
+    metadata: Lenient<OwnedMaps>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct OwnedMaps {
+    #[serde(rename = "f:labels")]
+    labels: Lenient<Keys>,
+    #[serde(rename = "f:annotations")]
+    annotations: Lenient<Keys>,
+}
+
+impl Content for OwnedPod {
+    type Kind = Pod;
+    const METADATA_ONLY: bool = true;
+}
 
 /// A pod and its keys of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,24 +94,34 @@ pub(super) enum KeyKind {
     Annotation,
 }
 
-/// Every pod with keys of ours.
-pub(super) async fn scan(api: &Api<PartialObjectMeta<Pod>>) -> Result<Vec<PodKeys>, Failure> {
+/// Every pod with keys of ours, and every pod that cannot be read: it may have some.
+pub(super) async fn scan(api: &Api<Object<OwnedPod>>) -> Result<Collected<PodKeys>, Failure> {
     pods::collect(api, None, PodKeys::of).await
 }
 
 impl PodKeys {
     /// `None` for a pod without keys of ours.
-    fn of(pod: &PartialObjectMeta<Pod>) -> Option<PodKeys> {
-        let managers = pod.metadata.managed_fields.as_deref().unwrap_or_default();
-        let owned = |kind, map: &BTreeMap<String, String>| {
+    fn of(names: &ObjectMeta, pod: &OwnedPod) -> Option<PodKeys> {
+        let OwnedMetadata { labels, annotations, managed_fields: managers } = &pod.metadata;
+        let owned = |kind, map: &Option<Keys>| {
+            let keys = map.iter().flat_map(BTreeMap::keys);
             let ours =
-                map.keys().filter(|key| key.starts_with(keys::PREFIX) && !USER_KEYS.contains(&key.as_str()));
+                keys.filter(|key| key.starts_with(keys::PREFIX) && !keys::USER_KEYS.contains(&key.as_str()));
             ours.map(|key| OwnedKey::of(kind, key, managers)).collect::<Vec<_>>()
         };
-        let keys =
-            [owned(KeyKind::Label, pod.labels()), owned(KeyKind::Annotation, pod.annotations())].concat();
-        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        (!keys.is_empty()).then(|| PodKeys { namespace, name, uid: pod.uid().unwrap_or_default(), keys })
+        let keys = [owned(KeyKind::Label, labels), owned(KeyKind::Annotation, annotations)].concat();
+        let (namespace, name) = pods::names(names);
+        (!keys.is_empty()).then(|| PodKeys {
+            namespace,
+            name,
+            uid: names.uid.clone().unwrap_or_default(),
+            keys,
+        })
+    }
+
+    /// Whether our field manager owns a key, alone or with others: then there is something to give up.
+    pub(super) fn has_own_keys(&self) -> bool {
+        self.keys.iter().any(|key| key.ours)
     }
 
     pub(super) fn has_removable_keys(&self) -> bool {
@@ -71,16 +130,17 @@ impl PodKeys {
 }
 
 impl OwnedKey {
-    fn of(kind: KeyKind, key: &str, managers: &[ManagedFieldsEntry]) -> OwnedKey {
-        let map = match kind {
-            KeyKind::Label => "f:labels",
-            KeyKind::Annotation => "f:annotations",
-        };
+    fn of(kind: KeyKind, key: &str, managers: &[ManagedFields]) -> OwnedKey {
         let field = format!("f:{key}");
-        let owns = |entry: &&ManagedFieldsEntry| {
-            entry.fields_v1.as_ref().is_some_and(|fields| fields.0["f:metadata"][map].get(&field).is_some())
+        let owns = |entry: &&ManagedFields| {
+            let maps = entry.fields_v1.as_ref().and_then(|fields| fields.metadata.0.as_ref());
+            let map = maps.and_then(|maps| match kind {
+                KeyKind::Label => maps.labels.0.as_ref(),
+                KeyKind::Annotation => maps.annotations.0.as_ref(),
+            });
+            map.is_some_and(|map| map.contains_key(&field))
         };
-        let is_us = |entry: &&ManagedFieldsEntry| {
+        let is_us = |entry: &&ManagedFields| {
             entry.manager.as_deref() == Some(keys::FIELD_MANAGER)
                 && entry.operation.as_deref() == Some("Apply")
                 && entry.subresource.as_deref().unwrap_or_default().is_empty()
@@ -100,9 +160,14 @@ impl OwnedKey {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn found(pod: &Value) -> Option<PodKeys> {
+        let pod: Object<OwnedPod> = serde_json::from_str(&pod.to_string()).unwrap();
+        PodKeys::of(pod.names(), pod.content.as_ref().unwrap())
+    }
 
     #[test]
     fn keys_of_users_and_of_others_are_not_ours_and_each_of_ours_has_its_owners() {
@@ -125,7 +190,7 @@ mod tests {
                 ],
             },
         });
-        let pod = PodKeys::of(&serde_json::from_value(pod).unwrap()).unwrap();
+        let pod = found(&pod).unwrap();
         let owners: Vec<_> =
             pod.keys.iter().map(|key| (key.key.as_str(), key.ours, key.others.join(" "))).collect();
         assert_eq!(
@@ -144,6 +209,14 @@ mod tests {
     #[test]
     fn a_pod_with_keys_of_users_alone_is_not_found() {
         let pod = json!({"metadata": {"name": "web", "labels": {keys::IGNORE: "true", "a": "b"}}});
-        assert_eq!(PodKeys::of(&serde_json::from_value(pod).unwrap()), None);
+        assert_eq!(found(&pod), None);
+    }
+
+    #[test]
+    fn the_time_of_a_write_does_not_matter() {
+        let fields = json!({"f:metadata": {"f:labels": {"f:plimsoll.dev/cpu-band": {}}}});
+        let manager = json!({"manager": "plimsoll", "operation": "Apply", "time": "10000-01-01T23:58:59Z", "fieldsV1": fields});
+        let pod = json!({"metadata": {"name": "web", "labels": {keys::CPU_BAND: "low"}, "managedFields": [manager]}});
+        assert!(found(&pod).unwrap().has_removable_keys());
     }
 }

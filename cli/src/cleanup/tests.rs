@@ -1,7 +1,7 @@
-//! Concurrency, retries, giving up, the question, and the report.
+//! Concurrency, retries, giving up, the question, the report, and the last words of a run that left Plimsoll paused.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -15,6 +15,7 @@ use super::scan::{KeyKind, OwnedKey, PodKeys};
 use super::*;
 use crate::connect::Failure;
 use crate::pause::confirm::PauseState;
+use crate::pods::UnreadablePod;
 
 fn pod(name: &str, keys: &[(&str, bool, &[&str])]) -> PodKeys {
     let keys = keys.iter().map(|(key, ours, others)| OwnedKey {
@@ -164,8 +165,32 @@ failed on 3 pods:
     let json: Value = serde_json::from_str(&printed(&report, ReportFormat::Json)).unwrap();
     assert_eq!(json["removed"][2], json!({"namespace": "shop", "name": "shared", "keys": [keys::CPU_BASIS]}));
     assert_eq!(json["kept"][0]["kind"], "label");
-    let fields = ["dryRun", "paused", "aggregator", "pods"].map(|field| json[field].clone());
-    assert_eq!(fields, [json!(false), json!(true), json!("paused"), json!(6)]);
+    let fields = ["dryRun", "paused", "resume", "aggregator", "pods"].map(|field| json[field].clone());
+    assert_eq!(fields, [json!(false), json!(true), json!("plimsoll pause --off"), json!("paused"), json!(6)]);
+}
+
+#[test]
+fn a_pod_that_cannot_be_read_is_named_and_the_run_is_a_failure() {
+    let odd = |name: &str| UnreadablePod {
+        namespace: "shop".into(),
+        name: name.into(),
+        problem: "metadata.labels: invalid type: sequence, expected a map".into(),
+    };
+    let (before, results) = ([ours("web")], vec![RemovalResult::Removed]);
+    let report = Report::new((true, &PauseState::Paused), &before, results, &[])
+        .with_unreadable(vec![odd("od\u{1b}d")]);
+    let expected = "\
+Plimsoll keys were on 1 pod; removed from 1
+could not look at 1 pod, which may have keys of Plimsoll:
+  shop/od\\u{1b}d  it cannot be read: metadata.labels: invalid type: sequence, expected a map
+";
+    assert_eq!(printed(&report, ReportFormat::Text), expected);
+    assert!(report.result().unwrap_err().to_string().contains("keys may remain on 1 pod"));
+    let json: Value = serde_json::from_str(&printed(&report, ReportFormat::Json)).unwrap();
+    assert_eq!(json["unreadable"][0]["name"], "od\u{1b}d");
+    let dry = Report::of_dry_run(&[]).with_unreadable(vec![odd("odd")]);
+    assert!(printed(&dry, ReportFormat::Text).starts_with("no pod that can be read has a key"));
+    assert!(dry.result().is_err());
 }
 
 #[test]
@@ -180,4 +205,203 @@ fn a_long_list_is_shortened_in_text_and_complete_in_json() {
     );
     let json: Value = serde_json::from_str(&printed(&report, ReportFormat::Json)).unwrap();
     assert_eq!(json["removed"].as_array().unwrap().len(), 30);
+}
+
+/// What an API server answers to a request, by `METHOD path` and the number of earlier requests of that method and path.
+type Answer = fn(&str, usize) -> Option<(u16, Value)>;
+
+/// A server on which one pod has a key of ours, and a list of the requests that it got.
+fn cluster(answer: Answer) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&requests);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let line = format!("{} {}", request.method(), request.uri().path());
+        let mut seen = seen.lock().unwrap();
+        let number = seen.iter().filter(|earlier| **earlier == line).count();
+        seen.push(line.clone());
+        async move {
+            // a request that is never answered is one whose time is not up yet
+            match answer(&line, number) {
+                Some((code, body)) => {
+                    Response::builder().status(code).body(Body::from(body.to_string().into_bytes()))
+                }
+                None => std::future::pending().await,
+            }
+        }
+    });
+    (Client::new(service, "default"), requests)
+}
+
+const LIST: &str = "GET /api/v1/pods";
+const SWITCH: &str = "PATCH /api/v1/namespaces/plimsoll-system/configmaps/plimsoll-control";
+const APPLY: &str = "PATCH /api/v1/namespaces/shop/pods/web";
+
+/// Everything works; the aggregator is not installed.
+fn works(line: &str, number: usize) -> Option<(u16, Value)> {
+    let list = |items: Value| json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items});
+    let manager = json!({"manager": "plimsoll", "operation": "Apply", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:metadata": {"f:labels": {"f:plimsoll.dev/cpu-band": {}}}}});
+    let pod = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {
+        "namespace": "shop", "name": "web", "uid": "u", "labels": {keys::CPU_BAND: "high"}, "managedFields": [manager]}});
+    Some(match line {
+        LIST if number < 2 => (200, list(json!([pod]))),
+        LIST | "GET /api/v1/namespaces/plimsoll-system/pods" => (200, list(json!([]))),
+        SWITCH => {
+            (200, json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {}}))
+        }
+        APPLY => fine(),
+        other => panic!("{other} was not expected"),
+    })
+}
+
+/// A run that is interrupted when `stop` says so: the output, and the error.
+async fn run_with(answer: Answer, output: ReportFormat, stop: &Shutdown) -> (String, Option<String>) {
+    let (client, _) = cluster(answer);
+    let api = pods::api(&client, None);
+    let survey = scan(&api).await.unwrap();
+    let cleanup =
+        Cleanup { client: &client, api, aggregator: Aggregator::new(&client, None).unwrap(), output };
+    let mut out = Vec::new();
+    let error = cleanup.run(&survey.picked, stop, &mut out).await.err().map(|error| format!("{error:#}"));
+    (String::from_utf8(out).unwrap(), error)
+}
+
+const STILL_PAUSED: &str = "Plimsoll is still paused: `plimsoll pause --off` lets it write the labels again";
+const MAY_BE_PAUSED: &str = "Plimsoll may be paused: `plimsoll pause --off` lets it write the labels again";
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_fails_after_the_pause_says_last_that_plimsoll_is_still_paused() {
+    fn list_fails(at: usize, line: &str, number: usize) -> Option<(u16, Value)> {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "etcd is down", "code": 500});
+        if (line, number) == (LIST, at) { Some((500, status)) } else { works(line, number) }
+    }
+    let second: Answer = |line, number| list_fails(1, line, number);
+    let third: Answer = |line, number| list_fails(2, line, number);
+    let remains: Answer = |line, number| works(line, if line == LIST { 0 } else { number });
+    for (answer, why, is_whole) in
+        [(second, "etcd is down", false), (third, "etcd is down", false), (remains, "remain on 1 pod", true)]
+    {
+        let (_, error) = run_with(answer, ReportFormat::Text, &Shutdown::new()).await;
+        let error = error.unwrap();
+        assert!(error.contains(why) && error.ends_with(&format!("\n{STILL_PAUSED}")), "{error}");
+        let (text, error) = run_with(answer, ReportFormat::Json, &Shutdown::new()).await;
+        assert!(error.unwrap().ends_with(STILL_PAUSED));
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&json["paused"], &json["resume"]),
+            (&json!(true), &json!("plimsoll pause --off")),
+            "{text}"
+        );
+        assert!(json["error"].as_str().is_none_or(|error| error.contains(why)), "{text}");
+        assert_eq!(json["error"].is_null(), is_whole, "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_run_says_last_that_plimsoll_is_still_paused_or_may_be() {
+    let in_removal: Answer = |line, number| if line == APPLY { None } else { works(line, number) };
+    let in_pause: Answer = |line, number| if line == SWITCH { None } else { works(line, number) };
+    for (answer, expected, paused) in
+        [(in_removal, STILL_PAUSED, json!(true)), (in_pause, MAY_BE_PAUSED, Value::Null)]
+    {
+        let stop = Shutdown::new();
+        let interrupt = async {
+            sleep(Duration::from_secs(5)).await;
+            stop.trigger();
+        };
+        let ((text, error), ()) = tokio::join!(run_with(answer, ReportFormat::Json, &stop), interrupt);
+        let error = error.unwrap();
+        assert!(error.starts_with("interrupted; ") && error.ends_with(&format!("\n{expected}")), "{error}");
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&json["paused"], &json["resume"]), (&paused, &json!("plimsoll pause --off")), "{text}");
+        assert!(json["error"].as_str().unwrap().starts_with("interrupted; "), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_is_refused_leaves_nothing_paused_and_one_without_an_answer_perhaps() {
+    let refused: Answer = |line, number| match line {
+        SWITCH => Some((
+            403,
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": 403, "reason": "Forbidden"}),
+        )),
+        _ => works(line, number),
+    };
+    let (text, error) = run_with(refused, ReportFormat::Json, &Shutdown::new()).await;
+    assert!(!error.unwrap().contains("paused:"));
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&json["paused"], &json["resume"]), (&json!(false), &Value::Null), "{text}");
+    let unanswered: Answer = |line, number| if line == SWITCH { None } else { works(line, number) };
+    let (text, error) = run_with(unanswered, ReportFormat::Text, &Shutdown::new()).await;
+    assert!(error.unwrap().ends_with(&format!("\n{MAY_BE_PAUSED}")), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_well_says_last_that_plimsoll_stays_paused() {
+    let (text, error) = run_with(works, ReportFormat::Text, &Shutdown::new()).await;
+    assert_eq!(error, None);
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("Plimsoll stays paused.") && last.contains("`plimsoll pause --off`"), "{text}");
+}
+
+/// As `plimsoll cleanup | head -0`: the error is not that nobody reads the output.
+#[tokio::test(start_paused = true)]
+async fn that_plimsoll_is_still_paused_is_said_although_the_reader_of_the_output_left() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (client, _) = cluster(works);
+    let api = pods::api(&client, None);
+    let survey = scan(&api).await.unwrap();
+    let aggregator = Aggregator::new(&client, None).unwrap();
+    let cleanup = Cleanup { client: &client, api, aggregator, output: ReportFormat::Text };
+    let error = cleanup.run(&survey.picked, &Shutdown::new(), &mut Closed).await.unwrap_err();
+    assert!(!crate::reader_left(&error) && format!("{error:#}").ends_with(STILL_PAUSED), "{error:#}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_nothing_to_do_only_reads_are_sent_and_the_switch_is_said_as_it_is() {
+    fn clean(switch: (u16, Value), line: &str) -> Option<(u16, Value)> {
+        match line {
+            LIST => works(LIST, 2),
+            "GET /api/v1/namespaces/plimsoll-system/configmaps/plimsoll-control" => Some(switch),
+            other => panic!("{other} was not expected"),
+        }
+    }
+    fn map(value: &str) -> (u16, Value) {
+        (200, json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {}, "data": {"paused": value}}))
+    }
+    fn status(code: u16) -> (u16, Value) {
+        (
+            code,
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": code}),
+        )
+    }
+    let cases: [(Answer, Value, &str); 5] = [
+        (|line, _| clean(map("false"), line), json!(false), "Plimsoll is not paused"),
+        (|line, _| clean(status(404), line), json!(false), "Plimsoll is not paused"),
+        (|line, _| clean(map("true"), line), json!(true), STILL_PAUSED),
+        (|line, _| clean(map("yes"), line), json!(true), STILL_PAUSED),
+        (|line, _| clean(status(403), line), Value::Null, "is not known: reading the pause switch"),
+    ];
+    for (answer, paused, said) in cases {
+        let (client, requests) = cluster(answer);
+        let mut out = Vec::new();
+        let args = CleanupArgs { yes: true, ..CleanupArgs::default() };
+        run(&client, None, &args, || panic!("nothing to interrupt"), &mut out).await.unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("nothing to do") && text.lines().last().unwrap().contains(said), "{text}");
+        let args = CleanupArgs { output: ReportFormat::Json, ..args };
+        let mut out = Vec::new();
+        run(&client, None, &args, || panic!("nothing to interrupt"), &mut out).await.unwrap();
+        let json: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&json["paused"], json["resume"].is_null()), (&paused, paused != json!(true)), "{json}");
+        assert!(requests.lock().unwrap().iter().all(|line| line.starts_with("GET ")));
+    }
 }

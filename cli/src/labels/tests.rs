@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
 use kube::runtime::watcher::Event;
+use plimsoll_objects::Object;
 use serde_json::{Value, json};
 
 use super::render::all;
@@ -60,6 +61,36 @@ async fn printed(client: &Client, args: &LabelsArgs) -> anyhow::Result<String> {
     let mut out = Vec::new();
     run(client, args, &mut out).await?;
     Ok(String::from_utf8(out)?)
+}
+
+fn pod_object(meta: &Value) -> Object<LabeledPod> {
+    serde_json::from_str(&meta.to_string()).unwrap()
+}
+
+/// A pod whose labels are none.
+fn unreadable(name: &str) -> Value {
+    meta(name, &json!({"band": ["s3cr3t"]}))
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_read_is_named_on_stderr_and_the_others_are_shown() {
+    let mut odd = meta("year-10000", &json!({"band": "high"}));
+    odd["metadata"]["managedFields"] = json!([{"manager": "m", "time": "10000-01-01T23:58:59Z"}]);
+    let items = [meta("web", &json!({"band": "low"})), odd, unreadable("odd\u{1b}[2J"), json!(5)];
+    let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items});
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let body = Body::from(list.to_string().into_bytes());
+        async move { Ok::<_, io::Error>(Response::new(body)) }
+    });
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    print(&Client::new(service, "default"), &LabelsArgs::default(), &mut out, &mut err).await.unwrap();
+    let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
+    assert!(out.contains("web         band=low") && out.contains("year-10000  band=high"), "{out}");
+    let expected = "\
+plimsoll: pod shop/odd\\u{1b}[2J cannot be read (metadata.labels.band: invalid type: sequence, expected a string); it is left out
+plimsoll: pod / cannot be read (.: invalid type: integer, expected struct LabeledPod); it is left out
+";
+    assert_eq!(err, expected);
 }
 
 #[tokio::test]
@@ -166,13 +197,12 @@ fn json_is_one_array_that_can_be_parsed() {
 
 #[test]
 fn a_watch_prints_changes_and_is_silent_when_nothing_changed() {
-    let pod = |name: &str, value: &str| {
-        serde_json::from_value::<PartialObjectMeta<Pod>>(meta(name, &json!({"band": value}))).unwrap()
-    };
+    let pod = |name: &str, value: &str| pod_object(&meta(name, &json!({"band": value})));
     let mut printer = Printer::new(Output::Table);
+    let mut named = Vec::new();
     let mut handle = |event| {
         let mut out = Vec::new();
-        printer.handle(event, &mut out).unwrap();
+        printer.handle(event, &mut out, &mut named).unwrap();
         String::from_utf8(out)
             .unwrap()
             .lines()
@@ -194,4 +224,17 @@ fn a_watch_prints_changes_and_is_silent_when_nothing_changed() {
     assert!(handle(Event::Init).is_empty());
     assert!(handle(Event::InitApply(pod("web", "moderate"))).is_empty());
     assert_eq!(handle(Event::InitDone), ["deleted shop old band=low", "changed shop web band=moderate"]);
+    // A pod that cannot be read is not deleted, and is named once.
+    for _ in 0..2 {
+        assert!(handle(Event::Apply(pod_object(&unreadable("web")))).is_empty());
+        assert!(handle(Event::Init).is_empty());
+        assert!(handle(Event::InitApply(pod_object(&unreadable("web")))).is_empty());
+        assert!(handle(Event::InitDone).is_empty());
+    }
+    assert_eq!(handle(Event::Apply(pod("web", "low"))), ["changed shop web band=low"]);
+    assert_eq!(handle(Event::Apply(pod_object(&unreadable("web")))), Vec::<String>::new());
+    assert_eq!(handle(Event::Delete(pod_object(&unreadable("web")))), ["deleted shop web band=low"]);
+    let line = "plimsoll: pod shop/web cannot be read (metadata.labels.band: invalid type: sequence, expected a string); its changes \
+                are not shown\n";
+    assert_eq!(String::from_utf8(named).unwrap(), line.repeat(2));
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::ResourceExt;
-use kube::api::{Api, ListParams, PartialObjectMeta};
+use kube::api::{Api, ListParams};
 use plimsoll_contract::keys;
+use plimsoll_objects::{Nothing, Object};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connect::{self, Failure, Operation};
@@ -82,12 +82,12 @@ impl Aggregator {
             Aggregator::Pods(client) => client,
         };
         let namespace = keys::SYSTEM_NAMESPACE;
-        let api: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), namespace);
+        let api: Api<Object<Nothing<Pod>>> = Api::namespaced(client.clone(), namespace);
         let selector = format!("app.kubernetes.io/name={}", keys::AGGREGATOR);
         let params = ListParams::default().labels(&selector).fields("status.phase=Running");
         let pods = FIND_AGGREGATOR.run(api.list(&params)).await.map_err(|failure| failure.to_string())?;
         for pod in &pods {
-            let pod = pod.name_any();
+            let pod = pod.names().name.clone().unwrap_or_default();
             let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9619/proxy/metrics");
             ask(client, &path).await.map_err(|why| format!("pod {}: {why}", connect::escaped(&pod)))?;
         }

@@ -291,6 +291,7 @@ fn writing() -> AggregatorStatus {
         unknown_withheld: false,
         paused: Some(false),
         nodes: NodeCounts { reporting: 6, late: 1, silent: 3 },
+        unreadable: Vec::new(),
     }
 }
 
@@ -305,6 +306,15 @@ fn the_banner_says_why_labels_are_not_written_and_nothing_where_they_are() {
     let many = AggregatorStatus { unknown_withheld: true, ..writing() };
     let expected = "many nodes are, or were just, silent: labels of their pods do not change to unknown yet";
     assert_eq!(banner(&many), [expected]);
+    let odd: Vec<String> =
+        (0..4).map(|n| format!("pod shop/p{n}: metadata.uid: \u{1b}{}", "x".repeat(300))).collect();
+    let lines = banner(&AggregatorStatus { unreadable: odd, ..writing() });
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(
+        lines[0].starts_with("cannot be read, and is not shown: pod shop/p0: metadata.uid: \\u{1b}xxx"),
+        "{lines:?}"
+    );
+    assert!(lines.iter().all(|line| line.chars().count() <= 160), "{lines:?}");
     let not_synced = AggregatorStatus { withheld: Some(Withheld::NotSynced), ..writing() };
     assert_eq!(
         banner(&not_synced),
@@ -364,4 +374,17 @@ fn names_cannot_control_the_terminal_or_widen_the_table() {
     let lines = lines(vec![row(&hostile)]);
     assert_eq!(lines.len(), 2);
     assert!(lines[1].starts_with("a/\\u{1b}[2Jb\\n ") && lines[1].len() < 250, "{}", lines[1]);
+}
+
+#[test]
+fn a_request_that_is_too_small_is_said_with_what_it_counts_as() {
+    let cpu = |basis, request| {
+        let cpu = resource(Band::Moderate, basis, 0.017, 0.34, 5);
+        let memory = resource(Band::Low, Basis::Node, 1024.0, 0.0, 5);
+        row(&pod("shop", "web", ResourceStatus { of: Some(0.05), request, ..cpu }, memory)).columns(false)[2]
+            .clone()
+    };
+    assert_eq!(cpu(Basis::Request, Some(0.01)), "request as 50m");
+    assert_eq!(cpu(Basis::Request, None), "request");
+    assert_eq!(cpu(Basis::Limit, Some(0.01)), "limit");
 }

@@ -36,6 +36,15 @@ pub const WRITTEN_LABELS: [&str; 4] = [CPU_BAND, CPU_BASIS, MEMORY_BAND, MEMORY_
 /// The annotations that the aggregator writes.
 pub const WRITTEN_ANNOTATIONS: [&str; 4] = [EVIDENCE, EPOCH, ORIGINAL_RESOURCES, DECISION];
 
+/// The keys that users set.
+pub const USER_KEYS: [&str; 3] = [SLA, IGNORE, BOUNDS];
+
+/// Whether a key is one that users set or the aggregator writes.
+pub fn is_ours(key: &str) -> bool {
+    let mut all = USER_KEYS.iter().chain(&WRITTEN_LABELS).chain(&WRITTEN_ANNOTATIONS);
+    all.any(|ours| *ours == key)
+}
+
 /// Name of the agents' DaemonSet.
 pub const AGENT_DAEMON_SET: &str = "plimsoll-agent";
 /// Namespace of the agents.
@@ -83,13 +92,16 @@ mod tests {
     fn every_key_of_ours_has_the_prefix_and_the_users_keys_are_not_written() {
         for key in WRITTEN_LABELS.iter().chain(&WRITTEN_ANNOTATIONS) {
             assert!(key.starts_with(PREFIX), "{key}");
-            assert!(![SLA, IGNORE, BOUNDS].contains(key), "{key}");
+            assert!(!USER_KEYS.contains(key), "{key}");
+            assert!(is_ours(key), "{key}");
         }
+        assert!(USER_KEYS.iter().all(|key| is_ours(key)));
+        assert!(!is_ours("plimsoll.dev/of-a-later-version") && !is_ours("app"));
     }
 
     #[test]
     fn every_key_is_one_that_kubernetes_takes_and_there_is_no_second_of_it() {
-        let all = [WRITTEN_LABELS.as_slice(), &WRITTEN_ANNOTATIONS, &[SLA, IGNORE, BOUNDS]].concat();
+        let all = [WRITTEN_LABELS.as_slice(), &WRITTEN_ANNOTATIONS, &USER_KEYS].concat();
         for key in &all {
             let name = key.strip_prefix(PREFIX).unwrap_or_default();
             let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');

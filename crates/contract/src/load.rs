@@ -24,6 +24,8 @@ pub struct ResourceLoad<A, C = ContainerId> {
     pub usage: Option<A>,
     /// The amount that the basis stands for.
     pub of: Option<A>,
+    /// The CPU request of the hottest candidate, where it is too small to be the basis: `of` is more.
+    pub request: Option<A>,
     /// The hottest candidate; absent when it is the pod's own cgroup.
     pub container: Option<C>,
     /// What limits the hottest candidate. The aggregator fills it in, from that container's numbers.
@@ -56,7 +58,7 @@ pub struct Cause<A, C = ContainerId> {
     /// What limited its CPU at the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound_by: Option<BoundBy>,
-    /// The container's CPU request, where it is too small to be the basis: `of` is more.
+    /// As [`ResourceLoad::request`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<A>,
     /// The working set at the time, where it differs from what counts for the memory band.
@@ -124,6 +126,7 @@ impl<A, C> ResourceLoad<A, C> {
             utilization: None,
             usage: None,
             of: None,
+            request: None,
             container: None,
             bound_by: None,
             since: None,
@@ -140,6 +143,7 @@ impl<A, C> ResourceLoad<A, C> {
             utilization: self.utilization,
             usage: self.usage.map(&amount),
             of: self.of.map(&amount),
+            request: self.request.map(&amount),
             container: self.container.map(&container),
             bound_by: self.bound_by,
             since: self.since,
@@ -171,6 +175,7 @@ impl<A: Amount, C: Serialize> Serialize for ResourceLoad<A, C> {
         entry(&mut map, "utilization", self.utilization.as_ref())?;
         entry(&mut map, A::USAGE_KEY, self.usage.as_ref())?;
         entry(&mut map, "of", self.of.as_ref())?;
+        entry(&mut map, "request", self.request.as_ref())?;
         entry(&mut map, "container", self.container.as_ref())?;
         entry(&mut map, "boundBy", self.bound_by.as_ref())?;
         entry(&mut map, "since", self.since.as_ref())?;

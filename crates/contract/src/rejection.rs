@@ -7,6 +7,7 @@ use crate::report::{MAX_SEQ, VERSION};
 
 /// The body of the answer to a report that was rejected as a whole; the HTTP status is 4xx or 5xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RejectionBody {
     /// For people: what is wrong, and what to do.
     pub error: String,
@@ -16,6 +17,10 @@ pub struct RejectionBody {
     /// above it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest: Option<u64>,
+    /// Sequence number that the next report must be above, where the rejected one was far ahead of the aggregator's clock. Agents of
+    /// earlier versions ignore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continue_from: Option<u64>,
 }
 
 /// A pod of an accepted report that was rejected.
@@ -33,6 +38,9 @@ pub struct RejectedPod {
 pub enum PodRejection {
     /// The API server does not know it: just created or just deleted, so it is not counted against the node.
     UnknownPod,
+    /// Several pods of the node claim to be this static pod, and nothing tells which one is: it is not counted against the node. Sent
+    /// only to agents that repeat [`Answer::roster_process`](crate::roster::Answer::roster_process); others do not know the word.
+    AmbiguousPod,
     /// It is bound to another node.
     ForeignPod,
     /// A number is impossible.
@@ -41,13 +49,18 @@ pub enum PodRejection {
 
 impl PodRejection {
     /// Every reason.
-    pub const ALL: [PodRejection; 3] =
-        [PodRejection::UnknownPod, PodRejection::ForeignPod, PodRejection::BadValue];
+    pub const ALL: [PodRejection; 4] = [
+        PodRejection::UnknownPod,
+        PodRejection::AmbiguousPod,
+        PodRejection::ForeignPod,
+        PodRejection::BadValue,
+    ];
 
     /// The word in JSON and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             PodRejection::UnknownPod => "unknown_pod",
+            PodRejection::AmbiguousPod => "ambiguous_pod",
             PodRejection::ForeignPod => "foreign_pod",
             PodRejection::BadValue => "bad_value",
         }

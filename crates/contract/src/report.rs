@@ -37,13 +37,20 @@ pub struct Report {
     /// The node's boot id; nodes that share one share a kernel.
     pub boot: String,
     /// Rises with each report of one agent process, up to [`MAX_SEQ`]. It starts at the agent's start time in milliseconds
-    /// since the epoch, so that a restarted agent continues above it; where it does not, because the clock was set back, the
-    /// rejection names the number to continue from ([`RejectionBody::newest`](crate::rejection::RejectionBody::newest)).
+    /// since the epoch, so that a restarted agent continues above it. Where it does not, because the clock was set back, or is
+    /// far ahead of the aggregator's clock, the rejection names the number to continue from
+    /// ([`RejectionBody::newest`](crate::rejection::RejectionBody::newest),
+    /// [`RejectionBody::continue_from`](crate::rejection::RejectionBody::continue_from)).
     pub seq: u64,
     /// Whether every pod of the node is named.
     pub full: bool,
     /// The newest roster version the agent has; 0 for none.
     pub roster_version: u64,
+    /// The process that this version is of, as its answer said
+    /// ([`Answer::roster_process`](crate::roster::Answer::roster_process)); absent before the first answer, and from agents of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roster_process: Option<String>,
     /// What the node has.
     pub capacity: Capacity,
     /// The pods.
@@ -215,6 +222,7 @@ impl PodReport {
         let (cores, bytes) = capacity.upper_bounds();
         amount(pod, "cpu.cores", self.cpu.usage.map(|c| c.0), cores)?;
         amount(pod, "cpu.of", self.cpu.of.map(|c| c.0), f64::INFINITY)?;
+        amount(pod, "cpu.request", self.cpu.request.map(|c| c.0), f64::INFINITY)?;
         amount(pod, "cpu.utilization", self.cpu.utilization, f64::INFINITY)?;
         amount(pod, "memory.bytes", self.memory.usage.map(Bytes::as_f64), bytes)?;
         amount(pod, "memory.utilization", self.memory.utilization, f64::INFINITY)?;

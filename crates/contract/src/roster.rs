@@ -11,6 +11,9 @@ use crate::{Band, Bytes, ContainerId, Cores, PodUid};
 pub struct Answer {
     /// The version the agent has after applying this answer. Comparable only within one aggregator process.
     pub roster_version: u64,
+    /// Random id of that process. The agent's next report repeats it beside the version; aggregators of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roster_process: Option<String>,
     /// Pods that are new or changed; each entry is complete.
     #[serde(default)]
     pub roster: Vec<RosterPod>,

@@ -185,6 +185,9 @@ pub struct AggregatorStatus {
     pub paused: Option<bool>,
     /// The nodes that the API server lists.
     pub nodes: NodeCounts,
+    /// Objects that it cannot read, `pod shop/web: FIELD: REASON`: nothing is known of them. The first 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 /// Nodes by the state of their agent.

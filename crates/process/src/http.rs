@@ -1,15 +1,16 @@
 //! Serving HTTP/1.1 to peers that may be slow, silent, numerous or hostile.
 //!
 //! ```text
-//!  listener ── accept ──── limiter ─────── tls ───────── connection ───────── handler ──── your service
-//!              backs off   full? 503       certificate   header and idle      deadline, panic,
-//!              when no     (rejected, not  per connec-   limits, age,         peer address,
-//!              fd is left  queued)         tion          stalled reader       metrics
+//!  listener ── accept ──── limiter ──── first ──── tls ─────────── connection ───── handler ──── your service
+//!              backs off   full? the    byte       turns, after    header and       permit,
+//!              when no     least        in time    the complete    idle limits,     deadline, panic,
+//!              fd is left  closes                  ClientHello     age, stalled     peer address,
+//!                                                                  reader           metrics
 //! ```
 //!
-//! [`serve`] runs one port until the shutdown; [`Limits`] bounds what a peer may use; [`read_body`] reads a request's
-//! body within them; [`answer`] builds plain responses. HTTP/2 is not supported: our clients do not need it, and attacks
-//! on it do not reach us.
+//! [`bind`] opens a port, [`serve`] runs it until the shutdown, [`serve_on_own_thread`] does so for probes; [`Limits`]
+//! bounds what a peer may use; [`read_body`] reads a request's body within them; [`answer`] builds plain responses. HTTP/2 is
+//! not supported: our clients do not need it, and attacks on it do not reach us.
 //!
 //! `axum::serve` is not used anywhere: it sets no timer, and without one hyper's own limits are silently off.
 
@@ -19,6 +20,7 @@ mod connection;
 mod handler;
 mod limiter;
 mod limits;
+mod response;
 mod serve;
 mod stall;
 mod tls;
@@ -27,7 +29,7 @@ use std::net::SocketAddr;
 
 pub use self::body::{BodyError, read_body};
 pub use self::limits::Limits;
-pub use self::serve::serve;
+pub use self::serve::{bind, serve, serve_on_own_thread};
 pub use self::tls::TlsSource;
 
 /// An error of a service or a body that [`serve`] was given.

@@ -16,12 +16,13 @@
 //! | module | provides |
 //! |---|---|
 //! | [`telemetry`] | log format, log filter, panics in the log |
-//! | [`crypto`] | the TLS provider of the process |
+//! | [`crypto`] | the TLS provider of the process, random numbers |
 //! | [`shutdown`] | one shutdown signal for all tasks |
 //! | [`tasks`] | ownership of long-lived tasks |
 //! | [`probe`] | the state behind liveness and readiness endpoints |
 //! | [`http`] | an HTTP server with limits, and standard responses |
 //! | [`metrics`] | a registry with the `process_*` metrics, HTTP metrics, the text format |
+//! | [`descriptors`] | the limit on file descriptors |
 //! | [`backoff`] | doubling delays between attempts |
 //! | [`rate_limit`] | a token bucket |
 //! | [`error`] | an error and its causes as one line |
@@ -31,6 +32,7 @@
 
 pub mod backoff;
 pub mod crypto;
+pub mod descriptors;
 pub mod error;
 pub mod http;
 pub mod metrics;

@@ -3,6 +3,7 @@
 //! Logs always go to **stderr**: stdout is for the output that was requested (`--once`, `--json`), and a container
 //! runtime collects both. One line is one event, JSON by default. Text from outside cannot forge a line or control a
 //! terminal: both formats escape control characters in values (see the tests; JSON permits U+007F to U+009F unescaped).
+//! No filter lets the bodies of the API server's responses into the log.
 //! A panic becomes a log line too.
 
 use std::fmt::{self, Write};
@@ -13,11 +14,15 @@ use clap::ValueEnum;
 use tracing::Subscriber;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// The part of the Kubernetes client that logs responses which it cannot decode, whole: the environment of a stranger's pod may be in
+/// them. No filter makes it write anything. Its errors say the same without the body.
+const LOGS_BODIES: &str = "kube_client::client";
 
 /// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -71,12 +76,18 @@ impl TelemetryArgs {
         Ok(())
     }
 
-    fn subscriber<W>(&self, writer: W, color: bool) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
+    /// The subscriber that [`install`](Self::install) installs, for another writer than stderr.
+    ///
+    /// # Errors
+    ///
+    /// If the filter is invalid.
+    pub fn subscriber<W>(&self, writer: W, color: bool) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
     where
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
         let filter = parse_filter(&self.log_filter).map_err(|problem| anyhow!("--log-filter: {problem}"))?;
-        let registry = tracing_subscriber::registry().with(filter);
+        let not_a_body = filter_fn(|metadata| metadata.target() != LOGS_BODIES);
+        let registry = tracing_subscriber::registry().with(filter).with(not_a_body);
         let layer = tracing_subscriber::fmt::layer().with_writer(writer);
         Ok(match self.log_format {
             LogFormat::Json => {

@@ -50,6 +50,7 @@ mod rules;
 mod secret;
 mod selector;
 mod shape;
+mod signing;
 mod state;
 mod status;
 mod store;
@@ -126,7 +127,7 @@ impl ApiServer {
         let identity = tls::identity()?;
         let shared = Arc::new(Shared {
             store: Store::new(options.graceful_deletion),
-            tokens: tokens::Tokens::default(),
+            tokens: tokens::Tokens::new()?,
             journal: Journal::default(),
             faults: Faults::default(),
             bookmark_every: options.bookmark_every,
@@ -193,6 +194,20 @@ impl ApiServer {
         let audiences = audiences.iter().map(|&audience| audience.to_owned()).collect();
         let claim = tokens::Claim { namespace, account: service_account, pod, audiences, ttl };
         self.shared.tokens.issue(&self.shared.store, claim)
+    }
+
+    /// Signs tokens with a new key from now on. The former keys stay served, as in a server that is given both, or not. Tokens
+    /// that were issued before stay valid for this server.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub fn rotate_token_keys(&self, old_stay: bool) -> anyhow::Result<()> {
+        self.shared.tokens.rotate_keys(old_stay)
+    }
+
+    /// The times in new tokens are this many seconds ahead of this machine's clock, or behind it.
+    pub fn set_token_clock_ahead(&self, seconds: i64) {
+        self.shared.tokens.set_clock_ahead(seconds);
     }
 
     /// The objects of the cluster.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
+use plimsoll_agent::Listeners;
 use plimsoll_agent::args::Args;
 use plimsoll_agent::config::Config;
 use plimsoll_contract::Bytes;
@@ -11,7 +12,6 @@ use plimsoll_process::shutdown::Shutdown;
 use plimsoll_sandbox::host::NodeSize;
 use plimsoll_sandbox::host::simulated::SimulatedHost;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::peer::Peer;
@@ -55,10 +55,11 @@ impl Sender {
         ]);
         let mut config = Config::from_args(&args.unwrap()).unwrap();
         shorten_times(&mut config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listeners = Listeners::bind(any, any).unwrap();
+        let address = listeners.plain.local_addr().unwrap();
         let stop = Shutdown::new();
-        let running = tokio::spawn(plimsoll_agent::run(config, listener, stop.clone()));
+        let running = tokio::spawn(plimsoll_agent::run(config, listeners, stop.clone()));
         Sender { address, dir, stop, running, _host: host }
     }
 

@@ -32,7 +32,7 @@ fn the_agent_accepts_the_flags_of_its_manifest() {
     let base = objects("base");
     let agent = find(&base, "DaemonSet", "plimsoll-agent");
     let args = plimsoll_agent::args::Args::try_parse_from(arguments(agent)).unwrap();
-    assert_eq!(args.listen.port(), 9617);
+    assert_eq!((args.listen.port(), args.listen_probes.port()), (9617, 9616));
     let aggregator = args.aggregator.unwrap();
     assert_eq!(
         (aggregator.host.as_str(), aggregator.port),
@@ -51,7 +51,8 @@ fn the_aggregator_accepts_the_flags_of_its_manifest_and_of_the_labels_component(
     let base = objects("base");
     let aggregator = find(&base, "Deployment", "plimsoll-aggregator");
     let args = plimsoll_aggregator::args::Args::try_parse_from(arguments(aggregator)).unwrap();
-    assert_eq!((args.listen.port(), args.listen_agents.port()), (9619, 9618));
+    let ports = [args.listen, args.listen_agents, args.listen_probes].map(|address| address.port());
+    assert_eq!(ports, [9619, 9618, 9616]);
     let command = plimsoll_aggregator::args::Args::command();
     assert_variables_are_known(aggregator, &command);
     let output = &sources(&super::files::root().join("components/labels/output.yaml"))[0];

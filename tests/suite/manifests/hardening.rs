@@ -40,8 +40,9 @@ fn assert_restricted(object: &Value) {
 fn assert_probed_and_bounded(object: &Value) {
     let name = text(object, "/metadata/name");
     let container = at(object, "/containers/0");
-    assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez", "{name}");
-    assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz", "{name}");
+    for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+        assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": "probes"}), "{name}");
+    }
     for amounts in ["requests", "limits"] {
         for resource in ["cpu", "memory", "ephemeral-storage"] {
             assert!(container["resources"][amounts][resource].is_string(), "{name}: {amounts} of {resource}");

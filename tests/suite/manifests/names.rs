@@ -116,7 +116,8 @@ fn every_overlay_uses_the_images_that_make_images_builds() {
     for (folder, overlay) in overlays {
         let expected = images.map(|(_, name)| Image { name: name.into(), new_tag: "dev".into() });
         assert_eq!(overlay.images, expected, "{}", folder.display());
-        assert_eq!(overlay.components, ["../../components/labels"], "{}", folder.display());
+        let components = ["../../components/labels", "../../components/network-policy"];
+        assert_eq!(overlay.components, components, "{}", folder.display());
     }
     for (kind, name) in images {
         let image = text(find(&base, kind, name), "/spec/template/spec/containers/0/image").to_owned();

@@ -215,17 +215,6 @@ fn a_simulated_container_that_is_being_removed_is_malformed_until_it_is_gone() {
 }
 
 #[test]
-fn a_pipe_in_place_of_a_file_does_not_hang_the_sweep() {
-    let tree = Tree::bare();
-    let dir = tree.container(1, 1);
-    let path = tree.path(&dir).join("cpu.max");
-    fs::remove_file(&path).unwrap();
-    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
-    let reading = &sweep(&mut tree.host())[&container(1, 1)];
-    assert!(matches!(reading.cpu_limit, Read::Unknown(UnknownReason::Failed)), "{reading:?}");
-}
-
-#[test]
 fn the_damaged_case_has_reasons_and_other_containers_are_read() {
     let tree = Tree::of("damaged-files");
     let readings = sweep(&mut tree.host());

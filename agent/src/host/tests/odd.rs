@@ -16,7 +16,8 @@ const MI: u64 = 1 << 20;
 /// The node of every tree: 4 CPUs, 8 GiB.
 const CPUS: f64 = 4.0;
 const MEMORY: u64 = 8192;
-const SWEEPS: u64 = 45;
+/// One a second: a minute of data, also where the pod's own cgroup counts only after some seconds beside a container that is `low`.
+const SWEEPS: u64 = 70;
 
 /// Where the pod's load is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -173,7 +174,7 @@ impl Odd {
             bands: Bands::default(),
             containers: vec![container],
         };
-        Answer { roster_version: 1, roster: vec![pod], rejected: Vec::new() }
+        Answer { roster_version: 1, roster: vec![pod], ..Answer::default() }
     }
 }
 

@@ -162,7 +162,7 @@ fn on_v1_a_container_may_be_at_another_place_in_each_hierarchy() {
         v1(&tree, Some(cpu), Some(memory));
         assert_eq!(usage(&mut tree.host()), (Some(5), Some(Bytes(4096))), "{cpu} {memory}");
         let mut on_demand = Host::open(&tree.config()).unwrap();
-        on_demand.max_descriptors = 0;
+        on_demand.bound = DescriptorBound::of(0);
         on_demand.discover(at(0));
         assert_eq!(usage(&mut on_demand), (Some(5), Some(Bytes(4096))), "{cpu} {memory}");
     }

@@ -138,7 +138,7 @@ fn a_slow_memory_stat_is_counted_and_read_less_often() {
 fn with_few_descriptors_files_are_opened_on_demand_with_the_same_readings() {
     let tree = Tree::of("v1-systemd");
     let (mut kept_open, mut on_demand) = (tree.host(), Host::open(&tree.config()).unwrap());
-    on_demand.max_descriptors = 0;
+    on_demand.bound = DescriptorBound::of(0);
     on_demand.discover(at(0));
     assert!(on_demand.descriptors == 0 && kept_open.descriptors > 0);
     for _ in 0..3 {

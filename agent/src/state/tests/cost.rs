@@ -22,7 +22,7 @@ fn a_sweep_of_110_pods_uses_less_than_a_thousandth_of_a_core() {
         let containers = [listed(2 * pod, "app"), listed(2 * pod + 1, "proxy")];
         roster.push(plimsoll_contract::roster::RosterPod { uid: uid(pod), ..entry(&containers) });
     }
-    sim.state.apply_roster(&Answer { roster_version: 1, roster, rejected: Vec::new() }, at(0.0));
+    sim.state.apply_roster(&Answer { roster_version: 1, roster, ..Answer::default() }, at(0.0));
     let (mut spent, sweeps) = (std::time::Duration::ZERO, 300);
     for _ in 0..sweeps {
         let readings = sim.readings();

@@ -224,7 +224,7 @@ impl Sim {
     }
 
     pub(crate) fn roster_pod(&mut self, pod: RosterPod) {
-        let answer = Answer { roster_version: 1, roster: vec![pod], rejected: Vec::new() };
+        let answer = Answer { roster_version: 1, roster: vec![pod], ..Answer::default() };
         self.state.apply_roster(&answer, at(self.now));
     }
 

@@ -27,6 +27,10 @@ pub(crate) fn classify(status: u16, retry_after: Option<&str>, body: &[u8]) -> W
         message: String::from_utf8_lossy(body).trim().to_owned(),
         ..Status::default()
     });
+    // A webhook chooses the status of its refusal, also that of a busy server or of a pod that is gone: it is never more than a refusal.
+    if said.message.starts_with("admission webhook ") {
+        return WriteResult::Failed(status, short(&said.message));
+    }
     if is_pod_gone(status, &said.message, causes(&said).map(|cause| cause.field.as_str())) {
         return WriteResult::Gone;
     }
@@ -198,6 +202,16 @@ mod tests {
         assert_eq!(classify(429, None, body.as_bytes()), WriteResult::Throttled(second(2)));
         assert_eq!(classify(429, Some("soon"), b""), WriteResult::Throttled(None));
         assert_eq!(classify(429, Some("99999999"), b""), WriteResult::Throttled(Some(LONGEST_PAUSE)));
+    }
+
+    #[test]
+    fn whatever_status_a_webhook_chooses_it_refuses_one_write_and_no_more() {
+        let message = "admission webhook \"quota.example.com\" denied the request: uid mismatch";
+        let cause = [("FieldManagerConflict", ".metadata.labels.plimsoll.dev/cpu-band")];
+        for code in [400, 403, 404, 409, 422, 429, 500, 503] {
+            let result = classify(code, Some("300"), &status(code, message, &cause));
+            assert_eq!(result, WriteResult::Failed(code, message.into()));
+        }
     }
 
     #[test]

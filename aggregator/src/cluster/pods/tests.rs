@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
 const HASH: &str = "0b8c3d1e5f2a4c3b9d8e7f6a5b4c3d2e";
 
-fn facts(pod: Value) -> anyhow::Result<PodFacts> {
-    serde_json::from_value::<PodObject>(pod)?.facts()
+fn facts(pod: &Value) -> anyhow::Result<PodFacts> {
+    serde_json::from_str::<PodObject>(&pod.to_string())?.facts()
 }
 
 fn id(digit: &str) -> String {
@@ -44,7 +44,7 @@ fn web() -> Value {
 
 #[test]
 fn a_pod_is_reduced_to_its_facts() {
-    let facts = facts(web()).unwrap();
+    let facts = facts(&web()).unwrap();
     assert_eq!(facts.pod, PodName::new("shop", "web-0"));
     assert_eq!(facts.cgroup_uid.as_ref().map(PodUid::as_str), Some(UID));
     assert_eq!(facts.node.as_ref().map(NodeName::as_str), Some("n1"));
@@ -73,10 +73,10 @@ fn a_pod_is_reduced_to_its_facts() {
 fn requests_are_those_allocated_else_actual_else_declared() {
     let mut pod = web();
     pod["status"]["containerStatuses"][0]["resources"] = json!({"requests": {"cpu": "300m"}});
-    assert_eq!(facts(pod.clone()).unwrap().containers[0].requests().cpu_request, Some(Cores(0.3)));
-    assert_eq!(facts(pod.clone()).unwrap().containers[0].requests().memory_request, None);
+    assert_eq!(facts(&pod).unwrap().containers[0].requests().cpu_request, Some(Cores(0.3)));
+    assert_eq!(facts(&pod).unwrap().containers[0].requests().memory_request, None);
     pod["status"]["containerStatuses"][0]["allocatedResources"] = json!({"cpu": "400m", "memory": "1Gi"});
-    assert_eq!(facts(pod).unwrap().containers[0].requests().cpu_request, Some(Cores(0.4)));
+    assert_eq!(facts(&pod).unwrap().containers[0].requests().cpu_request, Some(Cores(0.4)));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_request_or_a_limit_of_zero_is_none() {
     let mut pod = web();
     let zero = json!({"cpu": "0", "memory": "0"});
     pod["spec"]["containers"][0]["resources"] = json!({"requests": zero, "limits": zero});
-    let container = facts(pod).unwrap().containers.remove(0);
+    let container = facts(&pod).unwrap().containers.remove(0);
     assert_eq!((container.requests().cpu_request, container.requests().memory_request), (None, None));
     assert_eq!((container.spec.cpu_limit, container.spec.memory_limit), (None, None));
 }
@@ -93,7 +93,7 @@ fn a_request_or_a_limit_of_zero_is_none() {
 fn a_static_pods_cgroup_carries_its_config_hash_and_nobody_elses_does() {
     let mut pod = web();
     pod["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": HASH});
-    let cgroup = |pod: &Value| facts(pod.clone()).unwrap().cgroup_uid.map(|uid| uid.as_str().to_owned());
+    let cgroup = |pod: &Value| facts(pod).unwrap().cgroup_uid.map(|uid| uid.as_str().to_owned());
     assert_eq!(cgroup(&pod).as_deref(), Some(UID), "the annotation alone proves nothing");
     pod["metadata"]["annotations"]["kubernetes.io/config.mirror"] = json!(HASH);
     assert_eq!(cgroup(&pod), None, "not the kubelet's");
@@ -102,8 +102,14 @@ fn a_static_pods_cgroup_carries_its_config_hash_and_nobody_elses_does() {
     assert_eq!(cgroup(&pod), None, "another node's");
     pod["metadata"]["ownerReferences"] = node("n1");
     assert_eq!(cgroup(&pod).as_deref(), Some(HASH));
+    assert_eq!(
+        facts(&pod).unwrap().mirror_of.as_deref(),
+        Some("u"),
+        "the Node's uid, to be compared with it"
+    );
     pod["metadata"]["annotations"]["kubernetes.io/config.hash"] = json!(UID);
     assert_eq!(cgroup(&pod), None, "a mirror must not claim another pod's cgroup");
+    assert_eq!(facts(&web()).unwrap().mirror_of, None);
 }
 
 #[test]
@@ -111,23 +117,23 @@ fn phases_and_deletion_are_seen() {
     for (phase, finished) in [("Succeeded", true), ("Failed", true), ("Pending", false), ("Running", false)] {
         let mut pod = web();
         pod["status"]["phase"] = json!(phase);
-        assert_eq!(facts(pod).unwrap().finished, finished, "{phase}");
+        assert_eq!(facts(&pod).unwrap().finished, finished, "{phase}");
     }
     let mut pod = web();
     pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    assert!(facts(pod).unwrap().terminating);
+    assert!(facts(&pod).unwrap().terminating);
 }
 
 #[test]
 fn a_pod_without_status_or_node_is_readable_and_one_without_uid_is_not() {
     let bare = json!({"metadata": {"name": "a", "namespace": "b", "uid": UID}, "spec": {"containers": [{"name": "c"}]}});
-    let bare = facts(bare).unwrap();
+    let bare = facts(&bare).unwrap();
     assert_eq!((bare.node, bare.containers.len()), (None, 1));
-    let without = facts(json!({"metadata": {"name": "a", "namespace": "b"}})).unwrap_err().to_string();
+    let without = facts(&json!({"metadata": {"name": "a", "namespace": "b"}})).unwrap_err().to_string();
     assert!(without.contains("uid"), "{without}");
     let mut wrong = web();
     wrong["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "a lot"}});
-    assert!(format!("{:#}", facts(wrong).unwrap_err()).contains("cpu request"));
+    assert!(format!("{:#}", facts(&wrong).unwrap_err()).contains("not an amount"));
 }
 
 #[test]
@@ -146,7 +152,7 @@ fn everything_that_a_resize_needs_is_read() {
     ]);
     pod["status"]["containerStatuses"][0]["resources"] =
         json!({"requests": {"cpu": "300m"}, "limits": {"cpu": "400m"}});
-    let facts = facts(pod).unwrap();
+    let facts = facts(&pod).unwrap();
     assert_eq!(
         (facts.qos.as_deref(), facts.generation, facts.observed_generation),
         (Some("Burstable"), Some(4), Some(3))
@@ -171,7 +177,7 @@ fn everything_that_a_resize_needs_is_read() {
 #[test]
 fn a_container_is_running_only_if_its_status_says_so() {
     let mut pod = web();
-    let running = |pod: &Value| facts(pod.clone()).unwrap().containers[0].running;
+    let running = |pod: &Value| facts(pod).unwrap().containers[0].running;
     assert!(!running(&pod), "its status does not say it");
     for (state, is) in [
         (json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), true),
@@ -183,5 +189,100 @@ fn a_container_is_running_only_if_its_status_says_so() {
         pod["status"]["containerStatuses"][0]["state"] = state.clone();
         assert_eq!(running(&pod), is, "{state}");
     }
-    assert!(!facts(pod).unwrap().containers[1].running, "a container without a status");
+    assert!(!facts(&pod).unwrap().containers[1].running, "a container without a status");
+}
+
+/// The text of a pod, with one of its fields changed.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut pod = web();
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    pod.pointer_mut(parent).unwrap()[field] = value;
+    pod
+}
+
+#[test]
+fn what_no_label_depends_on_never_makes_a_pod_unreadable() {
+    let year_10000 = json!([{"manager": "kubectl", "time": "10000-01-01T23:58:59Z"}]);
+    let table = [
+        ("/metadata/managedFields", year_10000),
+        ("/metadata/managedFields", json!("none")),
+        ("/metadata/creationTimestamp", json!(-1)),
+        ("/metadata/generation", json!("first")),
+        ("/metadata/finalizers", json!({"a": 1})),
+        ("/spec/containers/0/env", json!([{"name": 5, "value": {}}])),
+        ("/spec/containers/0/resources/limits", json!({"cpu": "much", "memory": [1]})),
+        ("/spec/containers/0/resizePolicy", json!("never")),
+        ("/spec/resources", json!("all")),
+        ("/spec/tolerations", json!(true)),
+        ("/status/qosClass", json!(1)),
+        ("/status/observedGeneration", json!(1.5)),
+        ("/status/conditions", json!([{"type": 1}])),
+        ("/status/startTime", json!({"s": 1})),
+        ("/status/containerStatuses/0/restartCount", json!(-1)),
+        ("/status/containerStatuses/0/imageID", json!([])),
+    ];
+    let known = facts(&web()).unwrap();
+    for (pointer, value) in table {
+        let odd = facts(&with(pointer, value.clone()))
+            .unwrap_or_else(|error| panic!("{pointer} {value}: {error:#}"));
+        assert_eq!((&odd.pod, &odd.node, &odd.labels), (&known.pod, &known.node, &known.labels), "{pointer}");
+        assert_eq!(odd.containers[0].requests(), known.containers[0].requests(), "{pointer}");
+    }
+    assert_eq!(
+        facts(&with("/status/containerStatuses/0/restartCount", json!(-1))).unwrap().containers[0].restarts,
+        0
+    );
+}
+
+#[test]
+fn a_wrong_type_in_a_field_on_which_a_label_depends_makes_a_pod_unreadable_and_names_the_field() {
+    let table = [
+        ("/metadata/uid", json!(5), "metadata.uid"),
+        ("/metadata/name", json!(null), "metadata.name"),
+        ("/metadata/name", json!(""), "metadata.name: it has none"),
+        ("/metadata/namespace", json!(""), "metadata.namespace: it has none"),
+        ("/metadata/uid", json!(""), "metadata.uid: it has none"),
+        ("/metadata/ownerReferences/1/name", json!("x".repeat(300)), "metadata.ownerReferences[1].name"),
+        ("/metadata/labels/plimsoll.dev~1ignore", json!(true), "metadata.labels"),
+        ("/spec/nodeName", json!(["n1"]), "spec.nodeName"),
+        ("/spec/nodeName", json!("No Node"), "spec.nodeName"),
+        ("/spec/containers", json!("app"), "spec.containers"),
+        (
+            "/spec/containers/0/resources/requests/cpu",
+            json!({"m": 250}),
+            "spec.containers[0].resources.requests.cpu",
+        ),
+        ("/status/phase", json!(1), "status.phase"),
+        (
+            "/status/containerStatuses/0/allocatedResources",
+            json!({"memory": "x"}),
+            "status.containerStatuses[0].allocatedResources.memory",
+        ),
+    ];
+    for (pointer, value, field) in table {
+        let mut odd = web();
+        let (parent, last) = pointer.rsplit_once('/').unwrap();
+        odd.pointer_mut(parent).unwrap()[last.replace("~1", "/")] = value;
+        let object: plimsoll_objects::Object<PodObject> = serde_json::from_str(&odd.to_string()).unwrap();
+        let problem = match object.content {
+            Ok(content) => format!("{:#}", content.facts().unwrap_err()),
+            Err(unreadable) => unreadable.to_string(),
+        };
+        assert!(problem.starts_with(field), "{field}: {problem}");
+    }
+}
+
+#[test]
+fn of_what_strangers_wrote_under_our_prefix_only_known_keys_stay_and_no_long_value_does() {
+    let mut pod = web();
+    let long = "x".repeat(256 << 10);
+    pod["metadata"]["annotations"] = json!({
+        keys::EVIDENCE: long, keys::ORIGINAL_RESOURCES: long, keys::EPOCH: "3", "plimsoll.dev/made-up": "x",
+        "kubernetes.io/config.mirror": long, "kubernetes.io/config.hash": long,
+    });
+    let facts = facts(&pod).unwrap();
+    let kept: Vec<_> = facts.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(kept, [(keys::EPOCH, "3"), (keys::EVIDENCE, ""), (keys::ORIGINAL_RESOURCES, "")]);
+    assert!(facts.carries(keys::EVIDENCE), "that the key is there is known");
+    assert_eq!(facts.cgroup_uid, None);
 }

@@ -1,6 +1,7 @@
 //! Pods that get no labels, and pods that lose them.
 
 use super::*;
+use crate::plan::queue::Order;
 
 fn high() -> Vec<PodReport> {
     vec![load(1, Band::High, Band::High)]
@@ -96,9 +97,47 @@ fn a_pod_that_is_gone_leaves_nothing_behind() {
     let mut harness = labeled_low();
     harness.step(Input::Paused(true));
     harness.report(0, false, high());
-    assert_eq!(harness.core.gauges(harness.now()).pending, 1);
+    assert_eq!(harness.core.gauges(harness.now()).pending, BTreeMap::from([(Order::Transition, 1)]));
     harness.step(Input::Pods(WatchEvent::Deleted(PodKey { pod: name(1), uid: uid(1).as_str().into() })));
     assert_eq!(writes(&harness.step(Input::Paused(false))), []);
-    assert_eq!(harness.core.gauges(harness.now()).pending, 0);
+    assert_eq!(harness.core.gauges(harness.now()).pending, BTreeMap::new());
     assert_eq!(harness.core.pod(&name(1)), None);
+}
+
+fn namespace_changed(name: &str, ignore: Ignore) -> Input {
+    Input::Namespaces(WatchEvent::Changed(Box::new(NamespaceFacts { ignore, ..namespace(name) })))
+}
+
+#[test]
+fn a_pod_whose_namespace_was_not_seen_yet_waits_for_what_it_says() {
+    for (ignore, expected) in [(Ignore::Yes, 0), (Ignore::No, 1)] {
+        let mut harness = Harness::new(vec![]);
+        harness.pods.insert(name(1), PodFacts { pod: PodName::new("new", "p1"), ..facts(1, 0) });
+        let facts = harness.pods[&name(1)].clone();
+        assert_eq!(harness.step(Input::Pods(WatchEvent::Changed(Box::new(facts)))), []);
+        assert_eq!(harness.report(0, true, high()), [], "it may have to be ignored");
+        assert_eq!(writes(&harness.wait(100)), []);
+        harness.report(0, true, high());
+        let actions = harness.step(namespace_changed("new", ignore));
+        assert_eq!(writes(&actions).len(), expected, "{actions:?}");
+    }
+}
+
+#[test]
+fn while_a_namespace_is_not_known_nothing_is_withdrawn_from_its_pods() {
+    let mut finished = labeled(1, 0, "low", "low");
+    finished.finished = true;
+    let mut ignored = labeled(2, 0, "low", "low");
+    ignored.labels.insert(keys::IGNORE.into(), "true".into());
+    let silent = labeled(3, 0, "low", "low");
+    let pods =
+        [finished, ignored, silent].map(|pod| PodFacts { pod: PodName::new("new", &pod.pod.name), ..pod });
+    let mut harness = Harness::new(pods.to_vec());
+    assert_eq!(writes(&harness.wait(300)), []);
+    let actions = harness.step(namespace_changed("new", Ignore::No));
+    let reasons: Vec<Reason> = writes(&harness.land_all(actions)).iter().map(|write| write.reason).collect();
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    harness.step(Input::Namespaces(WatchEvent::Deleted("new".into())));
+    harness.loads.clear();
+    assert_eq!(writes(&harness.report(0, true, high())), [], "it was deleted, and its pods will be");
 }

@@ -71,7 +71,7 @@ fn a_report_of_version_1_gives_the_evidence_of_its_time() {
     (pod.cpu.cause, pod.memory.cause) = (None, None);
     let mut report = harness.next_report(0, true, vec![pod]);
     report.version = 1;
-    let write = only(&harness.step(Input::Reported(Box::new(report))));
+    let write = only(&harness.step(reported(report)));
     let expected = "cpu high at 10:00:05Z: 412m of limit 500m (app), bound by limit; memory low: 120Mi of limit 512Mi (app)";
     assert_eq!(text(&write), expected);
 }

@@ -76,38 +76,11 @@ fn a_pod_whose_numbers_became_impossible_is_unknown_and_not_what_it_was() {
 }
 
 #[test]
-fn static_pods_are_joined_by_the_uid_of_their_cgroup() {
-    let mut pod = facts(1, 0);
-    let hash = PodUid::new("0b8c3d1e5f2a4c3b9d8e7f6a5b4c3d2e").unwrap();
-    pod.cgroup_uid = Some(hash.clone());
-    let mut harness = Harness::new(vec![pod]);
-    let mut report = load(1, Band::Low, Band::Low);
-    report.uid = hash;
-    let write = only(&harness.report(0, true, vec![report]));
-    assert_eq!((write.pod, write.uid.as_str()), (name(1), uid(1).as_str()));
-}
-
-#[test]
-fn reports_that_are_not_newer_are_rejected_also_after_a_reboot() {
-    let mut harness = labeled_low();
-    let mut report = harness.next_report(0, true, vec![load(1, Band::High, Band::High)]);
-    assert_eq!(harness.admits(&report), Ok(()));
-    report.seq = 1;
-    assert_eq!(harness.admits(&report), Err(Rejection::OldSequence { node: node(0), got: 1, have: 1 }));
-    report.boot = "another".into();
-    assert_eq!(harness.admits(&report), Err(Rejection::OldSequence { node: node(0), got: 1, have: 1 }));
-    assert_eq!(harness.step(Input::Reported(Box::new(report.clone()))), [], "nor does a step accept it");
-    assert_eq!(harness.core.pod(&name(1)).unwrap().cpu.band, Band::Low);
-    report.seq = 900;
-    assert_eq!(harness.step(Input::Reported(Box::new(report))).len(), 1);
-}
-
-#[test]
 fn reports_of_unknown_nodes_and_invalid_reports_are_rejected() {
     let mut harness = Harness::new(vec![facts(1, 8)]);
     let report = harness.next_report(8, true, vec![load(1, Band::Low, Band::Low)]);
     assert_eq!(harness.admits(&report), Err(Rejection::UnknownNode(node(8))));
-    assert_eq!(harness.step(Input::Reported(Box::new(report))), []);
+    assert_eq!(harness.step(reported(report)), []);
     let mut report = harness.next_report(0, true, vec![]);
     report.version = 99;
     assert!(matches!(harness.admits(&report), Err(Rejection::Invalid(_))));
@@ -125,7 +98,7 @@ fn three_reports_of_other_nodes_pods_quarantine_a_node_for_ten_minutes() {
     }
     let report = harness.next_report(0, true, vec![load(1, Band::Low, Band::Low)]);
     assert_eq!(harness.admits(&report), Err(Rejection::Quarantined(node(0))));
-    assert_eq!(harness.step(Input::Reported(Box::new(report.clone()))), []);
+    assert_eq!(harness.step(reported(report.clone())), []);
     harness.wait(600);
     assert_eq!(harness.admits(&report), Ok(()));
 }
@@ -137,6 +110,17 @@ fn pods_that_are_just_gone_never_quarantine_a_node() {
         harness.report(0, true, vec![load(1, Band::Low, Band::Low), load(7, Band::High, Band::High)]);
     }
     let report = harness.next_report(0, true, vec![]);
+    assert_eq!(harness.admits(&report), Ok(()));
+}
+
+#[test]
+fn a_pod_that_the_watch_has_not_shown_on_its_node_yet_never_quarantines_the_node() {
+    let unbound = PodFacts { node: None, ..facts(1, 0) };
+    let mut harness = Harness::new(vec![unbound]);
+    for _ in 0..20 {
+        harness.report(0, true, vec![load(1, Band::Low, Band::Low)]);
+    }
+    let report = harness.next_report(0, true, vec![load(1, Band::Low, Band::Low)]);
     assert_eq!(harness.admits(&report), Ok(()));
 }
 

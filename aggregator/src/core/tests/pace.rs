@@ -16,12 +16,20 @@ fn all_high(n: usize) -> Vec<PodReport> {
 }
 
 #[test]
-fn never_more_than_four_writes_without_an_answer() {
-    let mut harness = many(40);
-    let first = harness.report(0, true, all_high(40));
-    assert_eq!(first.len(), 4);
+fn never_more_than_four_writes_without_an_answer_and_three_in_one_namespace() {
+    let mut pods: Vec<PodFacts> = (0..40).map(|i| labeled(i, 0, "low", "low")).collect();
+    pods[39].pod = PodName::new("bank", "p39");
+    pods[38].pod = PodName::new("bank", "p38");
+    let mut harness = Harness::new(pods);
+    harness.show_namespace("bank");
+    let first = harness.report(0, false, all_high(38));
+    assert_eq!(first.len(), 3);
+    let of_bank = harness.report(0, false, all_high(40));
+    assert_eq!(only(&of_bank).pod, PodName::new("bank", "p38"));
     assert_eq!(harness.wait(5), []);
-    assert_eq!(harness.land(&writes(&first)[0]).len(), 1);
+    let next = only(&harness.outcome(&writes(&first)[0], WriteResult::Written));
+    assert_eq!(&*next.pod.namespace, "shop", "it has waited longer");
+    assert_eq!(only(&harness.outcome(&next, WriteResult::Written)).pod, PodName::new("bank", "p39"));
 }
 
 #[test]
@@ -128,7 +136,7 @@ fn a_paused_replica_says_so_whether_it_leads_or_not() {
 fn the_same_input_twice_has_no_second_effect() {
     let mut harness = labeled_low();
     let report = harness.next_report(0, true, vec![load(1, Band::High, Band::Low)]);
-    let input = Input::Reported(Box::new(report));
+    let input = reported(report);
     let write = only(&harness.step(input.clone()));
     assert_eq!(harness.step(input), []);
     harness.land(&write);

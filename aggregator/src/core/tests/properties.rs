@@ -262,7 +262,7 @@ impl Model {
         if admitted {
             self.learn(&report);
         }
-        self.feed(Input::Reported(Box::new(report.clone())));
+        self.feed(reported(report.clone()));
         let refused = self.harness.core.state.answer(&node(on), 0).rejected;
         let foreign = refused.iter().filter(|r| r.reason == PodRejection::ForeignPod).count();
         let expected = shown

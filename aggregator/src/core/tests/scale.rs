@@ -36,7 +36,7 @@ fn scale_of_five_thousand_nodes() {
     for round in 0..3 {
         let mut spent = Duration::ZERO;
         for on in 0..NODES {
-            let input = Input::Reported(Box::new(node_report(&mut harness, on, Band::Low)));
+            let input = reported(node_report(&mut harness, on, Band::Low));
             let clock = Instant::now();
             assert_eq!(harness.step(input), []);
             spent += clock.elapsed();

@@ -56,6 +56,46 @@ fn a_conflict_ends_when_the_key_is_gone_from_the_pod() {
 }
 
 #[test]
+fn whoever_takes_and_returns_a_key_under_ever_other_names_causes_eight_events() {
+    let mut harness = Harness::new(vec![facts(1, 0)]);
+    let mut write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
+    let mut told = 0;
+    for number in 0..30 {
+        let other = KeyConflict { key: keys::CPU_BAND.into(), manager: Some(format!("m{number}")) };
+        let actions = harness.outcome(&write, WriteResult::Conflict(vec![other]));
+        told += events(&actions).len();
+        writes(&actions).iter().for_each(|rest| drop(harness.land(rest)));
+        harness.edit(1, |pod| drop(pod.labels.insert(keys::CPU_BAND.into(), "mine".into())));
+        harness.wait(20);
+        assert_eq!(harness.report(0, true, vec![load(1, Band::High, Band::Low)]), []);
+        write = only(&harness.edit(1, |pod| drop(pod.labels.remove(keys::CPU_BAND))));
+    }
+    assert_eq!(told, 8);
+}
+
+#[test]
+fn conflicts_on_many_pods_at_once_cause_ten_events_in_a_minute() {
+    let mut harness = Harness::new((0..15).map(|n| facts(n, 0)).collect());
+    let loads = (0..15).map(|n| load(n, Band::High, Band::Low)).collect();
+    let mut open = writes(&harness.report(0, true, loads));
+    let mut told = 0;
+    for _ in 0..30 {
+        while let Some(write) = open.pop() {
+            let result = match write.labels().contains_key(keys::CPU_BAND) {
+                true => conflict(&[keys::CPU_BAND]),
+                false => WriteResult::Written,
+            };
+            let actions = harness.outcome(&write, result);
+            told += events(&actions).len();
+            open.extend(writes(&actions));
+        }
+        open = writes(&harness.wait(1));
+    }
+    assert_eq!(harness.core.decisions().iter().filter(|decision| decision.outcome == "conflict").count(), 15);
+    assert_eq!(told, 10);
+}
+
+#[test]
 fn a_conflict_with_another_manager_is_told_again() {
     let mut harness = Harness::new(vec![facts(1, 0)]);
     let write = only(&harness.report(0, true, vec![load(1, Band::High, Band::Low)]));
@@ -192,7 +232,7 @@ fn a_basis_of_ours_does_not_stay_under_somebody_elses_band() {
     harness.wait(60);
     let mine = |pod: &mut PodFacts| drop(pod.labels.insert(keys::CPU_BAND.into(), "mine".into()));
     let write = only(&harness.edit(1, mine));
-    assert_eq!(write.reason, Reason::Transition);
+    assert_eq!(write.reason, Reason::Repair);
     let actions = harness.outcome(&write, conflict(&[keys::CPU_BAND]));
     let rest = writes(&actions);
     assert_eq!(rest.len(), 1);

@@ -174,18 +174,20 @@ fn a_restart_and_a_relist_write_nothing_where_labels_agree() {
 }
 
 #[test]
-fn a_label_taken_off_comes_back_at_most_once_a_minute() {
+fn a_label_taken_off_comes_back_after_a_minute_and_ever_more_slowly_if_it_is_taken_off_again() {
     let mut harness = labeled_low();
+    harness.see(0, load(1, Band::Low, Band::Low));
     let remove = |facts: &mut PodFacts| drop(facts.labels.remove(keys::CPU_BAND));
-    assert_eq!(harness.edit(1, remove), []);
-    assert_eq!(harness.wait(59), []);
-    let write = only(&harness.wait(1));
-    assert_eq!(short(&write), "transition cpu=- memory=low -> cpu=low memory=low");
-    assert_eq!(harness.land(&write), []);
-    assert_eq!(harness.report(0, true, vec![load(1, Band::Low, Band::Low)]), []);
-    assert_eq!(harness.edit(1, remove), []);
-    assert_eq!(harness.wait(59), []);
-    assert_eq!(harness.wait(1).len(), 1);
+    for wait in [60, 120, 240, 300, 300] {
+        assert_eq!(harness.edit(1, remove), []);
+        assert_eq!(harness.live(wait - 1), []);
+        let write = only(&harness.live(1));
+        assert_eq!(short(&write), "repair cpu=- memory=low -> cpu=low memory=low", "{wait}");
+    }
+    assert_eq!(harness.live(4 * 300), []);
+    assert_eq!(harness.edit(1, remove).len(), 1, "calm for long: at once");
+    let write = harness.core.decisions().remove(0);
+    assert_eq!((write.reason.as_str(), write.outcome.as_str()), ("repair", "sent"));
 }
 
 #[test]

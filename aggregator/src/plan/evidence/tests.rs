@@ -92,6 +92,31 @@ fn a_request_that_is_too_small_is_said_beside_what_it_counts_as() {
     assert_eq!(cpu(loaded(Band::High, Some(burst))), expected);
 }
 
+/// After a restart of the agent, and of an agent of the version before, there is no cause: the numbers are the current ones.
+#[test]
+fn a_request_that_is_too_small_is_said_where_only_the_current_numbers_are_known() {
+    let load = ResourceLoad {
+        basis: Some(Basis::Request),
+        usage: Some(0.017),
+        of: Some(0.05),
+        request: Some(0.01),
+        ..loaded(Band::Moderate, None)
+    };
+    let expected = "cpu moderate at 10:00:05Z: since before the agent restarted, now 17m of request 10m, counted as 50m (pod)";
+    assert_eq!(cpu(load.clone()), expected);
+    let mut old = pod();
+    (old.cpu.load, old.report_version) = (load, 1);
+    let expected = "cpu moderate at 10:00:30Z: 17m of request 10m, counted as 50m (pod)";
+    assert_eq!(told(&old).split("; ").next().unwrap(), expected);
+}
+
+#[test]
+fn a_request_is_not_said_where_the_basis_is_another() {
+    let mean = cause(Rule::Mean, 60.0, 0.017, Basis::Limit, 0.05);
+    let expected = "cpu low at 10:00:05Z: 1-minute mean 17m of limit 50m (pod)";
+    assert_eq!(cpu(loaded(Band::Low, Some(Cause { request: Some(0.01), ..mean }))), expected);
+}
+
 #[test]
 fn memory_is_said_with_its_working_set_where_that_is_another_number() {
     let mean = cause(Rule::Mean, 60.0, 50.0 * MI, Basis::Limit, 64.0 * MI);

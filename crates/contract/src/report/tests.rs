@@ -206,27 +206,25 @@ prop_compose! {
 
 prop_compose! {
     fn reports()(
-        seq: u64, full: bool, roster_version: u64,
+        seq: u64, full: bool, roster_version: u64, roster_process in proptest::option::of("[0-9a-f]{16}"),
         pods in proptest::collection::vec((cpu_load(), proptest::collection::vec(container(), 0..3)), 0..4),
     ) -> Report {
         let pods = pods.into_iter().map(|(cpu, containers)| {
             PodReport { uid: PodUid::new(UID).unwrap(), cpu, memory: MemoryLoad::default(), containers }
         });
-        Report { seq, full, roster_version, pods: pods.collect(), ..report(&smallest()) }
+        Report { seq, full, roster_version, roster_process, pods: pods.collect(), ..report(&smallest()) }
     }
 }
 
 prop_compose! {
     fn answers()(
-        roster_version: u64, managed: bool, running: bool, generation: u32, id in "[0-9a-f]{64}",
+        roster_version: u64, roster_process in proptest::option::of("[0-9a-f]{16}"), managed: bool, running: bool, generation: u32, id in "[0-9a-f]{64}",
         cpu in proptest::option::of(proptest::sample::select(Band::ALL.to_vec())),
         request in proptest::option::of(finite()),
         kind in proptest::sample::select(vec![
             ContainerKind::App, ContainerKind::Sidecar, ContainerKind::Init, ContainerKind::Ephemeral,
         ]),
-        reason in proptest::sample::select(vec![
-            PodRejection::UnknownPod, PodRejection::ForeignPod, PodRejection::BadValue,
-        ]),
+        reason in proptest::sample::select(PodRejection::ALL.to_vec()),
     ) -> Answer {
         let container = RosterContainer {
             id: ContainerId::new(&id).unwrap(), name: "app".into(), kind, running, generation,
@@ -237,7 +235,7 @@ prop_compose! {
             uid: uid.clone(), namespace: "shop".into(), name: "web".into(), managed,
             bands: Bands { cpu, memory: None }, containers: vec![container],
         };
-        Answer { roster_version, roster: vec![pod], rejected: vec![RejectedPod { uid, reason }] }
+        Answer { roster_version, roster_process, roster: vec![pod], rejected: vec![RejectedPod { uid, reason }] }
     }
 }
 

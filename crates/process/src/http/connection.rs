@@ -39,6 +39,7 @@ pub(super) async fn drive<IO, S, B>(
         // Without a timer hyper's timeouts have no effect, and it does not say so.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        .keep_alive(limits.keep_alive)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_head_bytes.max(MIN_BUFFER));
     let io = TokioIo::new(StallGuard::new(io, limits.stall_timeout));

@@ -1,13 +1,16 @@
 //! The server as its peers see it. Time limits are tested on a paused clock over an in-memory stream, so that they are
 //! exact and take no time; what needs sockets is tested on loopback.
 
+mod handshakes;
 mod loopback;
+mod requests;
 mod timed;
 mod tls;
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,10 +19,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use prometheus::Registry;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::handler::Handler;
+use super::limiter::ConnectionLimiter;
+use super::serve::Port;
 use super::{Limits, PeerAddr, TlsSource, answer, read_body, serve};
 use crate::metrics::HttpMetrics;
 use crate::shutdown::Shutdown;
@@ -44,6 +50,7 @@ trait Routes:
     Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
     + Clone
     + Send
+    + Sync
     + 'static
 {
 }
@@ -52,6 +59,7 @@ impl<S> Routes for S where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
         + Clone
         + Send
+        + Sync
         + 'static
 {
 }
@@ -66,6 +74,7 @@ async fn route(request: Request<Incoming>, limits: &Limits) -> Response<Full<Byt
             Ok(body) => answer::text(StatusCode::OK, body),
             Err(error) => answer::text(error.status(), error.to_string()),
         },
+        "/ok" => answer::text(StatusCode::OK, "ok"),
         "/large" => answer::text(StatusCode::OK, vec![b'x'; 1 << 20]),
         "/panic" => panic!("out of cheese"),
         "/never" => pending().await,
@@ -98,6 +107,48 @@ impl Running {
     /// Waits for a server that is shutting down.
     async fn stopped(self) {
         tokio::time::timeout(TIMEOUT, self.task).await.expect("it stops").unwrap().unwrap();
+    }
+}
+
+/// A port without a listener: its connections are in memory, so that tests can pause the clock.
+struct InMemory {
+    port: Arc<Port>,
+    limiter: ConnectionLimiter,
+    metrics: HttpMetrics,
+}
+
+impl InMemory {
+    fn new(limits: Limits, tls: Option<TlsSource>) -> InMemory {
+        let metrics = metrics();
+        let limiter = ConnectionLimiter::new(&limits, &metrics);
+        let handler = Handler::new(limits, metrics.clone());
+        let port = Arc::new(Port { tls, shutdown: Shutdown::new(), handler });
+        InMemory { port, limiter, metrics }
+    }
+
+    /// A connection from an address, whose first byte is there: the client's end, and the server's task.
+    fn connect<S, B>(&self, from: [u8; 4], service: S) -> (DuplexStream, JoinHandle<()>)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
+        let (client, server) = duplex(4096);
+        let (port, peer) = (Arc::clone(&self.port), SocketAddr::from((from, 64)));
+        let permit = self.limiter.acquire(peer.ip()).unwrap();
+        permit.spoke();
+        let id = permit.id();
+        let task = tokio::spawn(async move { port.serve_connection(server, peer, service, &permit).await });
+        self.limiter.set_task(id, task.abort_handle());
+        (client, task)
+    }
+
+    /// A connection from an address to the [`routes`].
+    fn routes_from(&self, from: [u8; 4]) -> DuplexStream {
+        self.connect(from, routes(self.port.handler.limits.clone())).0
     }
 }
 

@@ -5,16 +5,18 @@
 
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Limits;
+use super::limiter::ConnectionPermit;
 use crate::metrics::Rejection;
 
 /// Where connections get their TLS configuration. Cheap to clone.
@@ -37,21 +39,33 @@ impl fmt::Debug for TlsSource {
     }
 }
 
-/// Performs the TLS handshake within the limits. `handshakes` bounds how many run at once.
-pub(super) async fn handshake(
-    stream: TcpStream,
+/// Performs the TLS handshake within the limits. Only a complete `ClientHello` gets a turn, so a peer that says nothing, or
+/// only a part of it, delays nobody.
+pub(super) async fn handshake<IO>(
+    stream: IO,
     source: &TlsSource,
-    handshakes: &Semaphore,
+    connection: &ConnectionPermit,
     limits: &Limits,
-) -> Result<TlsStream<TcpStream>, (Rejection, io::Error)> {
+) -> Result<TlsStream<IO>, (Rejection, io::Error)>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let failed = |error: io::Error| (Rejection::Handshake, error);
-    let elapsed = |error: tokio::time::error::Elapsed| failed(error.into());
-    // Two deadlines: a peer that waited behind silent peers still has the full time for its handshake.
-    let waited = timeout(limits.handshake_timeout, handshakes.acquire()).await.map_err(elapsed)?;
-    let _permit = waited.map_err(|closed| failed(io::Error::other(closed)))?;
     let Some(config) = (source.0)() else {
         return Err((Rejection::NoCertificate, io::Error::other("no certificate yet")));
     };
-    let accepted = timeout(limits.handshake_timeout, TlsAcceptor::from(config).accept(stream)).await;
-    accepted.map_err(elapsed)?.map_err(failed)
+    let whole = async {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let turn = connection.handshake_turn().await;
+        let mut rest = pin!(hello.into_stream(config));
+        match timeout(limits.handshake_turn, &mut rest).await {
+            Ok(accepted) => accepted,
+            Err(_elapsed) => {
+                drop(turn);
+                rest.await
+            }
+        }
+    };
+    let accepted = timeout(limits.handshake_timeout, whole).await;
+    accepted.map_err(|elapsed| failed(elapsed.into()))?.map_err(failed)
 }

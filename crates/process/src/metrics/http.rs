@@ -3,29 +3,36 @@
 use ::http::StatusCode;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// Why a connection was not served.
+/// Why a connection or a request was not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// The maximum number of connections is open.
+    /// The connection made room for another one: the maximum number was open.
     Full,
-    /// The maximum number of connections from this address is open.
+    /// The connection made room for another one from its address: the maximum number from this address was open.
     Address,
+    /// The peer said nothing in time.
+    Silent,
     /// The TLS handshake failed or took too long.
     Handshake,
     /// There is no certificate to serve TLS with.
     NoCertificate,
+    /// The maximum number of requests was in flight, from this address or in total.
+    Requests,
 }
 
 impl Rejection {
-    const ALL: [Self; 4] = [Self::Full, Self::Address, Self::Handshake, Self::NoCertificate];
+    const ALL: [Self; 6] =
+        [Self::Full, Self::Address, Self::Silent, Self::Handshake, Self::NoCertificate, Self::Requests];
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Address => "address",
+            Self::Silent => "silent",
             Self::Handshake => "handshake",
             Self::NoCertificate => "no_certificate",
+            Self::Requests => "requests",
         }
     }
 }
@@ -52,7 +59,7 @@ impl HttpMetrics {
     /// If the prefix does not form metric names, or is registered already.
     pub fn register(registry: &Registry, prefix: &str) -> prometheus::Result<Self> {
         let opts = |name: &str, help: &str| Opts::new(format!("{prefix}_http_{name}"), help);
-        let rejected = opts("refused_total", "Connections not served, by reason.");
+        let rejected = opts("refused_total", "Connections and requests not served, by reason.");
         let requests = opts("requests_total", "Requests answered, by class of status.");
         let metrics = Self {
             open: IntGauge::with_opts(opts("connections", "Open connections."))?,
@@ -74,7 +81,7 @@ impl HttpMetrics {
         &self.open
     }
 
-    /// Connections that were not served for this reason.
+    /// Connections and requests that were not served for this reason.
     pub fn rejected(&self, reason: Rejection) -> IntCounter {
         self.rejected.with_label_values(&[reason.label()])
     }

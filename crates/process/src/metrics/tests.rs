@@ -42,7 +42,7 @@ fn every_series_of_a_server_exists_before_its_first_connection() {
     let registry = Registry::new();
     HttpMetrics::register(&registry, "thing").unwrap();
     let text = render(&registry);
-    for reason in ["full", "address", "handshake", "no_certificate"] {
+    for reason in ["full", "address", "silent", "handshake", "no_certificate", "requests"] {
         assert_eq!(
             value(&text, &format!("thing_http_refused_total{{reason=\"{reason}\"}}")),
             Some(0.0),

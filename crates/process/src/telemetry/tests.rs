@@ -111,3 +111,15 @@ fn a_text_line_has_its_level_message_and_fields() {
     let end = " band changed pod=\"web\" took_ms=3 error=no \\u{9b}31m such pod\n";
     assert!(line.contains(" INFO ") && line.ends_with(end), "{line:?}");
 }
+
+#[test]
+fn no_filter_makes_the_kubernetes_client_log_bodies() {
+    for filter in ["trace", "kube_client=trace", "off,kube_client::client=trace,telemetry=warn"] {
+        let text = logged(LogFormat::Json, filter, || {
+            tracing::warn!(target: "kube_client::client", "the body");
+            tracing::error!(target: "kube_client::client::builder", "failed with status 500");
+        });
+        assert!(!text.contains("the body"), "{filter}: {text}");
+        assert!(text.contains("status 500"), "{filter}: {text}");
+    }
+}

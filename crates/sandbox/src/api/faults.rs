@@ -49,6 +49,7 @@ pub struct Matching {
     resource: Option<String>,
     name: Option<String>,
     user: Option<String>,
+    path: Option<String>,
     only_writes: bool,
 }
 
@@ -87,11 +88,22 @@ impl Matching {
         self
     }
 
+    /// Only this path, which is not one of a resource.
+    pub fn path(mut self, path: &str) -> Self {
+        self.path = Some(path.to_owned());
+        self
+    }
+
+    fn matches_path(&self, path: &str, user: &str) -> bool {
+        self.path.as_deref() == Some(path) && self.user.as_deref().is_none_or(|wanted| wanted == user)
+    }
+
     fn matches(&self, verb: Verb, target: &Target, user: &str) -> bool {
         let is = |wanted: &Option<String>, got: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| Some(wanted) == got)
         };
-        self.verb.is_none_or(|wanted| wanted == verb)
+        self.path.is_none()
+            && self.verb.is_none_or(|wanted| wanted == verb)
             && (!self.only_writes || verb.writes())
             && is(&self.resource, Some(&target.resource.plural))
             && is(&self.name, target.name.as_deref())
@@ -168,25 +180,24 @@ impl Faults {
 
     /// The fault of a request, if any.
     pub(super) fn for_request(&self, verb: Verb, target: &Target, user: &str) -> Option<Fault> {
-        self.apply(verb, target, user, |fault| !fault.is_for_open_watches())
+        self.apply(|rule| !rule.fault.is_for_open_watches() && rule.matching.matches(verb, target, user))
+    }
+
+    /// The fault of a request for a path that is not one of a resource, if any.
+    pub(super) fn for_path(&self, path: &str, user: &str) -> Option<Fault> {
+        self.apply(|rule| rule.matching.matches_path(path, user))
     }
 
     /// The fault of an open watch, if any.
     pub(super) fn for_open_watch(&self, target: &Target, user: &str) -> Option<Fault> {
-        self.apply(Verb::Watch, target, user, Fault::is_for_open_watches)
+        self.apply(|rule| {
+            rule.fault.is_for_open_watches() && rule.matching.matches(Verb::Watch, target, user)
+        })
     }
 
-    fn apply(
-        &self,
-        verb: Verb,
-        target: &Target,
-        user: &str,
-        is_kind: impl Fn(&Fault) -> bool,
-    ) -> Option<Fault> {
+    fn apply(&self, applies: impl Fn(&Rule) -> bool) -> Option<Fault> {
         let mut script = self.lock();
-        let rule = script.rules.iter_mut().find(|rule| {
-            is_kind(&rule.fault) && rule.left != Some(0) && rule.matching.matches(verb, target, user)
-        })?;
+        let rule = script.rules.iter_mut().find(|rule| rule.left != Some(0) && applies(rule))?;
         rule.fired += 1;
         rule.left = rule.left.map(|left| left - 1);
         Some(rule.fault.clone())

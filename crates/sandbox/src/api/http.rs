@@ -92,12 +92,11 @@ pub(super) async fn handle(
     let (Some(target), Some(verb)) = (target, verb) else {
         let error = verb.is_none().then(ApiError::method_not_allowed);
         let kinds = shared.store.kinds();
-        let found =
-            error.map_or_else(|| discovery(&kinds, &path).ok_or_else(|| not_found(&kinds, &path)), Err);
-        let answer = found.and_then(|value| Answer::value(200, &value));
-        let code = Some(answer.as_ref().map_or_else(|error| error.code, Answer::code));
-        shared.journal.record(Entry { code, ..plain_entry(at, &user.name, &path) });
-        return Ok(answer.map_or_else(|error| error_response(&error), Answer::into_response));
+        let document = || shared.tokens.document(&path).or_else(|| discovery(&kinds, &path));
+        let found = error.map_or_else(|| document().ok_or_else(|| not_found(&kinds, &path)), Err);
+        let answer = || found.and_then(|value| Answer::value(200, &value));
+        let fault = shared.faults.for_path(&path, &user.name);
+        return perform(&shared, plain_entry(at, &user.name, &path), fault, answer).await;
     };
     let agent = text(header::USER_AGENT);
     let from_agent = agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown");
@@ -108,17 +107,21 @@ pub(super) async fn handle(
     let parsed = parse_body(&body, &content_type);
     let body = Arc::new(parsed.as_ref().cloned().unwrap_or_default());
     let call = Call { verb, target, query, accept, content_type, manager, user: user.name, body };
-    perform(&shared, entry(at, &path, &call), &call, parsed.err()).await
+    let fault = shared.faults.for_request(call.verb, &call.target, &call.user);
+    let answer = || match parsed {
+        Err(malformed) => Err(malformed),
+        Ok(_) => verbs::run(&shared, &call),
+    };
+    perform(&shared, entry(at, &path, &call), fault, answer).await
 }
 
 /// Performs the request, or the scripted fault.
 async fn perform(
     shared: &Arc<Shared>,
     mut entry: Entry,
-    call: &Call,
-    malformed: Option<ApiError>,
+    fault: Option<Fault>,
+    answer: impl FnOnce() -> Result<Answer, ApiError>,
 ) -> Result<Response<Body>, ConnectionClosed> {
-    let fault = shared.faults.for_request(call.verb, &call.target, &call.user);
     match &fault {
         Some(Fault::Answer { code, retry_after }) => {
             let mut error = scripted(*code);
@@ -138,10 +141,7 @@ async fn perform(
         }
         _ => {}
     }
-    let result = match malformed {
-        Some(error) => Err(error),
-        None => verbs::run(shared, call),
-    };
+    let result = answer();
     entry.answered = fault != Some(Fault::LoseAnswer);
     entry.code = Some(result.as_ref().map_or_else(|error| error.code, Answer::code));
     shared.journal.record(entry);

@@ -133,6 +133,27 @@ impl Store {
         })
     }
 
+    /// Changes an object without any rule: a real server holds objects that the rules of this one do not make.
+    ///
+    /// # Errors
+    /// 404 when it does not exist.
+    pub fn edit_unchecked(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        edit: impl FnOnce(&mut Value),
+    ) -> Result<(), ApiError> {
+        let mut state = self.lock();
+        let kind = state.kinds.find(resource)?.clone();
+        let found = state.object(resource, namespace, name).cloned();
+        let mut object = found
+            .map_or_else(|| Err(ApiError::not_found(&resource.qualified(), name)), |it| Ok((*it).clone()))?;
+        edit(&mut object);
+        state.store(&kind, (namespace.to_owned(), name.to_owned()), object);
+        Ok(())
+    }
+
     /// Deletes an object without a grace period. It remains while it has finalizers.
     ///
     /// # Errors

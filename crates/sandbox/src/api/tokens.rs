@@ -1,9 +1,10 @@
 //! Tokens: issued for service accounts and pods, authenticated, and reviewed.
 //!
-//! A token has the format of a real one (three parts, claims that are readable without a key), but is looked up, not verified by
-//! its signature. A token that is bound to a pod becomes invalid with the pod.
+//! A token is signed as a real one is, so that clients can verify it with the served keys; the server itself looks it up, and does
+//! not verify it. A token that is bound to a pod becomes invalid with the pod.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::kinds::Resource;
 use super::rules::fresh_uid;
+use super::signing::SigningKeys;
 use super::status::ApiError;
 use super::store::Store;
 
@@ -53,9 +55,12 @@ struct Issued {
 }
 
 /// The tokens of one server. Clones share them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Tokens {
     issued: Arc<Mutex<BTreeMap<String, Issued>>>,
+    keys: Arc<Mutex<SigningKeys>>,
+    /// Seconds by which the clock of new tokens is ahead.
+    ahead: Arc<AtomicI64>,
 }
 
 /// The content of a token.
@@ -69,6 +74,33 @@ pub(super) struct Claim<'a> {
 }
 
 impl Tokens {
+    /// None is issued yet.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let keys = Arc::new(Mutex::new(SigningKeys::new()?));
+        Ok(Self { issued: Arc::default(), keys, ahead: Arc::default() })
+    }
+
+    /// The times in new tokens are this many seconds ahead.
+    pub(super) fn set_clock_ahead(&self, seconds: i64) {
+        self.ahead.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Signs with a new key from now on; the former ones stay served, or not.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub(super) fn rotate_keys(&self, old_stay: bool) -> anyhow::Result<()> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).rotate(old_stay)
+    }
+
+    /// The document about the keys that is served at a path, if there is one.
+    pub(super) fn document(&self, path: &str) -> Option<Value> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).document(path, API_AUDIENCE)
+    }
+
     /// A token of the administrator, which does not expire.
     pub(super) fn issue_admin(&self) -> String {
         let token = format!("admin.{}", secret());
@@ -126,14 +158,12 @@ impl Tokens {
         let audiences =
             if claim.audiences.is_empty() { vec![API_AUDIENCE.to_owned()] } else { claim.audiences };
         let name = format!("system:serviceaccount:{namespace}:{account}");
-        let now = Timestamp::now().as_second();
+        let now = Timestamp::now().as_second() + self.ahead.load(Ordering::Relaxed);
         let claims = json!({
             "aud": audiences, "iss": API_AUDIENCE, "sub": name, "jti": id, "iat": now, "nbf": now,
             "exp": now.saturating_add_unsigned(claim.ttl.as_secs()), "kubernetes.io": about,
         });
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let token =
-            format!("{}.{}.{}", part(&json!({"alg": "RS256", "kid": "sandbox"})), part(&claims), secret());
+        let token = self.keys.lock().unwrap_or_else(PoisonError::into_inner).sign(&claims);
         let groups = [
             "system:serviceaccounts".to_owned(),
             format!("system:serviceaccounts:{namespace}"),

@@ -4,10 +4,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::time::{Instant, sleep};
 
-use super::super::{connection, handler};
 use super::*;
 
 /// An unknown path and the end of its response, for requests that only need a response.
@@ -37,27 +36,13 @@ where
         + 'static,
     B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
-    let (client, server) = duplex(4096);
-    let shutdown = Shutdown::new();
-    let (stop, metrics, peer) = (shutdown.clone(), metrics(), SocketAddr::from(([127, 0, 0, 1], 64)));
-    let serving = async move {
-        let (limits, metrics) = (&limits, &metrics);
-        let service = service_fn(move |request| {
-            let service = service.clone();
-            async move { Ok::<_, Infallible>(handler::handle(service, request, peer, limits, metrics).await) }
-        });
-        connection::drive(server, service, peer, limits, &stop).await;
-    };
-    (client, shutdown, tokio::spawn(serving))
+    let server = InMemory::new(limits, None);
+    let (client, task) = server.connect([127, 0, 0, 1], service);
+    (client, server.port.shutdown.clone(), task)
 }
 
 fn plain(limits: Limits) -> (DuplexStream, Shutdown, JoinHandle<()>) {
-    let service_limits = limits.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let limits = service_limits.clone();
-        async move { Ok::<_, Infallible>(route(request, &limits).await) }
-    });
-    connect(service, limits)
+    connect(routes(limits.clone()), limits)
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,4 +210,14 @@ async fn a_shutdown_closes_what_is_idle_and_finishes_what_is_in_flight() {
     let response = until_closed(&mut busy).await;
     assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("slow"), "{response}");
     assert!(response.contains("connection: close\r\n"), "{response}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_keep_alive_a_connection_carries_one_request() {
+    let (mut client, _shutdown, _server) = plain(Limits { keep_alive: false, ..limits() });
+    get(&mut client, ANY_PATH).await;
+    let start = Instant::now();
+    let response = until_closed(&mut client).await;
+    assert!(response.contains("connection: close\r\n"), "{response}");
+    assert_eq!(start.elapsed().as_millis(), 0);
 }

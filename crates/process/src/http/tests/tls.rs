@@ -12,12 +12,12 @@ use crate::crypto::install_crypto_provider;
 use crate::metrics::Rejection;
 
 /// A self-signed certificate for `localhost`.
-struct Identity {
+pub(super) struct Identity {
     certificate: CertificateDer<'static>,
-    server: Arc<ServerConfig>,
+    pub(super) server: Arc<ServerConfig>,
 }
 
-fn identity() -> Identity {
+pub(super) fn identity() -> Identity {
     install_crypto_provider();
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
@@ -28,17 +28,26 @@ fn identity() -> Identity {
     Identity { certificate: cert.der().clone(), server: Arc::new(server) }
 }
 
-fn fixed(config: Arc<ServerConfig>) -> TlsSource {
+pub(super) fn fixed(config: Arc<ServerConfig>) -> TlsSource {
     TlsSource::new(move || Some(Arc::clone(&config)))
 }
 
 /// A connection of a client that trusts only this certificate.
 async fn connect(address: SocketAddr, trusted: &Identity) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(client(trusted)).connect(name(), stream).await
+}
+
+/// The configuration of a client that trusts only this certificate.
+pub(super) fn client(trusted: &Identity) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.certificate.clone()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let stream = TcpStream::connect(address).await?;
-    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+    Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The name in the certificates.
+pub(super) fn name() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
 }
 
 async fn works(stream: &mut TlsStream<TcpStream>) {
@@ -71,35 +80,14 @@ async fn a_certificate_is_swapped_while_the_port_is_open() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_start_times_out() {
-    let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
-    let server = Running::start(limits, Some(fixed(identity().server))).await;
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    assert_eq!(until_closed(&mut stream).await, "");
-    assert_eq!(server.metrics.rejected(Rejection::Handshake).get(), 1);
-}
-
-#[tokio::test]
-async fn silent_handshakes_do_not_block_the_others_for_longer_than_their_timeout() {
-    let trusted = identity();
-    let limits = Limits { max_handshakes: 1, handshake_timeout: Duration::from_secs(1), ..Limits::default() };
-    let server = Running::start(limits, Some(fixed(Arc::clone(&trusted.server)))).await;
-    let _silent = TcpStream::connect(server.address).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    works(&mut connect(server.address, &trusted).await.unwrap()).await;
-}
-
-#[tokio::test]
-async fn a_full_server_answers_503_over_tls() {
+async fn a_full_server_closes_a_silent_connection_for_one_with_tls() {
     let trusted = identity();
     let limits = Limits { max_connections: 1, ..Limits::default() };
     let server = Running::start(limits, Some(fixed(Arc::clone(&trusted.server)))).await;
-    let mut first = connect(server.address, &trusted).await.unwrap();
-    works(&mut first).await;
-    let mut second = connect(server.address, &trusted).await.unwrap();
-    get(&mut second, "/x").await;
-    let rejected = until_closed(&mut second).await;
-    assert!(rejected.starts_with("HTTP/1.1 503") && rejected.contains("retry-after: 5\r\n"), "{rejected}");
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    works(&mut connect(server.address, &trusted).await.unwrap()).await;
+    assert_eq!(until_closed(&mut silent).await, "");
+    assert_eq!(server.metrics.rejected(Rejection::Full).get(), 1);
 }
 
 #[tokio::test]

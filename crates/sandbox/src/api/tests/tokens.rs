@@ -1,12 +1,15 @@
-//! Tokens over HTTPS: requests, reviews with audiences, bound pods, rejections.
+//! Tokens over HTTPS: requests, reviews with audiences, bound pods, rejections, keys.
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::{Value, json};
 
 use super::client::{Client, Reply};
 use super::{pod, server};
-use crate::api::{ApiServer, BoundPod, Resource};
+use crate::api::{ApiServer, BoundPod, Fault, Matching, Resource};
 
 const OURS: &str = "plimsoll-aggregator";
 
@@ -84,4 +87,42 @@ async fn a_token_request_answers_a_token_that_is_bound_to_the_pod() {
     assert_eq!(reviewed.body["status"]["user"]["username"], "system:serviceaccount:default:default");
     let missing = "/api/v1/namespaces/default/serviceaccounts/nobody/token";
     assert_eq!(client.send("POST", missing, &body(&pod.uid)).await.code, 404);
+}
+
+#[tokio::test]
+async fn a_token_is_signed_with_a_served_key_also_after_a_rotation_and_the_paths_can_fail() {
+    let server = server().await;
+    let client = Client::admin(&server);
+    let keys = async || {
+        let reply = client.get("/openid/v1/jwks").await;
+        assert_eq!(reply.code, 200);
+        reply.body["keys"].as_array().unwrap().clone()
+    };
+    let check = async |count: usize| {
+        let token = server.token_for("default", "agent", None, &[OURS], Duration::from_secs(600));
+        let parts: Vec<_> = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
+        let header: Value = serde_json::from_slice(&parts[0]).unwrap();
+        let served = keys().await;
+        assert_eq!(served.len(), count);
+        let key = served.iter().find(|key| key["kid"] == header["kid"]).unwrap();
+        let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+        let point = [vec![4], coordinate("x"), coordinate("y")].concat();
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        let verified =
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed.as_bytes(), &parts[2]);
+        assert_eq!((&header["alg"], verified), (&json!("ES256"), Ok(())));
+        let claims: Value = serde_json::from_slice(&parts[1]).unwrap();
+        let discovery = client.get("/.well-known/openid-configuration").await.body;
+        assert_eq!(discovery["issuer"], claims["iss"]);
+    };
+    check(1).await;
+    server.rotate_token_keys(true).unwrap();
+    check(2).await;
+    server.rotate_token_keys(false).unwrap();
+    check(1).await;
+    let fault = Fault::Answer { code: 404, retry_after: None };
+    server.faults().next(1, Matching::any().path("/openid/v1/jwks"), fault);
+    assert_eq!(client.get("/api/v1/pods").await.code, 200);
+    assert_eq!(client.get("/openid/v1/jwks").await.code, 404);
+    check(1).await;
 }
