@@ -1,6 +1,6 @@
 //! Whose reports are believed: each forged identity is refused with its own reason, and none reaches the core.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -167,9 +167,8 @@ async fn an_outage_of_keys_and_reviews_makes_no_reporting_node_silent() {
     harness.stop().await;
 }
 
-/// Connections with forged tokens, and requests on each.
+/// Connections with forged tokens.
 const CONNECTIONS: usize = 8;
-const EACH: usize = 50;
 
 #[tokio::test]
 async fn forged_tokens_do_not_reach_the_api_server_and_honest_agents_are_heard_meanwhile() {
@@ -178,29 +177,29 @@ async fn forged_tokens_do_not_reach_the_api_server_and_honest_agents_are_heard_m
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let zeros = format!("{signed}.{}", "A".repeat(signature.len()));
     let forged = [zeros, with_key(&token, "unknown"), with_key(&token, "other"), "a.b.c".to_owned()];
-    let done = AtomicUsize::new(0);
+    let done = AtomicBool::new(false);
     let flood = forged.iter().cycle().take(CONNECTIONS).map(async |token| {
         let mut connection = harness.connect().await;
-        for _ in 0..EACH {
+        while !done.load(Ordering::Relaxed) {
             let reply = connection.post(token, "{}").await;
             assert!([401, 503].contains(&reply.code), "{reply:?}");
         }
-        done.fetch_add(1, Ordering::Relaxed);
     });
     let honest = async {
-        let (mut slowest, mut count) = (Duration::ZERO, 0);
-        while done.load(Ordering::Relaxed) < CONNECTIONS {
-            let began = Instant::now();
+        let mut slowest = Duration::ZERO;
+        for _ in 0..5 {
+            let start = Instant::now();
             harness.say("low").await;
-            slowest = slowest.max(began.elapsed());
-            count += 1;
-            sleep(Duration::from_millis(150)).await;
+            slowest = slowest.max(start.elapsed());
+            sleep(Duration::from_millis(200)).await;
         }
-        (slowest, count)
+        done.store(true, Ordering::Relaxed);
+        slowest
     };
-    let (_, (slowest, accepted)) = tokio::join!(join_all(flood), honest);
-    assert!(accepted > 2, "{accepted} honest reports during the flood");
+    let (_, slowest) = tokio::join!(join_all(flood), honest);
     assert!(slowest < Duration::from_secs(1), "{slowest:?} for a report");
+    let refused = harness.tokens("refused").await;
+    assert!(refused >= 3.0 * CONNECTIONS as f64, "{refused} forged tokens are no flood");
     let asked = harness.api.journal().since(asked);
     let about_tokens: Vec<_> = asked
         .iter()
