@@ -7,8 +7,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use plimsoll_contract::Bytes;
+use plimsoll_process::descriptors::raise_limit;
 use procfs::process::MountInfo;
 use procfs::{FromRead, ProcessCGroups};
 
@@ -37,7 +37,7 @@ pub(super) struct DescriptorBound {
 impl DescriptorBound {
     /// Raises the process's limit of open files to the hard limit, and looks for the agent's own cgroup.
     pub(super) fn detect() -> DescriptorBound {
-        DescriptorBound { open_files: raise_open_files(), own_cgroups: own_cgroups() }
+        DescriptorBound { open_files: raise_limit().unwrap_or(0), own_cgroups: own_cgroups() }
     }
 
     /// The number of descriptors, as the limits are now.
@@ -102,14 +102,6 @@ fn memory_directories(cgroups: &[u8], mounts: &[u8]) -> Vec<(PathBuf, Version)> 
         }
     }
     directories
-}
-
-/// Raises the soft limit of open files to the hard one. Returns the limit.
-fn raise_open_files() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return 0;
-    };
-    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
 impl Host {
