@@ -1,8 +1,8 @@
 # Every recipe is a plain command that can also be run by hand. Start with `make demo` and `make test`.
 CARGO ?= cargo
-CRATES := plimsoll-contract plimsoll-objects plimsoll-process plimsoll-sandbox plimsoll-agent plimsoll-aggregator plimsoll plimsoll-demo plimsoll-tests
+CRATES := plimsoll-contract plimsoll-objects plimsoll-process plimsoll-sandbox plimsoll-sizing plimsoll-agent plimsoll-aggregator plimsoll plimsoll-demo plimsoll-tests
 
-.PHONY: demo test lint fmt clippy doc deny alone bench bench-peers images cluster cluster-down e2e ci
+.PHONY: demo test lint fmt clippy doc deny alone bench bench-peers images cluster cluster-down e2e e2e-resize soak ci
 
 demo:      ## the complete system on this machine: load, bands, labels, live (Ctrl-C stops it)
 	$(CARGO) run --package plimsoll-demo -- $(ARGS)
@@ -48,5 +48,11 @@ cluster-down: ## stop it and delete everything except the cache
 
 e2e:       ## end-to-end tests on a real Kubernetes (root, Go, Debian; E2E=skip skips them); ARGS="PART OF A TEST'S NAME"
 	tests/e2e/run $(ARGS)
+
+e2e-resize: ## pods of a class are resized on a real Kubernetes (root, Go, Debian): 20 minutes
+	E2E_SUITE=resize tests/e2e/run $(ARGS)
+
+soak:      ## half an hour of mixed loads of resized pods on a real Kubernetes (root, Go, Debian)
+	E2E_SUITE=soak tests/e2e/run
 
 ci: lint test e2e ## what a change must pass: 45 minutes on two cores; E2E=skip without root or Go

@@ -73,6 +73,11 @@ pub struct Args {
     #[arg(long)]
     pub once: bool,
 
+    /// Record what is read of the cgroups, the rosters and the reports in this file, one JSON document a line, overwriting it. For finding
+    /// faults, not for production load: it grows by some 100 KiB a second on a full node, without bound
+    #[arg(long, env = "RECORD", value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
     /// Flags for the log
     #[command(flatten)]
     pub telemetry: TelemetryArgs,

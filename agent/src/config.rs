@@ -23,6 +23,8 @@ pub struct Config {
     pub profile: Profile,
     /// Where reports are delivered; absent without an aggregator.
     pub delivery: Option<Delivery>,
+    /// Where what is read and the reports are recorded, if anywhere.
+    pub record: Option<PathBuf>,
 }
 
 /// Where reports are delivered, and how both sides authenticate.
@@ -63,6 +65,10 @@ impl Config {
         if delivery.is_some() && args.node_name.is_none() && !args.once {
             problems.push("--node-name (or NODE_NAME) is required with --aggregator: the aggregator compares it with the node in the token".into());
         }
+        if let Some(file) = args.record.as_ref().filter(|_| args.once) {
+            problems
+                .push(format!("--record {}: --once makes one report and records nothing", file.display()));
+        }
         let node = node_name(args);
         if node.is_none() {
             let problem = "--node-name is required: this host's name is not a valid Kubernetes node name";
@@ -70,7 +76,9 @@ impl Config {
         }
         let host = HostConfig { root: args.host_root.clone(), kubepods: args.kubepods.clone() };
         match node {
-            Some(node) if problems.is_empty() => Ok(Config { host, node, profile, delivery }),
+            Some(node) if problems.is_empty() => {
+                Ok(Config { host, node, profile, delivery, record: args.record.clone() })
+            }
             _ => Err(InvalidConfig(problems)),
         }
     }
@@ -145,6 +153,12 @@ mod tests {
             assert!(text.contains(flag), "{flag} in {text}");
         }
         assert!(!text.contains("warm-up"), "no flag sets it, so it cannot be the problem: {text}");
+    }
+
+    #[test]
+    fn a_recording_of_one_report_is_refused() {
+        let text = config(&["--once", "--record", "run.jsonl"]).unwrap_err().to_string();
+        assert!(text.contains("--record run.jsonl"), "{text}");
     }
 
     #[test]

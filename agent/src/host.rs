@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::{fmt, fs, io};
 
-use plimsoll_contract::{Moment, PodUid};
+use plimsoll_contract::{Bytes, Moment, PodUid};
 
 pub use layout::Driver;
 pub use mounts::Version;
@@ -207,8 +207,8 @@ impl Host {
         }
     }
 
-    /// Makes sweeps read the limits of the managed pods every time, those of others every tenth time, and unlisted containers only every
-    /// tenth time.
+    /// Makes sweeps read the limits and memory events of the managed pods every time, the limits of others every tenth time, and unlisted
+    /// containers only every tenth time.
     pub fn set_interest(&mut self, interest: Interest) {
         for cgroup in &mut self.cgroups {
             cgroup.managed = interest.managed.contains(&cgroup.target.pod);
@@ -216,6 +216,11 @@ impl Host {
                 cgroup.target.container.as_ref().is_some_and(|id| interest.unlisted.contains(id));
         }
         self.managed = interest.managed;
+    }
+
+    /// Whether any pod has an SLA class.
+    pub(crate) fn has_managed(&self) -> bool {
+        !self.managed.is_empty()
     }
 
     /// Reads what is due of every known cgroup and passes it to `sink`: each container's and each pod's own. A cgroup found gone is
@@ -252,6 +257,11 @@ impl Host {
     /// Directory listings so far that were truncated, because of their size or an error.
     pub(crate) fn truncated_listings(&self) -> u64 {
         self.truncated_listings
+    }
+
+    /// Reads the memory that could be allocated now, on a node with this `capacity`; absent where it cannot be read.
+    pub(crate) fn available_memory(&self, capacity: Bytes) -> Option<Bytes> {
+        node::read_available(&self.proc, &self.mounts, capacity)
     }
 
     /// Reads the node's capacity and boot id.

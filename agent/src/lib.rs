@@ -13,9 +13,10 @@
 //! | [`args`], [`config`] | the command line, and what it means |
 //! | [`host`] | the only code that reads the cgroup file system |
 //! | `regular` | files that must be regular ones |
-//! | [`sample`], `load`, `classify`, `usage`, [`profile`] | pure arithmetic and rules; time is an argument |
+//! | [`sample`], `load`, `classify`, `usage`, `recent`, [`profile`] | pure arithmetic and rules; time is an argument |
 //! | [`state`], `report` | pure: everything known of the node's pods, and the report of it |
 //! | `shared` | the state and what belongs to it, behind one lock |
+//! | [`record`] | a run as a file, on request; replayed byte for byte |
 //! | `sampler`, [`clock`], `timing` | the sampling loop, and whether it is on time |
 //! | `delivery` | reports to the aggregator, the roster back |
 //! | `serve`, [`series`], `metrics` | the two HTTP ports |
@@ -49,6 +50,8 @@ mod load;
 mod metrics;
 pub mod once;
 pub mod profile;
+mod recent;
+pub mod record;
 mod regular;
 mod report;
 pub mod sample;
@@ -135,7 +138,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let info = host.node_info()?;
     let (version, description) = (env!("CARGO_PKG_VERSION"), host.describe());
     tracing::info!(version, node = %config.node, host = %description, cpus = info.capacity.cores.0, "agent starts");
-    let shared = Arc::new(Shared::new(&config, info, Timestamp::now()));
+    let shared = Arc::new(Shared::new(&config, info, Timestamp::now())?);
     let sampler = Sampler::new(host, shared.clone(), metrics.clone(), &config.profile);
     let probe_metrics = HttpMetrics::register(&registry, "plimsoll_agent_probes")?;
     let probes = Probes::new(shared.clone(), config.profile.period);

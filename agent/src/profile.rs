@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use plimsoll_contract::Band;
 use plimsoll_contract::band::{HIGH_FROM, MODERATE_FROM};
+use serde::{Deserialize, Serialize};
 
 /// The numbers behind the bands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// Time between two sweeps.
     pub period: Duration,
@@ -35,7 +36,7 @@ pub struct Profile {
 }
 
 /// Bursts and the window double after `changes` within `window`, up to `most` times as much, and halve after `calm` without one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlapLimit {
     /// This many changes of a band within the window double them; as many again double them again.
     pub changes: u8,

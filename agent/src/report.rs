@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use plimsoll_contract::load::{BoundBy, Cause, ResourceLoad, UnknownReason};
+use plimsoll_contract::load::{Cause, ResourceLoad, UnknownReason};
 use plimsoll_contract::report::{
     ContainerCpu, ContainerMemory, ContainerReport, MAX_CONTAINERS, MAX_PODS, PodReport, VERSION,
 };
 use plimsoll_contract::{Bytes, ContainerId, Cores, Moment, NodeName, PodUid, Report, Resource};
 
 use crate::host::NodeInfo;
-use crate::state::{Container, NodeState, PodState, ResourceState};
+use crate::state::{AcceptedEvents, Container, NodeState, PodState, ReportedEvents, ResourceState};
 
 /// A report without pods: what [`NodeState::full_report`] and [`NodeState::partial_report`] add them to.
 pub(crate) fn empty(node: &NodeName, info: &NodeInfo, seq: u64, roster_version: u64) -> Report {
@@ -34,6 +34,22 @@ impl NodeState {
     pub(crate) fn full_report(&self, empty: Report, now: Moment) -> Report {
         let full = self.pods().count() <= MAX_PODS;
         Report { full, ..with_pods(empty, self.pods(), now) }
+    }
+
+    /// A report to a replica of these pods, or of every pod; with the memory events that it has not `accepted` yet.
+    pub(crate) fn report_to(
+        &self,
+        empty: Report,
+        pods: Option<&BTreeSet<PodUid>>,
+        accepted: &AcceptedEvents,
+        now: Moment,
+    ) -> (Report, Vec<ReportedEvents>) {
+        let mut report = match pods {
+            Some(pods) => self.partial_report(empty, pods, now),
+            None => self.full_report(empty, now),
+        };
+        let reported = self.add_events(&mut report, accepted);
+        (report, reported)
     }
 
     /// Adds those of these pods that are known.
@@ -104,8 +120,9 @@ impl UpperBounds {
             containers: pod
                 .reported()
                 .take(MAX_CONTAINERS)
-                .map(|(id, container)| self.container(id, container, pod.bound_by(container), now))
+                .map(|(id, container)| self.container(id, container, pod, now))
                 .collect(),
+            cgroup: pod.own_cgroup(),
         }
     }
 
@@ -113,26 +130,36 @@ impl UpperBounds {
         &self,
         id: &ContainerId,
         container: &Container,
-        bound_by: Option<BoundBy>,
+        pod: &PodState,
         now: Moment,
     ) -> ContainerReport {
+        let utilization3 = container.utilization3(pod.own_limits().0, pod.cpu_request(id), now);
         ContainerReport {
             id: id.clone(),
             cpu: ContainerCpu {
                 cores: container.sample.map(|sample| self.cores(sample.cores.0)),
                 limit_cores: container.cpu_limit.value(),
                 throttled: container.throttled(),
+                throttled2: container.throttled_over(2.0, now).map(micro),
+                throttled3: container.throttled_over(3.0, now).map(micro),
+                mean3: container.mean3(now).map(|cores| self.cores(cores)),
+                utilization3: utilization3.map(micro),
                 pressure: container.cpu_pressure.value(),
                 p95: container.usage.cpu_p95(now).map(|cores| self.cores(cores)),
                 peak: container.usage.cpu_peak(now).map(|cores| self.cores(cores)),
-                bound_by,
+                bound_by: pod.bound_by(container),
             },
             memory: ContainerMemory {
                 working_set: container.working_set().map(|bytes| self.bytes(bytes.as_f64())),
                 unreclaimable: container.detail.value().and_then(|detail| detail.unreclaimable()),
+                unreclaimable2: container.unreclaimable2(now).map(|bytes| self.bytes(bytes.as_f64())),
+                // a change by more than there is was not measured
+                growth: container.growth(now).map(f64::round).filter(|growth| growth.abs() <= self.bytes),
                 limit: container.memory_limit.value(),
                 pressure: container.memory_pressure.value(),
                 events: container.events.value(),
+                // of what a replica has accepted, which a report does not know: see `NodeState::add_events`
+                events_delta: None,
                 peak: container.usage.memory_peak(now).map(|bytes| self.bytes(bytes)),
             },
             limits_age: container.limits_read.map(|at| now.since(at).as_secs_f64()),
@@ -142,10 +169,12 @@ impl UpperBounds {
 }
 
 /// A report as it is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Encoded {
     /// JSON.
     pub(crate) body: Vec<u8>,
+    /// What it says.
+    pub(crate) report: Report,
     /// How many containers were left out to make it fit.
     pub(crate) left_out: usize,
 }
@@ -175,7 +204,8 @@ pub(crate) fn encode(
             }
         }
     }
-    Ok(Encoded { body, left_out: all - count(&report) })
+    let left_out = all - count(&report);
+    Ok(Encoded { body, report, left_out })
 }
 
 #[cfg(test)]

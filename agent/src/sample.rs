@@ -9,9 +9,10 @@ use std::time::Duration;
 use plimsoll_contract::load::UnknownReason;
 use plimsoll_contract::report::MemoryEvents;
 use plimsoll_contract::{Bytes, ContainerId, Cores, Limit, Moment, PodUid};
+use serde::{Deserialize, Serialize};
 
 /// Which cgroup a reading is of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
     /// The pod.
     pub pod: PodUid,
@@ -20,7 +21,7 @@ pub struct Target {
 }
 
 /// Identifies the directory behind a reading: a cgroup created again under the same name has another inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Inode {
     /// Device number.
     pub device: u64,
@@ -38,7 +39,7 @@ pub struct Interest {
 }
 
 /// One value of a reading.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub enum Read<T> {
     /// Not read in this sweep; the previous value remains valid.
     #[default]
@@ -74,7 +75,7 @@ impl<T> Read<T> {
 }
 
 /// Everything one sweep read of one cgroup.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Reading {
     /// When the CPU counters were read.
     pub at: Moment,
@@ -101,7 +102,7 @@ pub struct Reading {
 }
 
 /// Cumulative CPU counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuCounters {
     /// CPU time used.
     pub usage: Duration,
@@ -110,7 +111,7 @@ pub struct CpuCounters {
 }
 
 /// Cumulative quota counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttling {
     /// Enforcement periods in which the cgroup was runnable.
     pub periods: u64,
@@ -119,7 +120,7 @@ pub struct Throttling {
 }
 
 /// The fields of `memory.stat` in use here, children included; absent where the kernel does not list them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MemoryDetail {
     /// Anonymous memory.
     pub anon: Option<Bytes>,
@@ -180,10 +181,32 @@ pub(crate) struct CpuSample {
     pub(crate) end: Moment,
     /// Mean use between the two.
     pub(crate) cores: Cores,
-    /// Share of the quota's periods that were throttled, 0 to 1; 0 if no period passed, since nothing was runnable; absent
-    /// unless both readings have the counters and neither counter decreased.
-    pub(crate) throttled: Option<f64>,
+    /// The quota's periods between the two; absent unless both readings have the counters and neither counter decreased.
+    pub(crate) throttling: Option<Throttling>,
 }
+
+impl CpuSample {
+    /// Share of the quota's periods that were throttled, 0 to 1; 0 if no period passed, since nothing was runnable.
+    pub(crate) fn throttled(&self) -> Option<f64> {
+        self.throttling
+            .map(|Throttling { periods, throttled }| throttled_share(periods as f64, throttled as f64))
+    }
+}
+
+/// Share of throttled periods, 0 to 1; 0 without a period.
+pub(crate) fn throttled_share(periods: f64, throttled: f64) -> f64 {
+    if periods > 0.0 { (throttled / periods).min(1.0) } else { 0.0 }
+}
+
+/// Whether the memory in use changed so much that its details are out of date: by a twentieth, and by
+/// [`CHARGE_BATCH`].
+pub(crate) fn has_memory_changed(before: Bytes, now: Bytes) -> bool {
+    let change = now.0.abs_diff(before.0);
+    change >= CHARGE_BATCH && change >= before.0 / 20
+}
+
+/// Memory that changes by less than this many bytes has not changed: the kernel charges memory in batches of 64 pages.
+const CHARGE_BATCH: u64 = 256 << 10;
 
 /// How far a rate may exceed the node's CPUs: accounting is not synchronous with the reading.
 const CPU_SLACK: f64 = 1.02;
@@ -211,23 +234,24 @@ impl CpuSample {
             return Err(UnknownReason::Gap);
         }
         let used = after.usage.checked_sub(before.usage).ok_or(UnknownReason::CounterReset)?.as_secs_f64();
-        let throttled = match (before.throttling, after.throttling) {
-            (Some(before), Some(after)) => throttled_share(before, after),
+        let throttling = match (before.throttling, after.throttling) {
+            (Some(before), Some(after)) => after.since(before),
             _ => None,
         };
         let max = cpus.map_or(f64::INFINITY, |cpus| cpus.0 * CPU_SLACK);
         if used > max * time.as_secs_f64() + CPU_LAG {
             return Err(UnknownReason::CounterReset);
         }
-        Ok(CpuSample { start, end, cores: Cores((used / time.as_secs_f64()).min(max)), throttled })
+        Ok(CpuSample { start, end, cores: Cores((used / time.as_secs_f64()).min(max)), throttling })
     }
 }
 
-/// Absent if a counter decreased.
-fn throttled_share(before: Throttling, after: Throttling) -> Option<f64> {
-    let periods = after.periods.checked_sub(before.periods)?;
-    let throttled = after.throttled.checked_sub(before.throttled)?;
-    Some(if periods == 0 { 0.0 } else { (throttled as f64 / periods as f64).min(1.0) })
+impl Throttling {
+    /// What was counted since `before`; absent if a counter decreased.
+    fn since(self, before: Throttling) -> Option<Throttling> {
+        let periods = self.periods.checked_sub(before.periods)?;
+        Some(Throttling { periods, throttled: self.throttled.checked_sub(before.throttled)? })
+    }
 }
 
 #[cfg(test)]

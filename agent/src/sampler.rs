@@ -62,6 +62,11 @@ impl Sampler {
         }
         if self.sweeps.is_multiple_of(NODE_INFO_EVERY) {
             self.read_node_info();
+        } else if self.host.has_managed() {
+            // a pod may be given more of it a moment later
+            let capacity = self.shared.lock().info.capacity.bytes;
+            let available = self.host.available_memory(capacity);
+            self.shared.lock().info.capacity.available_bytes = available;
         }
         self.discover(now);
         let shared = &self.shared;
@@ -127,8 +132,7 @@ impl Sampler {
     fn classify(&self, wall: Timestamp) {
         let now = clock::now();
         let mut data = self.shared.lock();
-        let transitions = data.state.classify(now, wall);
-        let urgent = data.state.urgent_pods(now);
+        let (transitions, urgent) = data.state.end_sweep(now, wall);
         data.last_sweep = now;
         self.shared.mark_urgent(&mut data, urgent, now);
         drop(data);
@@ -185,7 +189,7 @@ pub(crate) mod tests {
         let args = Args::try_parse_from(["agent", "--node-name=n", "--host-root", root]).unwrap();
         let config = Config::from_args(&args).unwrap();
         let host = Host::open(&config.host).unwrap();
-        let shared = Arc::new(Shared::new(&config, host.node_info().unwrap(), Timestamp::now()));
+        let shared = Arc::new(Shared::new(&config, host.node_info().unwrap(), Timestamp::now()).unwrap());
         let metrics = Metrics::register(&Registry::new()).unwrap();
         let profile = Profile { warm_up: Duration::ZERO, ..config.profile };
         (Sampler::new(host, shared.clone(), metrics.clone(), &profile), shared, metrics)

@@ -160,6 +160,7 @@ mod tests {
     use super::*;
     use crate::sampler::tests::sampler_of_a_captured_tree;
     use crate::shared::RosterPosition;
+    use crate::state::AcceptedEvents;
 
     #[test]
     fn a_report_is_sent_once_until_a_sweep_or_a_delivery_changes_it() {
@@ -175,7 +176,7 @@ mod tests {
         let (status, tag) = get("\"none\"");
         assert_eq!(status, StatusCode::OK);
         assert_eq!(get(&tag), (StatusCode::NOT_MODIFIED, tag.clone()));
-        shared.full_report(&RosterPosition::default());
+        shared.report(None, &RosterPosition::default(), &AcceptedEvents::default());
         assert_eq!(get(&tag).0, StatusCode::OK, "another sequence number");
     }
 

@@ -17,9 +17,10 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::config::Config;
 use crate::host::NodeInfo;
+use crate::record::RecordedState;
 use crate::report;
 use crate::sample::Interest;
-use crate::state::NodeState;
+use crate::state::{AcceptedEvents, ReportedEvents};
 
 /// What an agent has of one replica's roster. Versions of different processes are not comparable.
 #[derive(Debug, Clone, Default)]
@@ -53,13 +54,15 @@ pub(crate) struct Shared {
 /// The data behind the lock.
 #[derive(Debug)]
 pub(crate) struct Data {
-    pub(crate) state: NodeState,
+    pub(crate) state: RecordedState,
     /// Capacity and boot id, as last read.
     pub(crate) info: NodeInfo,
     /// What to read how often, when a roster has arrived since the last sweep.
     pub(crate) new_interest: Option<Interest>,
     /// When the last sweep ended.
     pub(crate) last_sweep: Moment,
+    /// The memory events that any replica has accepted: where a client of another replica begins.
+    accepted_events: AcceptedEvents,
     /// Sequence number of the last report.
     seq: u64,
     /// Pods to report at once, with the `urgency_seq` and the time at which they last became urgent.
@@ -70,25 +73,30 @@ pub(crate) struct Data {
 
 impl Shared {
     /// Before the first sweep. Sequence numbers begin at `started`, so that they rise across restarts.
-    pub(crate) fn new(config: &Config, info: NodeInfo, started: Timestamp) -> Shared {
-        let mut state = NodeState::new(config.profile.clone(), config.without_roster());
+    ///
+    /// # Errors
+    /// If the recording that the configuration asks for cannot be written.
+    pub(crate) fn new(config: &Config, info: NodeInfo, started: Timestamp) -> anyhow::Result<Shared> {
+        let (profile, record) = (config.profile.clone(), config.record.as_deref());
+        let mut state = RecordedState::new(profile, config.without_roster(), record)?;
         state.set_capacity(info.capacity, info.cpus);
         let data = Data {
             state,
             info,
             new_interest: None,
             last_sweep: clock::now(),
+            accepted_events: AcceptedEvents::default(),
             seq: u64::try_from(started.as_millisecond()).unwrap_or(0),
             urgent: BTreeMap::new(),
             urgency_seq: 0,
         };
-        Shared {
+        Ok(Shared {
             node: config.node.clone(),
             data: Mutex::new(data),
             urgency: watch::Sender::new(0),
             heartbeat: Heartbeat::new(Instant::now()),
             ready: Latch::new(),
-        }
+        })
     }
 
     /// Locks the data. The guard must not be held longer than it takes to read or update the data. A panic in another thread
@@ -116,18 +124,32 @@ impl Shared {
         data.seq = data.seq.min(from);
     }
 
-    /// A report of every pod, with the next sequence number.
-    pub(crate) fn full_report(&self, roster: &RosterPosition) -> Report {
+    /// A report to a replica, with the next sequence number: of these pods, or of every pod, and the memory events in it that the replica
+    /// has not `accepted` yet.
+    pub(crate) fn report(
+        &self,
+        pods: Option<&BTreeSet<PodUid>>,
+        roster: &RosterPosition,
+        accepted: &AcceptedEvents,
+    ) -> (Report, Vec<ReportedEvents>) {
         let mut data = self.lock();
         let empty = self.next_report(&mut data, roster);
-        data.state.full_report(empty, clock::now())
+        data.state.report_to(empty, pods, accepted, clock::now())
     }
 
-    /// A report of these pods, with the next sequence number.
-    pub(crate) fn partial_report(&self, pods: &BTreeSet<PodUid>, roster: &RosterPosition) -> Report {
-        let mut data = self.lock();
-        let empty = self.next_report(&mut data, roster);
-        data.state.partial_report(empty, pods, clock::now())
+    /// The memory events that any replica has accepted.
+    pub(crate) fn accepted_events(&self) -> AcceptedEvents {
+        self.lock().accepted_events.clone()
+    }
+
+    /// As [`AcceptedEvents::accept`], of any replica.
+    pub(crate) fn accept_events(
+        &self,
+        report: &Report,
+        reported: &[ReportedEvents],
+        rejected: &BTreeSet<&PodUid>,
+    ) {
+        self.lock().accepted_events.accept(report, reported, rejected);
     }
 
     fn next_report(&self, data: &mut Data, roster: &RosterPosition) -> Report {
@@ -177,24 +199,28 @@ mod tests {
     use super::*;
     use crate::sampler::tests::sampler_of_a_captured_tree;
 
+    fn report(shared: &Shared, pods: Option<&BTreeSet<PodUid>>, roster: &RosterPosition) -> Report {
+        shared.report(pods, roster, &AcceptedEvents::default()).0
+    }
+
     #[test]
     fn a_report_repeats_the_roster_version_with_the_process_that_it_is_of() {
         let (_, shared, _) = sampler_of_a_captured_tree();
         let echoed = |report: Report| (report.roster_version, report.roster_process);
-        assert_eq!(echoed(shared.full_report(&RosterPosition::default())), (0, None));
+        assert_eq!(echoed(report(&shared, None, &RosterPosition::default())), (0, None));
         let process = Some("5f1d".to_owned());
         let answer = Answer { roster_version: 7, roster_process: process.clone(), ..Answer::default() };
         let position = RosterPosition::after(&answer);
-        assert_eq!(echoed(shared.full_report(&position)), (7, process.clone()));
-        assert_eq!(echoed(shared.partial_report(&BTreeSet::new(), &position)), (7, process));
+        assert_eq!(echoed(report(&shared, None, &position)), (7, process.clone()));
+        assert_eq!(echoed(report(&shared, Some(&BTreeSet::new()), &position)), (7, process));
         let older = RosterPosition::after(&Answer { roster_version: 9, ..Answer::default() });
-        assert_eq!(echoed(shared.full_report(&older)), (9, None), "an aggregator of an earlier version");
+        assert_eq!(echoed(report(&shared, None, &older)), (9, None), "an aggregator of an earlier version");
     }
 
     #[test]
     fn sequence_numbers_continue_above_the_newest_and_from_where_a_replica_says_after_a_wrong_clock() {
         let (_, shared, _) = sampler_of_a_captured_tree();
-        let next = || shared.full_report(&RosterPosition::default()).seq;
+        let next = || report(&shared, None, &RosterPosition::default()).seq;
         let first = next();
         shared.raise_seq_above(first + 1000);
         assert_eq!(next(), first + 1001);

@@ -12,6 +12,7 @@ mod candidates;
 mod classification;
 mod collect;
 mod container;
+mod events;
 mod pod;
 mod roster;
 mod urgency;
@@ -22,12 +23,14 @@ use jiff::Timestamp;
 use plimsoll_contract::report::Capacity;
 use plimsoll_contract::roster::Answer;
 use plimsoll_contract::{Band, Basis, ContainerId, Cores, Moment, PodName, PodUid, Resource};
+use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
 use crate::sample::{Reading, Target};
 use candidates::Candidates;
 use classification::SweepContext;
 pub(crate) use container::Container;
+pub(crate) use events::{AcceptedEvents, ReportedEvents};
 pub(crate) use pod::{PodState, ResourceState};
 use roster::RosterEntry;
 
@@ -35,7 +38,7 @@ use roster::RosterEntry;
 const ROSTER_RETENTION: u32 = 10;
 
 /// What the CPU utilization of a container without a quota is relative to while no roster contains its request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WithoutRoster {
     /// The node. For agents without an aggregator, which never get a roster; every container counts.
     NodeBasis,
@@ -79,6 +82,8 @@ pub struct NodeState {
     /// Pods with a transition, until they are reported.
     changed: BTreeSet<PodUid>,
     candidates: Candidates,
+    /// Cgroups that were removed lately: one that comes back under its name was only found again, as after a change of the mounts.
+    gone: BTreeMap<Target, Moment>,
 }
 
 impl NodeState {
@@ -95,6 +100,7 @@ impl NodeState {
             sweep: 1,
             changed: BTreeSet::new(),
             candidates: Candidates::default(),
+            gone: BTreeMap::new(),
         }
     }
 
@@ -113,9 +119,11 @@ impl NodeState {
             }
             pod
         });
+        // those of the first sweep were there before
+        let is_new = self.sweep > 1 && !self.gone.contains_key(target);
         match &target.container {
-            None => (pod.own, pod.terminating) = (None, false),
-            Some(id) => pod.add_container(id, now),
+            None => (pod.own, pod.terminating, pod.events.own_from_zero) = (None, false, is_new),
+            Some(id) => pod.add_container(id, now, is_new),
         }
     }
 
@@ -124,6 +132,7 @@ impl NodeState {
         let Some(pod) = self.pods.get_mut(&target.pod) else {
             return;
         };
+        self.gone.insert(target.clone(), now);
         match &target.container {
             Some(id) => pod.remove_container(id, now),
             None => (pod.own, pod.terminating) = (None, true),
@@ -146,16 +155,19 @@ impl NodeState {
         let Some(pod) = self.pods.get_mut(&target.pod) else {
             return;
         };
+        let managed = pod.is_managed();
         let counts = target.container.as_ref().is_none_or(|id| pod.is_counting(id));
         let container = match &target.container {
-            None => Some(pod.own.get_or_insert_default()),
+            None => Some(pod.own.get_or_insert_with(|| Box::new(Container::new(pod.events.own_from_zero)))),
             Some(id) => pod.containers.get_mut(id),
         };
         let Some(container) = container else { return };
-        let changes = container.observe(reading, self.sweep, &self.profile, self.cpus);
+        let limits_changed = container.observe(reading, self.sweep, &self.profile, self.cpus);
+        container.observe_recent(reading, managed && counts && target.container.is_some());
         if counts {
-            pod.urgency.record(changes);
+            pod.urgency.record_limits(limits_changed);
         }
+        pod.count_events(target, reading.memory_events);
     }
 
     /// Updates the bands after all readings of a sweep. Returns those that changed.
@@ -168,6 +180,7 @@ impl NodeState {
             profile: &self.profile,
             has_roster: self.has_roster,
         };
+        self.gone.retain(|_, at| now.since(*at) < self.profile.retention);
         let mut transitions = Vec::new();
         for pod in self.pods.values_mut() {
             transitions.extend(pod.classify(&context, &mut self.candidates));

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use plimsoll_contract::{NodeName, PodName};
+use plimsoll_sizing::size::Sizes;
 use serde::{Deserialize, Serialize};
+
+use crate::resize::Purpose;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
@@ -42,13 +45,46 @@ pub(crate) enum Change {
         /// Every annotation of ours that the pod is to carry.
         annotations: BTreeMap<String, String>,
     },
+    /// A patch of the subresource `resize`.
+    Resize(ResizePatch),
+    /// The same as a dry run: what the API server says about it.
+    Probe(ResizePatch),
+}
+
+/// What a resize asks for: of each container only the amounts that change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ResizePatch {
+    /// By name.
+    pub(crate) containers: BTreeMap<String, Sizes>,
+    /// Sidecars, which the API lists among the init containers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) init_containers: BTreeMap<String, Sizes>,
+    /// The resize is refused if the pod changed since this version; absent: whatever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resource_version: Option<String>,
+}
+
+impl Write {
+    /// The word in decisions and logs.
+    pub(crate) fn action(&self) -> &'static str {
+        use Reason::{Birth, Grow, Revert, Shrink, Undo};
+        match (&self.change, self.reason) {
+            (Change::Labels { .. }, Grow | Birth | Undo | Revert | Shrink) => "record",
+            (Change::Labels { .. }, _) => "label",
+            (Change::Resize(_), _) => "resize",
+            (Change::Probe(_), _) => "probe",
+        }
+    }
 }
 
 impl Change {
-    /// The word in decisions and logs.
-    pub(crate) fn action(&self) -> &'static str {
+    /// Whether it sets this label or annotation.
+    pub(crate) fn writes(&self, key: &str) -> bool {
         match self {
-            Change::Labels { .. } => "label",
+            Change::Labels { labels, annotations } => {
+                labels.contains_key(key) || annotations.contains_key(key)
+            }
+            Change::Resize(_) | Change::Probe(_) => false,
         }
     }
 }
@@ -67,6 +103,14 @@ pub(crate) enum Reason {
     Withdrawn,
     /// Another client removed the labels that were written last.
     Repair,
+    /// A recommended size is checked with the API server.
+    Recommend,
+    /// Of a resize, and of the record of it: see [`Purpose`].
+    Grow,
+    Birth,
+    Undo,
+    Revert,
+    Shrink,
 }
 
 impl Reason {
@@ -78,6 +122,32 @@ impl Reason {
             Reason::Silence => "silence",
             Reason::Withdrawn => "withdrawn",
             Reason::Repair => "repair",
+            Reason::Recommend => "recommend",
+            Reason::Grow => "grow",
+            Reason::Birth => "birth",
+            Reason::Undo => "undo",
+            Reason::Revert => "revert",
+            Reason::Shrink => "shrink",
+        }
+    }
+}
+
+impl Reason {
+    /// Whether it is that of a resize, or of the record of one.
+    pub(crate) fn is_of_resize(self) -> bool {
+        use Reason::{Birth, Grow, Revert, Shrink, Undo};
+        matches!(self, Grow | Birth | Undo | Revert | Shrink)
+    }
+}
+
+impl From<Purpose> for Reason {
+    fn from(purpose: Purpose) -> Reason {
+        match purpose {
+            Purpose::Grow => Reason::Grow,
+            Purpose::Birth => Reason::Birth,
+            Purpose::Undo => Reason::Undo,
+            Purpose::Revert => Reason::Revert,
+            Purpose::Shrink => Reason::Shrink,
         }
     }
 }
@@ -95,6 +165,10 @@ pub(crate) enum Subject {
         uid: Option<String>,
     },
     Namespace {
+        name: String,
+        uid: Option<String>,
+    },
+    Class {
         name: String,
         uid: Option<String>,
     },

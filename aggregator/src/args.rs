@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use plimsoll_contract::keys;
 use plimsoll_contract::names::{DnsName, Namespace};
 use plimsoll_process::telemetry::TelemetryArgs;
@@ -55,6 +55,10 @@ pub struct Args {
     /// Where the bands are written
     #[arg(long, env = "PLIMSOLL_OUTPUT", value_enum, default_value_t)]
     pub output: Output,
+
+    /// Resize pods whose owners chose an SLA class; needs the CustomResourceDefinition and the rights of components/resizing
+    #[arg(long, env = "PLIMSOLL_RESIZE", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, value_name = "true|false")]
+    pub resize: bool,
 
     /// Record every input of the core and its actions to this file, as JSON lines, to replay them later
     #[arg(long, env = "PLIMSOLL_RECORD", value_name = "FILE")]
@@ -121,6 +125,15 @@ mod tests {
         assert_eq!(args.listen_probes.port(), 9616);
         assert_eq!(args.agent_namespace.as_str(), "plimsoll-agents");
         assert_eq!(args.output, Output::Labels);
+    }
+
+    #[test]
+    fn resizing_is_off_unless_it_is_asked_for() {
+        let resize =
+            |typed: &[&str]| Args::try_parse_from([&["plimsoll-aggregator"], typed].concat()).unwrap().resize;
+        assert!(!resize(&[]) && !resize(&["--resize=false"]));
+        assert!(resize(&["--resize"]) && resize(&["--resize=true", "--output", "labels"]));
+        assert!(refusal(&["--resize=yes"]).contains("--resize"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll_contract::keys;
 
 use crate::args::Args;
-use crate::settings::Settings;
+use crate::settings::{ResizeSettings, Settings};
 
 /// Everything [`crate::run`] needs to know.
 #[derive(Debug, Clone)]
@@ -119,6 +119,7 @@ impl Config {
             output: args.output,
             left_alone,
             agent_namespace: agents.namespace.clone(),
+            resize: ResizeSettings::new(args.resize),
             ..Settings::default()
         };
         let mut dns_names: Vec<_> = args.dns_names.iter().map(ToString::to_string).collect();

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `core.rs` | inputs: reports, watches, ticks; planning |
 //! | `core/dispatch.rs` | writes: whose turn it is, and outcomes |
+//! | `core/resizing.rs` | resizes: what is planned when, and the writes of a resize |
 //! | `core/announce.rs` | Events: which transitions are announced, and how often |
 //! | `core/queries.rs` | questions to the core, which change nothing |
 //! | `core/notes.rs` | what is logged and counted |
@@ -24,6 +25,7 @@ mod announce;
 mod dispatch;
 mod notes;
 mod queries;
+mod resizing;
 #[cfg(test)]
 mod tests;
 
@@ -37,19 +39,21 @@ use plimsoll_contract::{Moment, PodName, Report};
 use crate::action::Action;
 use crate::decisions::DecisionLog;
 use crate::input::{Input, Now};
+use crate::ledger::ClassCounts;
 use crate::plan::back_off::OwnerBackOffs;
 use crate::plan::budget::Budget;
 use crate::plan::gate::Gate;
 pub(crate) use crate::plan::gate::Withheld;
-use crate::plan::labels::{LabelPlan, PodContext, plan_labels};
-use crate::plan::queue::{Order, WriteQueue};
+use crate::plan::labels::{PodContext, carried, plan_labels};
+use crate::plan::queue::WriteQueue;
 use crate::plan::silence::{Phase, SilenceGuard};
 use crate::rejection::Rejection;
 use crate::settings::Settings;
-use crate::state::{Pod, State};
+use crate::state::State;
 use announce::Announced;
 use dispatch::InFlightWrite;
-pub(crate) use notes::{Gauges, Note};
+pub(crate) use notes::{Counts, Gauges, Note, Standing};
+use resizing::{Next, Resizing};
 
 /// Everything the aggregator knows and decides with.
 #[derive(Debug)]
@@ -64,11 +68,16 @@ pub(crate) struct Core {
     refused: OwnerBackOffs,
     /// Owners on whose pods repairs are undone.
     undone: OwnerBackOffs,
+    /// Owners on whose pods keys are taken by other field managers, given back and taken again.
+    taken: OwnerBackOffs,
     silence: SilenceGuard,
     decisions: DecisionLog,
     in_flight: BTreeMap<u64, InFlightWrite>,
     last_write: u64,
     announced: Announced,
+    resizing: Resizing,
+    /// What became of the pods of each class since the process started; `pods` and what is freed are counted when asked for.
+    class_counts: BTreeMap<String, ClassCounts>,
     logged_withheld: Option<Withheld>,
     notes: Vec<Note>,
 }
@@ -93,11 +102,14 @@ impl Core {
             budget: Budget::new(settings.budget),
             refused: OwnerBackOffs::new(settings.budget.back_off, settings.budget.back_off_most),
             undone: OwnerBackOffs::new(settings.repair_every, settings.repair_most),
+            taken: OwnerBackOffs::new(settings.repair_every, settings.repair_most),
             silence: SilenceGuard::new(settings.silence),
             decisions: DecisionLog::default(),
             in_flight: BTreeMap::new(),
             last_write: 0,
             announced: Announced::default(),
+            resizing: Resizing::new(&settings),
+            class_counts: BTreeMap::new(),
             logged_withheld: Some(Withheld::NotSynced),
             notes: Vec::new(),
             settings,
@@ -114,6 +126,10 @@ impl Core {
             Input::Pods(event) => self.state.observe_pods(self.now, event),
             Input::Nodes(event) => self.state.observe_nodes(self.now, event),
             Input::Namespaces(event) => self.state.observe_namespaces(event),
+            Input::Classes(event) => self.state.observe_classes(event),
+            Input::Autoscalers(event) => self.state.observe_autoscalers(event),
+            Input::Quotas(event) => self.state.observe_quotas(event),
+            Input::LimitRanges(event) => self.state.observe_limit_ranges(event),
             Input::Reported { agent, report } => effects.answer = Some(self.accept(now, &agent, &report)),
             Input::Outcome(outcome) => self.complete(now, outcome, &mut effects.actions),
             Input::Paused(paused) => {
@@ -121,10 +137,16 @@ impl Core {
                     self.notes.push(Note::PauseSwitch { paused });
                 }
             }
-            Input::Leading(epoch) => self.gate.epoch = epoch,
+            Input::Leading(epoch) => {
+                if std::mem::replace(&mut self.gate.epoch, epoch) != epoch {
+                    self.take_resizes_over();
+                }
+            }
         }
         self.state.dirty.extend(self.queue.due(self.now));
-        self.plan_dirty();
+        self.follow_resizes(now);
+        self.plan_dirty_sizes(now);
+        self.plan_dirty(now, &mut effects.actions);
         self.announce(&mut effects.actions);
         self.dispatch(now, &mut effects.actions);
         let withheld = self.withheld();
@@ -145,6 +167,7 @@ impl Core {
         let first = self.state.nodes.get(&report.node).is_some_and(|node| node.reported.is_none());
         self.state.ingest(self.now, agent, report, &self.settings);
         self.note_report(report, first);
+        self.report_sizes(now, report);
         Ok(self.state.answer_to(report))
     }
 
@@ -200,8 +223,10 @@ impl Core {
             self.state.forget_unconfirmed(now, &node, silent, &self.settings);
         }
         self.observe_silence();
+        self.tick_sizes();
         self.refused.forget(now);
         self.undone.forget(now);
+        self.taken.forget(now);
         let fast = self.queue.forget_slow(now).into_iter();
         self.notes.extend(fast.map(|namespace| Note::SlowNamespace { namespace, slow: false }));
     }
@@ -230,70 +255,72 @@ impl Core {
     }
 
     /// Plans for every pod about which something changed, and for no other.
-    fn plan_dirty(&mut self) {
+    fn plan_dirty(&mut self, now: Now, actions: &mut Vec<Action>) {
         while let Some(name) = self.state.dirty.pop_first() {
-            let plan = self.plan(&name);
-            self.queue_plan(&name, plan);
+            self.tell_resizes(now, &name, actions);
+            let next = self.plan(now, &name);
+            self.queue_plan(&name, next);
         }
     }
 
-    fn queue_plan(&mut self, name: &PodName, plan: LabelPlan) {
-        match plan {
-            LabelPlan::Idle => {
-                self.queue.remove(name);
-                self.queue.plan_at(name, None);
-            }
-            LabelPlan::Wait(at) => {
-                self.queue.remove(name);
-                self.queue.plan_at(name, Some(at));
-            }
-            LabelPlan::Write { reason, .. } => {
-                let failed = self.state.pods.get(name).is_some_and(|pod| pod.writes.failures > 0);
-                self.queue.push(self.now, name, Order::of(reason, failed));
+    fn queue_plan(&mut self, name: &PodName, next: Next) {
+        let pod = self.state.pods.get(name);
+        match next.order(pod.is_some_and(|pod| pod.writes.failures > 0)) {
+            Some(order) => self.queue.push(self.now, name, order),
+            None => self.queue.remove(name),
+        }
+        match next {
+            Next::Idle => self.queue.plan_at(name, None),
+            Next::Wait(at) => self.queue.plan_at(name, Some(at)),
+            // What waits for its turn may end before it comes.
+            _ => {
+                let wake = pod.map(|pod| pod.resize.wake()).filter(|at| *at < Moment::NEVER);
+                if wake.is_some() && self.resizes() {
+                    self.queue.plan_at(name, wake);
+                }
             }
         }
     }
 
-    fn plan(&mut self, name: &PodName) -> LabelPlan {
-        let undone_until = self.undone_until(name);
+    fn plan(&mut self, wall: Now, name: &PodName) -> Next {
+        let (now, settings) = (self.now, &self.settings);
         let Some(pod) = self.state.pods.get(name) else {
-            return LabelPlan::Idle;
+            return Next::Idle;
         };
+        // A pod that is gone, or has no labels of ours any more, says nothing against its owner.
+        let pods = &self.state.pods;
+        let is_undone =
+            |last: &PodName| pods.get(last).is_some_and(|pod| pod.is_repair_undone(now, settings));
+        let undone_until = self.undone.wait(now, &pod.facts, is_undone);
+        let is_taken = |last: &PodName| pods.get(last).is_some_and(|pod| pod.writes.is_taken(now, settings));
+        let taken_until = self.taken.wait(now, &pod.facts, is_taken);
         // A pod that could not be read meanwhile was forgotten, but not what was sent to it.
         let is_of_pod = |write: &InFlightWrite| write.is_of(name, &pod.facts.uid);
         if self.in_flight.values().any(is_of_pod) {
-            return LabelPlan::Idle;
+            return Next::Idle;
         }
         let node = self.state.node_of(&pod.facts);
         let silent = node.is_some_and(|node| node.agent == AgentState::Silent);
-        let context = PodContext {
+        let mut context = PodContext {
             namespace_known: self.state.knows_namespace(name),
             left_alone: self.state.left_alone(&pod.facts),
             not_yet_reported: node.is_some_and(|node| node.reported.is_none()) && !silent,
             unknown_withheld: self.silence.withheld_until().filter(|_| silent),
             refused_until: self.refused.of(&pod.facts).map(|(until, _)| until).filter(|at| *at > self.now),
             undone_until,
+            given_back_at: None,
         };
         let Some(pod) = self.state.pods.get_mut(name) else {
-            return LabelPlan::Idle;
+            return Next::Idle;
         };
+        context.given_back_at = pod.writes.hold_given_back(now, taken_until, settings);
         pod.writes.withdrawn &= context.left_alone.is_some() || !context.namespace_known;
-        plan_labels(pod, context, self.now, &self.settings)
-    }
-
-    /// Until when nothing is repaired on the pods of this one's owner. If by then the last repair was not undone, none has to wait.
-    fn undone_until(&mut self, name: &PodName) -> Option<Moment> {
-        let facts = &self.state.pods.get(name)?.facts;
-        let (until, last) = self.undone.of(facts)?;
-        if until > self.now {
-            return Some(until);
+        let labels = plan_labels(pod, context, self.now, &self.settings);
+        let carried = carried(&labels, pod, self.now, self.settings.output);
+        let not_before = pod.writes.state.not_before(self.now).max(context.refused_until);
+        match self.state.pods.get(name) {
+            Some(pod) => self.next_write(Now { at: self.now, ..wall }, pod, labels, carried, not_before),
+            None => Next::Idle,
         }
-        // A pod that is gone, or has no labels of ours any more, says nothing against it.
-        let is_undone =
-            |pod: &Pod| pod.writes.last.is_some() && !pod.writes.lasted(&pod.facts, self.now, &self.settings);
-        if !self.state.pods.get(last).is_some_and(|pod| is_undone(pod)) {
-            self.undone.end(facts);
-        }
-        None
     }
 }

@@ -4,6 +4,7 @@
 //! can be told that nothing changed. The last decision on a pod is found without looking at the others.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_contract::PodName;
@@ -15,7 +16,8 @@ pub(crate) const KEPT: usize = 1000;
 /// The decisions.
 #[derive(Debug, Default)]
 pub(crate) struct DecisionLog {
-    entries: VecDeque<Decision>,
+    /// Shared, so that a copy of the log is made in no time.
+    entries: VecDeque<Arc<Decision>>,
     /// Number of the first entry.
     first: u64,
     revision: u64,
@@ -32,7 +34,7 @@ impl DecisionLog {
         let number = self.first + self.entries.len() as u64;
         self.revision += 1;
         self.last.insert(pod(&decision), number);
-        self.entries.push_back(decision);
+        self.entries.push_back(Arc::new(decision));
         number
     }
 
@@ -44,13 +46,14 @@ impl DecisionLog {
         took: Option<Duration>,
     ) -> Option<Decision> {
         let entry = self.entries.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)?;
+        let entry = Arc::make_mut(entry);
         entry.outcome = outcome.into();
         entry.took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         self.revision += 1;
         Some(entry.clone())
     }
 
-    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Decision> {
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Arc<Decision>> {
         self.entries.iter().rev()
     }
 
@@ -60,7 +63,7 @@ impl DecisionLog {
 
     pub(crate) fn last_on(&self, pod: &PodName) -> Option<&Decision> {
         let number = self.last.get(pod)?;
-        self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?).map(Arc::as_ref)
     }
 
     fn drop_oldest(&mut self) {

@@ -4,7 +4,7 @@
 
 mod log;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -13,12 +13,14 @@ use plimsoll_contract::roster::Answer;
 use plimsoll_contract::{Moment, Report};
 use plimsoll_process::probe::Heartbeat;
 use plimsoll_process::shutdown::Shutdown;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::action::{Action, KubeEvent, Write};
-use crate::core::{Core, Effects};
+use crate::core::{Core, Counts, Effects, Standing};
 use crate::input::{Input, Now};
+use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::rejection::Rejection;
 
@@ -26,6 +28,8 @@ use crate::rejection::Rejection;
 const MAX_EVENTS: usize = 256;
 /// How often the core learns that time passed.
 const TICK: Duration = Duration::from_secs(1);
+/// Objects that one question looks at, so that the core is locked for less than a millisecond.
+pub(crate) const PAGE: usize = 100;
 
 /// A cheap clone of the shared core.
 #[derive(Debug, Clone)]
@@ -39,6 +43,10 @@ struct Shared {
     writes: mpsc::UnboundedSender<Write>,
     events: mpsc::Sender<KubeEvent>,
     heartbeat: Heartbeat,
+    /// Set once, where there are metrics.
+    metrics: OnceLock<Metrics>,
+    /// What the probes say since the last step: they must not wait for the core.
+    standing: watch::Sender<Standing>,
 }
 
 /// The receiving ends of the engine's queues.
@@ -56,6 +64,7 @@ impl Engine {
         let (writes, write_receiver) = mpsc::unbounded_channel();
         let (events, event_receiver) = mpsc::channel(MAX_EVENTS);
         let started = Instant::now();
+        let standing = watch::Sender::new(core.standing());
         let shared = Shared {
             core: Mutex::new(core),
             recorder: recorder.map(Mutex::new),
@@ -63,13 +72,26 @@ impl Engine {
             writes,
             events,
             heartbeat: Heartbeat::new(started.into_std()),
+            metrics: OnceLock::new(),
+            standing,
         };
         (Engine(Arc::new(shared)), Outputs { writes: write_receiver, events: event_receiver })
+    }
+
+    /// From now on what steps say is counted there.
+    pub(crate) fn count_in(&self, metrics: Metrics) {
+        // A second one would be another registry's: there is one.
+        drop(self.0.metrics.set(metrics));
     }
 
     /// Recorded at every tick.
     pub(crate) fn heartbeat(&self) -> &Heartbeat {
         &self.0.heartbeat
+    }
+
+    /// What the probes say, as of the last step. Does not wait for the core.
+    pub(crate) fn standing(&self) -> Standing {
+        *self.0.standing.borrow()
     }
 
     /// One step of the core; its actions go into the queues.
@@ -87,10 +109,22 @@ impl Engine {
         answer.unwrap_or(Err(Rejection::NotSynced))
     }
 
-    /// Asks the core something. The core is locked meanwhile: the answer must not take long.
+    /// Asks the core something. The core is locked meanwhile: a question must not look at more than [`PAGE`] pods or so.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Core, Now) -> T) -> T {
         let core = self.lock();
         question(&core, self.now())
+    }
+
+    /// Counts all pods, page by page. A pod that is created or deleted meanwhile may be counted or not.
+    pub(crate) async fn count(&self) -> Counts {
+        let mut counts = self.ask(Core::counts);
+        let mut last = self.ask(|core, _| core.count_pods(None, PAGE, &mut counts));
+        while let Some(after) = last {
+            // Reports that arrived are handled in between, also where the runtime has one thread.
+            yield_now().await;
+            last = self.ask(|core, _| core.count_pods(Some(&after), PAGE, &mut counts));
+        }
+        counts
     }
 
     /// Submits a tick about once a second, until the shutdown.
@@ -120,7 +154,12 @@ impl Engine {
         let now = self.now();
         let recorded = self.0.recorder.as_ref().map(|recorder| (recorder, input.clone()));
         let Effects { actions, answer } = core.step(now, input);
-        core.take_notes().iter().for_each(log::note);
+        let standing = core.standing();
+        self.0.standing.send_if_modified(|before| std::mem::replace(before, standing) != standing);
+        for note in core.take_notes() {
+            log::note(&note);
+            self.0.metrics.get().inspect(|metrics| metrics.note(&note));
+        }
         if let Some((recorder, input)) = recorded {
             recorder.lock().unwrap_or_else(PoisonError::into_inner).step(now, &input, &actions);
         }

@@ -3,11 +3,21 @@
 //! The facts cover what labels need and what resizing needs: resources as declared, as allocated by the kubelet and as enforced;
 //! resize policies and conditions; what nodes can allocate. A value that is missing is absent, never zero.
 
+mod bounds;
+mod resizing;
+
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use plimsoll_contract::roster::ContainerKind;
 use plimsoll_contract::{Bytes, ContainerId, Cores, NodeName, PodName, PodUid, keys};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use bounds::{PodBounds, UserBounds};
+pub(crate) use resizing::{
+    Autoscaled, AutoscalerFacts, ClassFacts, LimitRangeFacts, ObjectKey, QuotaFacts, QuotaScope, QuotaValue,
+    QuotaValues, Range, Ranges, WorkloadRef,
+};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PodFacts {
@@ -31,6 +41,9 @@ pub(crate) struct PodFacts {
     /// Its controller, as `DaemonSet/plimsoll-agent`.
     pub(crate) controller: Option<String>,
     pub(crate) service_account: String,
+    /// The revision of its template, as DaemonSets and StatefulSets put it on their pods. Each ReplicaSet has one template.
+    #[serde(default)]
+    pub(crate) revision: Option<Box<str>>,
     /// Its quality-of-service class, as the API server says it: `Guaranteed`, `Burstable`, `BestEffort`.
     #[serde(default)]
     pub(crate) qos: Option<String>,
@@ -45,12 +58,47 @@ pub(crate) struct PodFacts {
     /// The conditions `Ready`, `PodResizePending` and `PodResizeInProgress`.
     #[serde(default)]
     pub(crate) conditions: Vec<ConditionFacts>,
+    /// The field manager of the newest resize that is not ours.
+    #[serde(default)]
+    pub(crate) resized_by: Option<String>,
+    /// The field manager that wrote the annotation `plimsoll.dev/original-resources`, where it is there and not ours; empty where none is named.
+    #[serde(default)]
+    pub(crate) original_by: Option<String>,
+    /// `spec.priorityClassName`.
+    #[serde(default)]
+    pub(crate) priority_class: Option<String>,
+    /// Whether it carries a label or annotation of Kueue: its requests were counted when it was admitted.
+    #[serde(default)]
+    pub(crate) queue_managed: bool,
+    /// What its annotation `plimsoll.dev/bounds` says; absent where there is none.
+    #[serde(default)]
+    pub(crate) bounds: Option<Box<PodBounds>>,
 }
 
 impl PodFacts {
     /// Whether a label or annotation of this key is on it.
     pub(crate) fn carries(&self, key: &str) -> bool {
         self.labels.contains_key(key) || self.annotations.contains_key(key)
+    }
+
+    /// Its controller, the same for all rollouts and runs: `ReplicaSet/web-5d4f8c7b9` is one of Deployment `web`, and `Job/backup-29384756` one
+    /// of CronJob `backup`. Empty where it has none.
+    pub(crate) fn owner(&self) -> &str {
+        let controller = self.controller.as_deref().unwrap_or_default();
+        let generated = controller.starts_with("ReplicaSet/") || controller.starts_with("Job/");
+        controller.rsplit_once('-').filter(|_| generated).map_or(controller, |(name, _)| name)
+    }
+
+    /// The condition of a resize that the kubelet has not finished.
+    pub(crate) fn pending_resize(&self) -> Option<&ConditionFacts> {
+        let is_of_resize = |kind: &str| matches!(kind, "PodResizePending" | "PodResizeInProgress");
+        self.conditions.iter().find(|condition| is_of_resize(&condition.kind) && condition.status == "True")
+    }
+
+    /// Whether the kubelet has acted on the newest spec, as far as it says so.
+    pub(crate) fn is_settled(&self) -> bool {
+        let has_seen = self.observed_generation.zip(self.generation).is_none_or(|(seen, spec)| seen >= spec);
+        has_seen && self.pending_resize().is_none()
     }
 
     /// What its own label says about ignoring it.
@@ -106,12 +154,24 @@ pub(crate) struct ContainerFacts {
     /// What a resize of its memory does.
     #[serde(default)]
     pub(crate) memory_resize_policy: Option<String>,
+    /// Whether it has a limit of something else than CPU, memory and ephemeral storage: GPUs, huge pages.
+    #[serde(default)]
+    pub(crate) extended: bool,
+    /// When it was last killed for memory, as its status says; a later restart overwrites that.
+    #[serde(default)]
+    pub(crate) oom_killed_at: Option<Timestamp>,
 }
 
 impl ContainerFacts {
-    /// The requests in force: allocated, else actual, else declared.
-    pub(crate) fn requests(&self) -> &Resources {
-        self.allocated.as_ref().or(self.actual.as_ref()).unwrap_or(&self.spec)
+    /// The requests in force, of each resource: allocated, else actual, else declared. A status may lack one of the two
+    /// (kubernetes/kubernetes#141814), and no resize removes a request.
+    pub(crate) fn requests(&self) -> Resources {
+        let mut requests = Resources::default();
+        for known in [self.allocated, self.actual, Some(self.spec)].into_iter().flatten() {
+            requests.cpu_request = requests.cpu_request.or(known.cpu_request);
+            requests.memory_request = requests.memory_request.or(known.memory_request);
+        }
+        requests
     }
 }
 
@@ -135,6 +195,9 @@ pub(crate) struct ConditionFacts {
     /// Machine-readable reason, such as `Deferred`.
     pub(crate) reason: Option<String>,
     pub(crate) message: Option<String>,
+    /// The generation of the object that it is about.
+    #[serde(default)]
+    pub(crate) observed_generation: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -152,6 +215,13 @@ pub(crate) struct NodeFacts {
     /// The condition `Ready`.
     #[serde(default)]
     pub(crate) conditions: Vec<ConditionFacts>,
+}
+
+impl NodeFacts {
+    /// Whether its kubelet says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,11 +252,17 @@ impl PodFacts {
             containers: Vec::new(),
             controller: None,
             service_account: "default".to_owned(),
+            revision: None,
             qos: None,
             generation: None,
             observed_generation: None,
             pod_resources: None,
             conditions: Vec::new(),
+            resized_by: None,
+            original_by: None,
+            priority_class: None,
+            queue_managed: false,
+            bounds: None,
         }
     }
 }

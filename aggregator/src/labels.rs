@@ -5,7 +5,6 @@ use std::fmt;
 
 use plimsoll_contract::{Band, Basis, Resource, keys};
 
-use crate::action::Change;
 use crate::facts::PodFacts;
 use crate::settings::Output;
 
@@ -61,9 +60,12 @@ impl PodLabels {
         PodLabels::parse(values(&facts.labels, &facts.annotations, output))
     }
 
-    /// The labels that a write sets.
-    pub(crate) fn in_change(change: &Change, output: Output) -> PodLabels {
-        let Change::Labels { labels, annotations } = change;
+    /// The labels among these keys.
+    pub(crate) fn among(
+        labels: &BTreeMap<String, String>,
+        annotations: &BTreeMap<String, String>,
+        output: Output,
+    ) -> PodLabels {
         PodLabels::parse(values(labels, annotations, output))
     }
 

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`args`], [`config`], [`settings`] | the flags as typed, what they mean, what the core decides with |
 //! | `input`, `facts`, `action` | everything that reaches the core and leaves it, as values |
-//! | `core`, `state`, `plan`, `labels`, `writes`, `decisions` | what is known and what follows from it; pure |
+//! | `core`, `state`, `plan`, `labels`, `writes`, `decisions`, `ledger` | what is known and what follows from it; pure |
 //! | `engine`, [`record`] | one step at a time; recorded on request, replayed byte for byte |
 //! | `cluster` | everything that talks to the API server: watches, Lease, writes, Events |
 //! | `auth`, `rejection` | whose reports are accepted, and why others are rejected |
@@ -38,11 +38,13 @@ mod engine;
 mod facts;
 mod input;
 mod labels;
+mod ledger;
 mod metrics;
 mod plan;
 mod readiness;
 pub mod record;
 mod rejection;
+mod resize;
 mod server;
 pub mod settings;
 mod state;
@@ -75,16 +77,18 @@ use self::auth::signing_keys::SigningKeys;
 use self::certs::CertificateKeeper;
 use self::certs::tls::TlsConfig;
 use self::cluster::client::Clients;
-use self::cluster::watch::{Kind, Namespaces, Nodes, PauseSwitch, Pods};
-use self::cluster::{apply, events, lease};
+use self::cluster::watch::{
+    Autoscalers, Classes, Kind, LimitRanges, Namespaces, Nodes, PauseSwitch, Pods, Quotas,
+};
+use self::cluster::{apply, events, lease, ledger as class_ledger};
 use self::config::Config;
 use self::core::Core;
 use self::engine::Engine;
-use self::metrics::{CoreCollector, Metrics};
+use self::metrics::{CoreGauges, Metrics};
 use self::readiness::Readiness;
 use self::record::Recorder;
 use self::server::agents::{self, AgentsPort};
-use self::server::people::{self, PeoplePort};
+use self::server::people::{self, OneAtATime, PeoplePort};
 use self::server::probes::Probes;
 use self::settings::Settings;
 
@@ -154,9 +158,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     // So that agents notice a new process.
     let process = random_number().context("cannot make the id of this process")?;
     let settings = Settings { process, ..config.settings.clone() };
+    let resizes = settings.resize.enabled;
     let recorder = config.record.as_deref().map(|path| Recorder::start(path, &settings)).transpose()?;
     let (engine, outputs) = Engine::new(Core::new(settings), recorder);
-    registry.register(Box::new(CoreCollector::new(engine.clone())?))?;
+    engine.count_in(metrics.clone());
+    let gauges = CoreGauges::register(&registry)?;
 
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn("tick", engine.clone().tick(shutdown.clone()));
@@ -175,6 +181,12 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         Api::namespaced(reads(), &namespace),
         &control,
     );
+    if resizes {
+        watching.spawn::<Classes>(&mut tasks, "watch-classes", Api::all(reads()), "");
+        watching.spawn::<Autoscalers>(&mut tasks, "watch-autoscalers", Api::all(reads()), "");
+        watching.spawn::<Quotas>(&mut tasks, "watch-quotas", Api::all(reads()), "");
+        watching.spawn::<LimitRanges>(&mut tasks, "watch-limit-ranges", Api::all(reads()), "");
+    }
 
     // What the core decides.
     let (epoch_sender, epoch) = watch::channel(None);
@@ -189,6 +201,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         shutdown.clone(),
     );
     tasks.spawn("lease", claim);
+    if resizes {
+        let ledger =
+            class_ledger::run(clients.writes.clone(), engine.clone(), epoch.clone(), shutdown.clone());
+        tasks.spawn("class-ledger", ledger);
+    }
     let writes = apply::run(
         clients.writes.clone(),
         engine.clone(),
@@ -238,9 +255,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let service = TowerToHyperService::new(people::router(PeoplePort {
         engine,
         registry,
+        gauges,
         probes,
         replica: identity,
         holder,
+        answers_made: OneAtATime::default(),
     }));
     let port = http::serve(listeners.plain, service, None, Limits::default(), shutdown, counts);
     tasks.spawn("plain-port", port);

@@ -1,28 +1,46 @@
-//! The aggregator's metrics, all under `plimsoll_aggregator_`. Label values come from closed lists.
+//! The aggregator's metrics, under `plimsoll_aggregator_`, and under `plimsoll_resize` those of resizing. Label values come from closed lists,
+//! and from the names of SLA classes.
 //!
-//! Counters are incremented where things happen; gauges of the cluster are computed by the core at scrape time ([`CoreCollector`]), so
-//! that they always agree with what it decides with.
+//! Counters are incremented where things happen; gauges of the cluster are what the core says when they are scraped ([`CoreGauges`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use plimsoll_contract::status::Withheld;
 use plimsoll_contract::{Band, Resource};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use crate::core::{Core, Gauges};
+use crate::core::{Counts, Gauges, Note};
 use crate::engine::Engine;
 use crate::plan::queue::Order;
+use crate::plan::resize::Refusal;
 use crate::readiness::Part;
 use crate::rejection::Rejection;
+use crate::resize::{PodResize, Purpose};
 
+/// The shortest time between two counts of all pods.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Write outcomes.
-const OUTCOMES: [&str; 6] = ["written", "conflict", "gone", "throttled", "failed", "timeout"];
-const WATCHED: [Part; 4] = [Part::Pods, Part::Nodes, Part::Namespaces, Part::Control];
+const OUTCOMES: [&str; 7] = ["written", "conflict", "gone", "throttled", "refused", "failed", "timeout"];
+const WATCHED: [Part; 8] = [
+    Part::Pods,
+    Part::Nodes,
+    Part::Namespaces,
+    Part::Control,
+    Part::Classes,
+    Part::Autoscalers,
+    Part::Quotas,
+    Part::LimitRanges,
+];
+
+/// The classes that ship.
+const SHIPPED: [&str; 3] = ["gold", "silver", "bronze"];
 
 /// Whether a token was accepted, and because of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +102,8 @@ pub(crate) struct Metrics {
     signing_key_reads: IntCounterVec,
     writes: IntCounterVec,
     write_seconds: Histogram,
+    resizes: IntCounterVec,
+    actuation_seconds: Histogram,
     events: IntCounterVec,
     watch_restarts: IntCounterVec,
     watch_failures: IntCounterVec,
@@ -113,6 +133,15 @@ impl Metrics {
         let watched = WATCHED.map(Part::as_str);
         let seconds = HistogramOpts::new(name("write_seconds"), "Time from sending a write to its outcome.")
             .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0]);
+        let resizes = Opts::new("plimsoll_resizes_total", "Resizes, by class, purpose and outcome.");
+        let actuation = "Time from the API server's acceptance of a resize until the node's cgroups hold it.";
+        let actuation = HistogramOpts::new("plimsoll_resize_actuation_seconds", actuation)
+            .buckets(vec![0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0]);
+        let resizes = registered(registry, IntCounterVec::new(resizes, &["class", "purpose", "outcome"])?)?;
+        for (class, purpose) in SHIPPED.iter().flat_map(|class| Purpose::ALL.map(|purpose| (*class, purpose)))
+        {
+            resizes.with_label_values(&[class, purpose.as_str(), "verified"]).inc_by(0);
+        }
         let unreadable = Opts::new(
             name("unreadable_objects"),
             "Objects that cannot be read: nothing is known of them. The log and an Event name each.",
@@ -143,6 +172,8 @@ impl Metrics {
             )?,
             writes: counters("writes_total", "Writes to pods, by outcome.", "outcome", &OUTCOMES)?,
             write_seconds: registered(registry, Histogram::with_opts(seconds)?)?,
+            resizes,
+            actuation_seconds: registered(registry, Histogram::with_opts(actuation)?)?,
             events: counters("events_total", "Events, by result.", "result", &["published", "failed"])?,
             watch_restarts: counters("watch_restarts_total", "Lists after the first.", "resource", &watched)?,
             watch_failures: counters(
@@ -188,6 +219,16 @@ impl Metrics {
         self.write_seconds.observe(took.as_secs_f64());
     }
 
+    /// Counts what a step of the core says that is to be counted.
+    pub(crate) fn note(&self, note: &Note) {
+        if let Note::Resize { class, purpose, outcome, took } = note {
+            self.resizes.with_label_values(&[class.as_str(), purpose, outcome]).inc();
+            if let Some(took) = took {
+                self.actuation_seconds.observe(took.as_secs_f64());
+            }
+        }
+    }
+
     /// An Event was published, or not.
     pub(crate) fn event(&self, published: bool) {
         self.events.with_label_values(&[if published { "published" } else { "failed" }]).inc();
@@ -219,98 +260,180 @@ fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C)
     Ok(collector)
 }
 
-/// The gauges that the core computes at scrape time.
+/// The gauges of what the core knows. What needs no counting is read at every scrape; what needs a look at every pod is counted at most once
+/// in [`COUNT_EVERY`], and all scrapes share it. A cheap clone.
+#[derive(Debug, Clone)]
+pub(crate) struct CoreGauges(Arc<Shared>);
+
 #[derive(Debug)]
-pub(crate) struct CoreCollector {
-    engine: Engine,
+struct Shared {
     pods: GaugeVec,
     nodes: GaugeVec,
-    withheld: GaugeVec,
     pending: GaugeVec,
     backing_off: GaugeVec,
-    plain: [Gauge; 6],
+    resize_states: GaugeVec,
+    resize_refusals: GaugeVec,
+    conflicts: Gauge,
+    withheld: GaugeVec,
+    known_pods: Gauge,
+    in_flight: Gauge,
+    slow_namespaces: Gauge,
+    rate: Gauge,
+    unknown_withheld: Gauge,
+    /// When it was last counted.
+    counted: Mutex<Option<Instant>>,
 }
 
-impl CoreCollector {
-    /// Of one engine.
+impl CoreGauges {
+    /// Registers them; they are 0 until [`CoreGauges::refresh`].
     ///
     /// # Errors
-    /// Never: the names are constants.
-    pub(crate) fn new(engine: Engine) -> prometheus::Result<CoreCollector> {
-        let vector =
-            |noun: &str, help: &str, labels: &[&str]| GaugeVec::new(Opts::new(name(noun), help), labels);
-        let plain = |noun: &str, help: &str| Gauge::with_opts(Opts::new(name(noun), help));
-        Ok(CoreCollector {
-            engine,
+    /// If a name is already registered.
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<CoreGauges> {
+        let vector = |noun: &str, help: &str, labels: &[&str]| {
+            registered(registry, GaugeVec::new(Opts::new(name(noun), help), labels)?)
+        };
+        let plain =
+            |noun: &str, help: &str| registered(registry, Gauge::with_opts(Opts::new(name(noun), help))?);
+        Ok(CoreGauges(Arc::new(Shared {
             pods: vector("pods", "Pods by the band of a resource.", &["resource", "band"])?,
             nodes: vector("nodes", "Nodes by whether their agent reports.", &["state"])?,
-            withheld: vector("withheld", "1 for the reason why nothing is written.", &["reason"])?,
             pending: vector("pending_writes", "Pods that wait to be written, by order.", &["order"])?,
             backing_off: vector(
                 "backing_off_owners",
-                "Owners whose pods are tried one at a time, because writes are refused or repairs undone.",
+                "Owners whose pods are tried one at a time: writes are refused, repairs undone, or keys taken again.",
                 &["reason"],
             )?,
-            plain: [
-                plain("known_pods", "Pods that the API server lists.")?,
-                plain("conflicts", "Pods on which another field manager owns a key of ours.")?,
-                plain("in_flight_writes", "Writes without an outcome.")?,
-                plain("slow_namespaces", "Namespaces to whose pods a write was slow lately.")?,
-                plain("write_rate", "Writes per second allowed now.")?,
-                plain("unknown_withheld", "1 while `unknown` is withheld because many nodes are silent.")?,
-            ],
-        })
+            resize_states: registered(
+                registry,
+                GaugeVec::new(
+                    Opts::new("plimsoll_resize_state", "Pods with a class by where their resize stands."),
+                    &["state"],
+                )?,
+            )?,
+            resize_refusals: registered(
+                registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "plimsoll_resize_refusals",
+                        "Pods with a class that are not resized, by reason.",
+                    ),
+                    &["reason"],
+                )?,
+            )?,
+            conflicts: plain("conflicts", "Pods on which another field manager owns a key of ours.")?,
+            withheld: vector("withheld", "1 for the reason why nothing is written.", &["reason"])?,
+            known_pods: plain("known_pods", "Pods that the API server lists.")?,
+            in_flight: plain("in_flight_writes", "Writes without an outcome.")?,
+            slow_namespaces: plain("slow_namespaces", "Namespaces to whose pods a write was slow lately.")?,
+            rate: plain("write_rate", "Writes per second allowed now.")?,
+            unknown_withheld: plain(
+                "unknown_withheld",
+                "1 while `unknown` is withheld because many nodes are silent.",
+            )?,
+            counted: Mutex::new(None),
+        })))
     }
 
-    fn vectors(&self) -> [&GaugeVec; 5] {
-        [&self.pods, &self.nodes, &self.withheld, &self.pending, &self.backing_off]
+    /// Sets them for a scrape.
+    pub(crate) async fn refresh(&self, engine: &Engine) {
+        let mut counted = self.0.counted.lock().await;
+        let now = Instant::now();
+        if counted.is_none_or(|at| now >= at + COUNT_EVERY) {
+            self.set_counts(&engine.count().await);
+            *counted = Some(now);
+        }
+        self.set_gauges(&engine.ask(|core, _| core.gauges()));
     }
 
-    fn set(&self, gauges: &Gauges) {
+    fn set_counts(&self, counts: &Counts) {
         for resource in Resource::ALL {
             for band in Band::ALL {
-                let count = gauges.bands.get(&(resource, band)).copied().unwrap_or_default();
-                self.pods.with_label_values(&[resource.as_str(), band.as_str()]).set(count as f64);
+                let count = counts.bands.get(&(resource, band)).copied().unwrap_or_default();
+                self.0.pods.with_label_values(&[resource.as_str(), band.as_str()]).set(count as f64);
             }
         }
-        let nodes = gauges.nodes;
+        let nodes = counts.nodes;
         for (word, count) in [("reporting", nodes.reporting), ("late", nodes.late), ("silent", nodes.silent)]
         {
-            self.nodes.with_label_values(&[word]).set(count as f64);
-        }
-        for reason in Withheld::ALL {
-            let is = gauges.withheld == Some(reason);
-            self.withheld.with_label_values(&[reason.as_str()]).set(f64::from(u8::from(is)));
+            self.0.nodes.with_label_values(&[word]).set(count as f64);
         }
         for order in Order::ALL {
-            let count = gauges.pending.get(&order).copied().unwrap_or_default();
-            self.pending.with_label_values(&[order.as_str()]).set(count as f64);
+            let count = counts.pending.get(&order).copied().unwrap_or_default();
+            self.0.pending.with_label_values(&[order.as_str()]).set(count as f64);
         }
-        for (reason, count) in ["refused", "undone"].into_iter().zip(gauges.backing_off) {
-            self.backing_off.with_label_values(&[reason]).set(count as f64);
+        for (reason, count) in ["refused", "undone", "taken"].into_iter().zip(counts.backing_off) {
+            self.0.backing_off.with_label_values(&[reason]).set(count as f64);
         }
-        let values = [
-            gauges.pods as f64,
-            gauges.conflicts as f64,
-            gauges.in_flight as f64,
-            gauges.slow_namespaces as f64,
-            gauges.rate,
-            f64::from(u8::from(gauges.unknown_withheld)),
-        ];
-        self.plain.iter().zip(values).for_each(|(gauge, value)| gauge.set(value));
+        for (gauges, words, counts) in [
+            (&self.0.resize_states, PodResize::STATES.as_slice(), &counts.resize_states),
+            (&self.0.resize_refusals, &Refusal::WORDS, &counts.resize_refusals),
+        ] {
+            gauges.reset();
+            for word in words {
+                gauges.with_label_values(&[word]).set(0.0);
+            }
+            for (word, count) in counts {
+                gauges.with_label_values(&[word]).set(*count as f64);
+            }
+        }
+        self.0.conflicts.set(counts.conflicts as f64);
+    }
+
+    fn set_gauges(&self, gauges: &Gauges) {
+        for reason in Withheld::ALL {
+            let is = gauges.withheld == Some(reason);
+            self.0.withheld.with_label_values(&[reason.as_str()]).set(f64::from(u8::from(is)));
+        }
+        self.0.known_pods.set(gauges.pods as f64);
+        self.0.in_flight.set(gauges.in_flight as f64);
+        self.0.slow_namespaces.set(gauges.slow_namespaces as f64);
+        self.0.rate.set(gauges.rate);
+        self.0.unknown_withheld.set(f64::from(u8::from(gauges.unknown_withheld)));
     }
 }
 
-impl Collector for CoreCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        let vectors = self.vectors().into_iter().flat_map(Collector::desc);
-        vectors.chain(self.plain.iter().flat_map(Collector::desc)).collect()
+#[cfg(test)]
+mod tests {
+    use plimsoll_process::metrics::render;
+
+    use super::*;
+    use crate::core::Core;
+    use crate::facts::PodFacts;
+    use crate::input::{Input, WatchEvent};
+    use crate::settings::Settings;
+
+    /// The number of pods without a band, which is counted, and of known pods, which is not.
+    async fn scraped(gauges: &CoreGauges, engine: &Engine, registry: &Registry) -> [String; 2] {
+        gauges.refresh(engine).await;
+        let text = render(registry);
+        let value = |series: &str| {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap().to_owned()
+        };
+        let unknown = "plimsoll_aggregator_pods{band=\"unknown\",resource=\"cpu\"}";
+        [value(unknown), value("plimsoll_aggregator_known_pods")]
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        let gauges = self.engine.ask(Core::gauges);
-        self.set(&gauges);
-        let vectors = self.vectors().into_iter().flat_map(Collector::collect);
-        vectors.chain(self.plain.iter().flat_map(Collector::collect)).collect()
+    #[tokio::test(start_paused = true)]
+    async fn pods_are_counted_once_for_all_scrapes_of_a_second() {
+        let (engine, _outputs) = Engine::new(Core::new(Settings::default()), None);
+        let registry = Registry::new();
+        let gauges = CoreGauges::register(&registry).unwrap();
+        let add = |number: usize| {
+            let name = format!("pod-{number}");
+            engine.submit(Input::Pods(WatchEvent::Changed(Box::new(PodFacts::bare("shop", &name, &name)))));
+        };
+        add(0);
+        assert_eq!(scraped(&gauges, &engine, &registry).await, ["1", "1"]);
+        for number in 1..=300 {
+            add(number);
+            let known = (number + 1).to_string();
+            assert_eq!(scraped(&gauges, &engine, &registry).await, ["1", known.as_str()]);
+        }
+        tokio::time::advance(COUNT_EVERY - Duration::from_millis(1)).await;
+        assert_eq!(scraped(&gauges, &engine, &registry).await, ["1", "301"]);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(scraped(&gauges, &engine, &registry).await, ["301", "301"], "of four pages");
     }
 }

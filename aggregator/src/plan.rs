@@ -6,6 +6,7 @@
 //! | [`evidence`] | the numbers behind the bands, for people |
 //! | [`gate`] | whether this replica may write |
 //! | [`silence`] | when `unknown` is withheld because many nodes are silent |
+//! | [`resize`] | which size each container of a node is to have |
 //! | [`queue`] | which pods wait, for what, in which order |
 //! | [`budget`] | how fast |
 //! | [`back_off`] | how long what is tried again waits, per pod and per owner |
@@ -16,4 +17,5 @@ pub(crate) mod evidence;
 pub(crate) mod gate;
 pub(crate) mod labels;
 pub(crate) mod queue;
+pub(crate) mod resize;
 pub(crate) mod silence;

@@ -24,10 +24,19 @@ pub(crate) enum Part {
     Lease,
     /// The position of the pause switch is known. Not needed to be ready; nothing is written before.
     Control,
+    /// The SLA classes are listed. Not needed to be ready, like the three below; nothing is resized before, and without `--resize` nobody
+    /// asks for them.
+    Classes,
+    /// The HorizontalPodAutoscalers are listed.
+    Autoscalers,
+    /// The ResourceQuotas are listed.
+    Quotas,
+    /// The LimitRanges are listed.
+    LimitRanges,
 }
 
 impl Part {
-    const ALL: [Part; 7] = [
+    const ALL: [Part; 11] = [
         Part::Certificate,
         Part::Pods,
         Part::Nodes,
@@ -35,7 +44,14 @@ impl Part {
         Part::SigningKeys,
         Part::Lease,
         Part::Control,
+        Part::Classes,
+        Part::Autoscalers,
+        Part::Quotas,
+        Part::LimitRanges,
     ];
+    /// What resizing needs.
+    pub(crate) const OF_RESIZING: [Part; 4] =
+        [Part::Classes, Part::Autoscalers, Part::Quotas, Part::LimitRanges];
 
     /// The word in the answer and in logs.
     pub(crate) fn as_str(self) -> &'static str {
@@ -47,11 +63,15 @@ impl Part {
             Part::SigningKeys => "signing_keys",
             Part::Lease => "lease",
             Part::Control => "control",
+            Part::Classes => "sla_classes",
+            Part::Autoscalers => "autoscalers",
+            Part::Quotas => "resource_quotas",
+            Part::LimitRanges => "limit_ranges",
         }
     }
 
     fn is_needed(self) -> bool {
-        !matches!(self, Part::SigningKeys | Part::Lease | Part::Control)
+        !matches!(self, Part::SigningKeys | Part::Lease | Part::Control) && !Part::OF_RESIZING.contains(&self)
     }
 }
 
@@ -104,11 +124,12 @@ impl Readiness {
             .all(|part| states.get(part).is_some_and(|state| state.done))
     }
 
-    /// One line for each part: `certificate: ready`, `pods: not yet (why)`.
+    /// One line for each part: `certificate: ready`, `pods: not yet (why)`. What resizing needs is there once something is known of it.
     pub(crate) fn text(&self) -> String {
         let states = self.lock();
         let mut text = String::new();
-        for part in Part::ALL {
+        let asked = |part: &Part| !Part::OF_RESIZING.contains(part) || states.contains_key(part);
+        for part in Part::ALL.into_iter().filter(asked) {
             let State { done, problem } = states.get(&part).cloned().unwrap_or_default();
             let word = if done { "ready" } else { "not yet" };
             let problem = problem.map(|problem| format!(" ({problem})")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The three ports: [`agents`] takes reports over TLS, [`people`] answers GET in plain HTTP, [`probes`] answers the kubelet.
 
 pub(crate) mod agents;
+mod list;
 pub(crate) mod people;
-mod pod_list;
 pub(crate) mod probes;

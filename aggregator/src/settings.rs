@@ -72,6 +72,29 @@ pub struct Settings {
     pub budget: BudgetSettings,
     /// When the labels of silent nodes' pods are not yet set to `unknown`.
     pub silence: SilenceSettings,
+    /// Resizing.
+    pub resize: ResizeSettings,
+}
+
+/// How headroom is divided among those that want more than there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Division {
+    /// One class after the other, each leaving a tenth to those below it
+    #[default]
+    Tiered,
+    /// All classes at once, by urgency times the weight of the class
+    Weighted,
+}
+
+/// Resizing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResizeSettings {
+    /// Whether pods are resized at all: without it no SLA class, autoscaler, quota or limit range is watched.
+    pub enabled: bool,
+    /// Who gets what when growth is wanted for more than there is.
+    pub division: Division,
 }
 
 /// The write budget: a token bucket for the whole cluster.
@@ -117,6 +140,13 @@ pub struct SilenceSettings {
     pub calm: Duration,
 }
 
+impl ResizeSettings {
+    /// The defaults, with resizing on or off.
+    pub fn new(enabled: bool) -> ResizeSettings {
+        ResizeSettings { enabled, ..ResizeSettings::default() }
+    }
+}
+
 impl Settings {
     /// [`Settings::process`] as text, for agents and in tags.
     pub(crate) fn process_text(&self) -> String {
@@ -152,6 +182,7 @@ impl Default for Settings {
             quarantine: Duration::from_secs(10 * 60),
             budget: BudgetSettings::default(),
             silence: SilenceSettings::default(),
+            resize: ResizeSettings::default(),
         }
     }
 }

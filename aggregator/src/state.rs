@@ -7,12 +7,19 @@
 //! pods  by name      <- by_uid: the uid in a report
 //! nodes by name      -> their pods <- static_pods: the config hash in a report of that node
 //! namespaces by name -> ignore, class
+//! with --resize: classes, autoscalers, quotas, limit ranges -> how a pod may be sized
 //! ```
 
+mod autoscalers;
+mod by_namespace;
+mod classes;
 mod ignore;
 mod ingest;
+mod machines;
+mod memory_shrinks;
 mod node;
 mod pod;
+mod quotas;
 mod roster;
 mod sequence;
 mod static_pods;
@@ -24,13 +31,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use plimsoll_contract::status::LeftAlone;
 use plimsoll_contract::{Moment, NodeName, PodName, PodUid, keys};
 
-use crate::facts::{Ignore, NamespaceFacts, NodeFacts, PodFacts};
+use crate::facts::{
+    AutoscalerFacts, Ignore, LimitRangeFacts, NamespaceFacts, NodeFacts, PodFacts, QuotaFacts,
+};
 use crate::input::{PodKey, WatchEvent};
 use crate::labels;
 use crate::settings::{Output, Settings};
+use by_namespace::ByNamespace;
+pub(crate) use classes::{Class, Classes, PolicyProblem};
 pub(crate) use ignore::InvalidIgnores;
+pub(crate) use machines::Machines;
 pub(crate) use node::Node;
-pub(crate) use pod::{LoadHistory, Pod, WITH_CAUSES};
+pub(crate) use pod::{LoadHistory, Pod};
+pub(crate) use quotas::{Counted, LimitRanges, QuotaRoom};
 pub(crate) use roster::{bands_on, not_bands_on};
 pub(crate) use sequence::Sender;
 pub(crate) use turns::ObjectName;
@@ -50,6 +63,15 @@ pub(crate) struct State {
     pub(crate) dirty: BTreeSet<PodName>,
     /// Nodes whose agent fell silent or reports again, until that is announced.
     pub(crate) agents_changed: BTreeSet<NodeName>,
+    /// Nodes whose pods' sizes are to be planned anew: a class, a pod that names one, or what bounds its size changed.
+    pub(crate) resize_dirty: BTreeSet<NodeName>,
+    pub(crate) machines: Machines,
+    pub(crate) classes: Classes,
+    autoscalers: ByNamespace<AutoscalerFacts>,
+    quotas: ByNamespace<QuotaFacts>,
+    limit_ranges: ByNamespace<LimitRangeFacts>,
+    /// Whether anything is resized.
+    resizes: bool,
     pub(crate) invalid_ignores: InvalidIgnores,
     pub(crate) unreadable: UnreadableObjects,
     /// Nodes that the API server lists.
@@ -76,6 +98,13 @@ impl State {
             namespaces: BTreeMap::new(),
             dirty: BTreeSet::new(),
             agents_changed: BTreeSet::new(),
+            resize_dirty: BTreeSet::new(),
+            machines: Machines::default(),
+            classes: Classes::default(),
+            autoscalers: ByNamespace::default(),
+            quotas: ByNamespace::default(),
+            limit_ranges: ByNamespace::default(),
+            resizes: settings.resize.enabled,
             invalid_ignores: InvalidIgnores::default(),
             unreadable: UnreadableObjects::default(),
             listed_nodes: 0,
@@ -166,9 +195,9 @@ impl State {
             }
             Some(_) => {
                 self.drop_pod(&name);
-                self.insert_pod(now, facts);
+                self.insert_pod(now, facts, relisted);
             }
-            None => self.insert_pod(now, facts),
+            None => self.insert_pod(now, facts, relisted),
         }
         self.invalid_ignores.observe(ObjectName::Pod(name), ignore);
     }
@@ -184,11 +213,15 @@ impl State {
         facts
     }
 
-    fn insert_pod(&mut self, now: Moment, facts: PodFacts) {
+    fn insert_pod(&mut self, now: Moment, facts: PodFacts, relisted: bool) {
         let name = facts.pod.clone();
         self.index(now, &facts);
         let has_entry = self.roster_entry(&facts).is_some();
-        self.pods.insert(name.clone(), Box::new(Pod::new(now, facts)));
+        self.pods.insert(
+            name.clone(),
+            Box::new(Pod { appeared: (!relisted).then_some(now), ..Pod::new(now, facts) }),
+        );
+        self.dirty_resize(&name);
         if has_entry {
             self.renew_roster_entry(&name);
         }
@@ -205,9 +238,12 @@ impl State {
         }
         self.index(now, &facts);
         self.prune(old.node.as_ref());
+        // Before and after: it may lose its class, or its node.
+        self.dirty_resize(name);
         if let Some(pod) = self.pods.get_mut(name) {
             pod.facts = facts;
         }
+        self.dirty_resize(name);
         if moved {
             self.lose_load(now, now, name, None);
         }
@@ -217,6 +253,7 @@ impl State {
     }
 
     fn drop_pod(&mut self, name: &PodName) {
+        self.dirty_resize(name);
         let Some(pod) = self.pods.remove(name) else { return };
         self.unindex(&pod.facts);
         self.prune(pod.facts.node.as_ref());
@@ -255,6 +292,7 @@ impl State {
             && self.nodes.get(name).is_some_and(|node| node.pods.is_empty() && node.facts.is_none())
         {
             self.nodes.remove(name);
+            self.machines.forget(name);
         }
     }
 
@@ -293,10 +331,15 @@ impl State {
         let name = facts.name.clone();
         let node = self.nodes.entry(name.clone()).or_insert_with(|| Node::new(now));
         let uid = facts.uid.clone();
+        let ready = facts.is_ready();
         let before = node.facts.replace(facts);
         self.listed_nodes += usize::from(before.is_none());
+        if !ready && before.as_ref().is_some_and(NodeFacts::is_ready) {
+            node.memory_shrinks.became_unready(now);
+        }
         if before.is_none_or(|before| before.uid != uid) {
             node.forget_agent(now);
+            self.machines.forget(&name);
             self.unsettle_node(&name);
         }
     }
@@ -346,9 +389,10 @@ impl State {
         let changed = says(self.namespaces.get(name)) != says(facts.as_ref());
         let pods: Vec<PodName> = if changed { self.pods_in(name) } else { Vec::new() };
         let managed = |state: &State, pod: &PodName| {
-            state.pods.get(pod).is_some_and(|pod| state.class(&pod.facts).is_some())
+            state.pods.get(pod).is_some_and(|pod| state.is_managed(&pod.facts))
         };
         let before: Vec<bool> = pods.iter().map(|pod| managed(self, pod)).collect();
+        pods.iter().for_each(|pod| self.dirty_resize(pod));
         match facts {
             Some(facts) => drop(self.namespaces.insert(name.into(), facts)),
             None => drop(self.namespaces.remove(name)),
@@ -358,6 +402,7 @@ impl State {
                 self.renew_roster_entry(&pod);
             }
             self.revision += 1;
+            self.dirty_resize(&pod);
             self.dirty.insert(pod);
         }
     }

@@ -12,6 +12,8 @@
 //! A pod has at most one write in flight. What was written is believed until the watch shows it or `until` passes, also while the
 //! next write is in flight or backs off: `confirmation` travels with the state.
 
+mod given_back;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use plimsoll_contract::status::KeyConflict;
 use crate::facts::PodFacts;
 use crate::labels::PodLabels;
 use crate::settings::{Output, Settings};
+use given_back::GivenBack;
 
 /// A wait of `first` that doubles with each time in a row, the first one included, up to `most`.
 pub(crate) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
@@ -128,8 +131,9 @@ pub(crate) struct PodWrites {
     pub(crate) last: Option<(PodLabels, Moment)>,
     /// Our keys were removed, and that was the last thing done.
     pub(crate) withdrawn: bool,
-    /// Keys that another field manager owns.
+    /// Keys that another field manager owns, or that were given back and are not to be written yet.
     pub(crate) conflicts: BTreeMap<String, Owned>,
+    given_back: GivenBack,
     /// A conflict made wrong what the pod carries of ours beside its bands: one more write is due.
     pub(crate) outdated: bool,
     /// Sets of conflicting keys, with their managers, that an Event has reported.
@@ -145,6 +149,7 @@ impl Default for PodWrites {
             last: None,
             withdrawn: false,
             conflicts: BTreeMap::new(),
+            given_back: GivenBack::default(),
             outdated: false,
             published_conflicts: BTreeSet::new(),
         }
@@ -192,12 +197,14 @@ impl PodWrites {
     /// Applies what the watch shows: own writes that arrived, other managers' keys that are gone. After a relist (`relisted`) a key
     /// may have come and gone unseen.
     pub(crate) fn observe(&mut self, facts: &PodFacts, output: Output, relisted: bool) {
-        self.conflicts.retain(|key, owned| {
+        let is_gone = |key: &String, owned: &mut Owned| {
             let shown = facts.carries(key);
             let gone = !shown && (owned.shown || relisted);
             owned.shown |= shown;
-            !gone
-        });
+            gone
+        };
+        let gone: Vec<_> = self.conflicts.extract_if(.., is_gone).collect();
+        gone.into_iter().for_each(|(key, owned)| self.give_back(key, owned));
         self.state.shown(PodLabels::of(facts, output).without(&self.conflicts));
     }
 }

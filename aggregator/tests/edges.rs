@@ -11,6 +11,7 @@ mod edges {
     mod ports;
     mod record;
     mod reports;
+    mod resizing;
     mod trust;
     mod wire;
     mod write;

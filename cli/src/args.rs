@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// See how loaded the pods of a cluster are, and relative to what; pause Plimsoll, and remove what it wrote on them
+use crate::workload::{Target, object_name};
+
+/// See how loaded the pods of a cluster are, relative to what, and how they are sized; pause Plimsoll, and undo what it did
 #[derive(Debug, Clone, Parser)]
 #[command(name = "plimsoll", version, max_term_width = 110)]
 pub struct Args {
@@ -36,6 +38,14 @@ pub enum Command {
     Labels(LabelsArgs),
     /// Show the load of the pods, live
     Top(TopArgs),
+    /// Say what a pod asked for, has and uses, how it is or would be resized, and why
+    Explain(ExplainArgs),
+    /// List the pods that are resized, those that would be with a class, and why others are not
+    Candidates(CandidatesArgs),
+    /// Print the size that the replicas of a workload need, beside its template or as a patch of it
+    Recommend(RecommendArgs),
+    /// Give pods that Plimsoll resized their original resources back, in place
+    Undo(UndoArgs),
     /// Stop Plimsoll from writing on pods, or let it write again
     Pause(PauseArgs),
     /// Pause Plimsoll and remove its labels and annotations from the pods; those that others own stay
@@ -71,6 +81,95 @@ pub enum Output {
     Csv,
 }
 
+/// Flags of `plimsoll explain`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExplainArgs {
+    /// The pod
+    #[arg(value_name = "POD")]
+    pub pod: Target,
+    /// Namespace [default: that of the context; with --url `default`]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
+    pub namespace: Option<String>,
+    /// Output format; json is the aggregator's document
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ReportFormat,
+    /// Plain port of the aggregator, such as http://127.0.0.1:9619 after `kubectl port-forward` [default: through the API
+    /// server's service proxy]
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub url: Option<http::Uri>,
+}
+
+/// Flags of `plimsoll candidates`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CandidatesArgs {
+    /// Only this namespace [default: all]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
+    pub namespace: Option<String>,
+    /// All namespaces, as by default
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ReportFormat,
+    /// Plain port of the aggregator, such as http://127.0.0.1:9619 after `kubectl port-forward` [default: through the API
+    /// server's service proxy]
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub url: Option<http::Uri>,
+}
+
+/// Flags of `plimsoll recommend`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RecommendArgs {
+    /// The workload, or a pod: deployment/web, statefulset/db, daemonset/log, replicaset/web, web-0
+    #[arg(value_name = "WORKLOAD")]
+    pub target: Target,
+    /// Namespace [default: that of the context]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
+    pub namespace: Option<String>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: RecommendFormat,
+    /// Plain port of the aggregator, such as http://127.0.0.1:9619 after `kubectl port-forward` [default: through the API
+    /// server's service proxy]
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub url: Option<http::Uri>,
+}
+
+/// Output format of `plimsoll recommend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum RecommendFormat {
+    /// The template beside its replicas
+    #[default]
+    Table,
+    /// A strategic-merge patch of the template, as YAML
+    Patch,
+    /// All of it
+    Json,
+}
+
+/// Flags of `plimsoll undo`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct UndoArgs {
+    /// A pod, or a workload: web-0, deployment/web, statefulset/db, daemonset/log, replicaset/web
+    #[arg(value_name = "POD|WORKLOAD", required_unless_present = "all")]
+    pub target: Option<Target>,
+    /// All pods of the namespace
+    #[arg(long, conflicts_with = "target")]
+    pub all: bool,
+    /// Namespace [default: that of the context]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
+    pub namespace: Option<String>,
+    /// Change nothing; the API server says whether it would accept it
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask for confirmation; nothing is asked either if the input is not a terminal
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ReportFormat,
+}
+
 /// Flags of `plimsoll pause`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PauseArgs {
@@ -104,13 +203,13 @@ pub struct CleanupArgs {
     pub url: Option<http::Uri>,
 }
 
-/// Output format of `plimsoll cleanup`.
+/// Output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum ReportFormat {
     /// For people; long lists are shortened
     #[default]
     Text,
-    /// One object with every pod
+    /// All of it
     Json,
 }
 
@@ -197,7 +296,7 @@ mod tests {
 
     #[test]
     fn an_invalid_value_is_rejected_with_its_flag_and_a_valid_value() {
-        let table: [(&[&str], &str, &str); 8] = [
+        let table: [(&[&str], &str, &str); 14] = [
             (&["labels", "--output", "yaml"], "--output", "csv"),
             (&["top", "--sort", "age"], "--sort", "memory"),
             (&["top", "--every", "1ms"], "--every", "500ms"),
@@ -206,6 +305,12 @@ mod tests {
             (&["pause", "--url", "ftp://127.0.0.1"], "--url", "http://"),
             (&["cleanup", "--url", "aggregator"], "--url", "http://"),
             (&["cleanup", "--output", "csv"], "--output", "json"),
+            (&["explain", "shop/web-0"], "POD", "-n"),
+            (&["explain", "web-0", "-n", "../x"], "--namespace", "lowercase"),
+            (&["candidates", "-A", "-n", "shop"], "--namespace", "--all-namespaces"),
+            (&["recommend", "job/x"], "WORKLOAD", "deployment/web"),
+            (&["recommend", "deploy/web", "-o", "yaml"], "--output", "patch"),
+            (&["undo", "-n", "shop"], "<POD|WORKLOAD>", "--help"),
         ];
         for (typed, flag, remedy) in table {
             let typed = std::iter::once("plimsoll").chain(typed.iter().copied());

@@ -2,8 +2,11 @@
 //! aggregator.
 //!
 //! ```text
-//! scan -> (nothing there: done) -> pause -> confirm that the aggregator paused -> scan -> one apply without keys per pod -> scan -> report
+//! scan -> (nothing there: done) -> pause -> confirm that the aggregator paused -> scan
+//!      -> per pod: original resources (if Plimsoll resized it), then one apply without keys -> scan -> report
 //! ```
+//!
+//! A pod whose original resources cannot be restored keeps the annotation that names them, and the run is a failure.
 //!
 //! The apply uses our field manager, is never forced, and contains the pod's uid: the API server then removes exactly the
 //! keys that we alone own. Keys with another owner stay and are listed; a pod that was recreated under the same name is
@@ -17,12 +20,12 @@
 
 mod removal;
 mod report;
-mod scan;
+pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 
 use anyhow::{Context, anyhow, bail};
 use kube::Client;
@@ -33,10 +36,10 @@ use plimsoll_process::shutdown::Shutdown;
 use self::report::{RESUME, Report, count};
 use self::scan::{OwnedPod, PodKeys, scan};
 use crate::args::{CleanupArgs, ReportFormat};
-use crate::connect::escaped;
 use crate::pause::confirm::{self, Aggregator};
 use crate::pause::{self, Switch};
 use crate::pods::{self, Collected};
+use crate::prompt;
 
 /// Surveys, pauses, removes, verifies, reports. On a terminal it asks before it pauses, and names the `context`. From then on `signals`
 /// may interrupt it.
@@ -58,10 +61,8 @@ pub(crate) async fn run(
     if pods == 0 {
         return finish_without_change(client, survey, args.output, out).await;
     }
-    if !args.yes
-        && io::stdin().is_terminal()
-        && !confirmed(pods, context, &mut io::stdin().lock(), &mut io::stderr())?
-    {
+    let resized = survey.picked.iter().filter(|pod| pod.is_resized()).count();
+    if !prompt::allowed(args.yes, &question(pods, resized, context))? {
         bail!("nothing was changed");
     }
     let aggregator = Aggregator::new(client, args.url.as_ref())?;
@@ -201,17 +202,12 @@ impl Cleanup<'_> {
     }
 }
 
-/// Asks for confirmation. Anything but y or yes is a no.
-fn confirmed(
-    pods: usize,
-    context: Option<&str>,
-    input: &mut impl BufRead,
-    out: &mut impl Write,
-) -> io::Result<bool> {
-    let cluster = context.map(|context| format!(" in context {}", escaped(context))).unwrap_or_default();
-    write!(out, "Pause Plimsoll{cluster} and remove its keys from {}? [y/N] ", count(pods))?;
-    out.flush()?;
-    let mut answer = String::new();
-    input.read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+/// What a person is asked.
+fn question(pods: usize, resized: usize, context: Option<&str>) -> String {
+    let cluster = prompt::in_context(context);
+    let restore = match resized {
+        0 => String::new(),
+        resized => format!(", restore the original resources of {}", count(resized)),
+    };
+    format!("Pause Plimsoll{cluster}{restore} and remove its keys from {}?", count(pods))
 }

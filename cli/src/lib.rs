@@ -1,27 +1,39 @@
-//! The command line of Plimsoll: tables for people, and the commands that pause Plimsoll or remove its keys.
+//! The command line of Plimsoll: tables for people, the commands about the size of pods, and those that pause Plimsoll or remove its keys.
 //!
 //! ```text
-//!   plimsoll labels ---- paginated list of metadata ----> API server
-//!   plimsoll top ------- GET /v1/pods, /v1/status -> aggregator, through the API server's service proxy, or --url
+//!   plimsoll labels ----- paginated list of metadata ----> API server
+//!   plimsoll top -------- GET /v1/pods, /v1/status -> aggregator, through the API server's service proxy, or --url
 //!                              |
 //!                              v
 //!              Snapshot -> table::PodTable -> lines (plain) | screen (terminal)
 //!
-//!   plimsoll pause ----- key `paused` of ConfigMap plimsoll-control ----> API server ---> aggregator (confirmed)
-//!   plimsoll cleanup --- list, pause, list, one apply per pod, list ----> API server
+//!   plimsoll explain ---- GET /v1/pods/NAMESPACE/NAME -> aggregator
+//!   plimsoll candidates - GET /v1/pods -> aggregator; list of pods -> API server
+//!   plimsoll recommend -- the same, and the template of the workload -> API server
+//!
+//!   plimsoll undo ------- one PATCH pods/resize per pod ----> API server
+//!   plimsoll pause ------ key `paused` of ConfigMap plimsoll-control ----> API server ---> aggregator (confirmed)
+//!   plimsoll cleanup ---- list, pause, list, per pod: restore its size, one apply; list ----> API server
 //! ```
 //!
-//! Every command uses the rights of the person who runs it. Only `pause` and `cleanup` write: both set the pause switch, and
-//! `cleanup` removes our keys from pods. `plimsoll` and `kubectl plimsoll` are the same program. Each request has a timeout.
-//! The client never retries; `cleanup` retries after an answer 429, and a list starts over if its continue token expired. A
-//! failure says what was attempted, with which server, and what to do.
+//! Every command uses the rights of the person who runs it. Only `undo`, `pause` and `cleanup` write: `pause` and `cleanup` set the
+//! pause switch, `undo` and `cleanup` restore the size of pods that Plimsoll resized, and `cleanup` removes our keys from pods.
+//! `plimsoll` and `kubectl plimsoll` are the same program. Each request has a timeout. The client never retries; `undo` and `cleanup`
+//! retry after an answer 429, and a list starts over if its continue token expired. A failure says what was attempted, with which
+//! server, and what to do.
 //!
 //! | module | contents |
 //! |---|---|
 //! | [`args`] | flags and arguments |
 //! | [`connect`] | clients for the API server or a URL, and failures with their remedy |
+//! | [`source`] | the aggregator's documents |
+//! | `pods` | pods of the API server, page by page |
+//! | `live`, [`workload`] | a pod and its size; a workload, its template and its replicas |
+//! | `size` | requests and limits, and what differs: pure |
+//! | `requests`, `prompt` | requests for many pods; the question before a change |
+//! | `restore` | the original resources of one pod |
 //! | `labels` | all labels of all pods |
-//! | `pods` | the metadata of pods, page by page |
+//! | `explain`, `candidates`, `recommend`, `undo` | the commands about the size of pods |
 //! | `pause` | the pause switch, and confirming that the aggregator follows it |
 //! | `cleanup` | removing our keys from the pods |
 //! | [`table`] | pods as rows: pure, shared with the demo |
@@ -29,14 +41,25 @@
 //! | [`top`] | the live table |
 
 pub mod args;
+mod candidates;
 mod cleanup;
 pub mod connect;
+mod explain;
 mod labels;
+mod live;
 mod pause;
 mod pods;
+mod prompt;
+mod recommend;
+mod requests;
+mod restore;
 pub mod screen;
+mod size;
+pub mod source;
 pub mod table;
 pub mod top;
+mod undo;
+pub mod workload;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -47,6 +70,7 @@ use plimsoll_process::crypto::install_crypto_provider;
 use plimsoll_process::shutdown::Shutdown;
 
 use crate::args::{Args, Command};
+use crate::source::Source;
 
 /// Parses the command line, runs the command, prints a failure on stderr, and returns the exit code.
 pub fn main() -> ExitCode {
@@ -85,7 +109,22 @@ async fn run_until(
 ) -> anyhow::Result<()> {
     match &args.command {
         Command::Labels(labels) => labels::run(&connect::cluster(&args.cluster).await?, labels, out).await,
-        Command::Top(top) => top::run(&top::Source::new(&args.cluster, top).await?, top, out).await,
+        Command::Top(top) => top::run(&Source::new(&args.cluster, top.url.as_ref()).await?, top, out).await,
+        Command::Explain(explain) => {
+            explain::run(&Source::new(&args.cluster, explain.url.as_ref()).await?, explain, out).await
+        }
+        Command::Candidates(candidates) => {
+            let source = Source::new(&args.cluster, candidates.url.as_ref()).await?;
+            candidates::run(&connect::cluster(&args.cluster).await?, &source, candidates, out).await
+        }
+        Command::Recommend(recommend) => {
+            let source = Source::new(&args.cluster, recommend.url.as_ref()).await?;
+            recommend::run(&connect::cluster(&args.cluster).await?, &source, recommend, out).await
+        }
+        Command::Undo(undo) => {
+            let context = connect::context(&args.cluster);
+            undo::run(&connect::cluster(&args.cluster).await?, context.as_deref(), undo, out).await
+        }
         Command::Pause(pause) => pause::run(&connect::cluster(&args.cluster).await?, pause, out).await,
         Command::Cleanup(cleanup) => {
             let context = connect::context(&args.cluster);

@@ -15,7 +15,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Cell, Paragraph, Row as ScreenRow, Table};
 use tokio::sync::mpsc;
 
-use crate::table::{COLUMNS, HEADER, PodTable, Row, widths};
+use crate::table::{COLUMNS, HEADER, PodTable, Row, SIZES, widths};
 
 /// Lines of [`draw_in`] beside the rows and the banner: title, header, status.
 pub const FRAME_LINES: usize = 3;
@@ -78,8 +78,10 @@ const LAST: usize = COLUMNS - 1;
 /// Minimum width of the last column.
 const MIN_LAST: usize = 8;
 
-/// Tried in this order: the first one whose columns fit is used, else the last one.
-const LAYOUTS: [TableLayout; 3] = [
+/// Tried in this order: the first one whose columns fit is used, else the last one. Those with sizes only where one is known.
+const LAYOUTS: [TableLayout; 5] = [
+    TableLayout { columns: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, LAST], bars: true, spacing: 2 },
+    TableLayout { columns: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, LAST], bars: false, spacing: 1 },
     TableLayout { columns: &[0, 1, 2, 3, 4, 5, 6, 7, LAST], bars: true, spacing: 2 },
     TableLayout { columns: &[0, 1, 2, 3, 4, 5, 6, 7, LAST], bars: false, spacing: 1 },
     TableLayout { columns: &[0, 1, 2, 3, 4, 5, 6], bars: false, spacing: 1 },
@@ -101,7 +103,10 @@ impl TableLayout {
 }
 
 fn table<'a>(all: &[Row], visible: &[Row], width: u16) -> Table<'a> {
-    let candidates = LAYOUTS.iter().map(|layout| (layout, layout.widths(all)));
+    let has_sizes = all.iter().any(Row::has_size);
+    let shows_sizes = |layout: &TableLayout| SIZES.iter().any(|size| layout.columns.contains(size));
+    let layouts = LAYOUTS.iter().filter(|layout| has_sizes || !shows_sizes(layout));
+    let candidates = layouts.map(|layout| (layout, layout.widths(all)));
     let mut fitting = candidates.skip_while(|(layout, widths)| {
         layout.columns.contains(&LAST) && layout.min_width(widths) > usize::from(width)
     });

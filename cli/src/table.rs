@@ -10,6 +10,7 @@
 //!
 //! An unknown value is `-`, never 0. A banner says why labels are not written, where they are not.
 
+mod sizing;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +20,15 @@ use plimsoll_contract::status::{
 };
 use plimsoll_contract::{Band, Basis, Resource, keys};
 
+use self::sizing::{resized, sized};
 use crate::connect::escaped;
 
 /// Columns of a row.
-pub(crate) const COLUMNS: usize = 9;
+pub(crate) const COLUMNS: usize = 11;
 pub(crate) const HEADER: [&str; COLUMNS] =
-    ["POD", "CPU", "OF", "BAND", "MEMORY", "OF", "BAND", "CLASS", "LAST"];
+    ["POD", "CPU", "OF", "BAND", "MEMORY", "OF", "BAND", "CLASS", "CPU SIZE", "MEMORY SIZE", "LAST"];
+/// The columns that are shown only where a pod has a class and the aggregator resizes.
+pub(crate) const SIZES: [usize; 2] = [8, 9];
 /// Characters of a full bar.
 const BAR: usize = 5;
 /// Maximum width of a text that the owner of a pod chooses.
@@ -57,6 +61,8 @@ pub struct Row {
     pub(crate) memory: Cell,
     /// The SLA class, or `-`.
     pub(crate) class: String,
+    /// CPU and memory: request/limit of all containers together, and what is wanted instead; `-` where it is not known.
+    pub(crate) sizes: [String; 2],
     /// The last write to the pod, or why there is none, or `-`.
     pub(crate) last: String,
 }
@@ -93,6 +99,8 @@ impl Row {
             cpu,
             memory,
             class: pod.class.as_deref().map_or_else(unknown, shortened),
+            sizes: Resource::ALL
+                .map(|resource| pod.resize.as_deref().map_or_else(unknown, |resize| sized(resize, resource))),
             last: last(pod, differs, now),
         }
     }
@@ -101,8 +109,14 @@ impl Row {
     pub(crate) fn columns(&self, bars: bool) -> [String; COLUMNS] {
         let [cpu, cpu_of, cpu_band] = self.cpu.columns(bars);
         let [memory, memory_of, memory_band] = self.memory.columns(bars);
+        let [cpu_size, memory_size] = self.sizes.clone();
         let (pod, class, last) = (self.pod.clone(), self.class.clone(), self.last.clone());
-        [pod, cpu, cpu_of, cpu_band, memory, memory_of, memory_band, class, last]
+        [pod, cpu, cpu_of, cpu_band, memory, memory_of, memory_band, class, cpu_size, memory_size, last]
+    }
+
+    /// Whether its size is known.
+    pub(crate) fn has_size(&self) -> bool {
+        self.sizes.iter().any(|size| *size != unknown())
     }
 }
 
@@ -163,8 +177,10 @@ impl PodTable {
         let cells: Vec<_> =
             std::iter::once(header).chain(self.rows.iter().map(|row| row.columns(true))).collect();
         let widths = widths(&cells);
+        let has_sizes = self.rows.iter().any(Row::has_size);
         let line = |row: &[String; COLUMNS]| {
-            let padded = row.iter().zip(widths).map(|(text, width)| format!("{text:width$}"));
+            let shown = (0..COLUMNS).filter(|column| has_sizes || !SIZES.contains(column));
+            let padded = shown.map(|column| format!("{:1$}", row[column], widths[column]));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         let footnote = self.footnote().map(str::to_owned);
@@ -240,6 +256,18 @@ fn who_writes(status: &AggregatorStatus) -> Option<String> {
     }
 }
 
+/// Rows of the same number of texts as lines, each column as wide as its widest text.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns).map(widest).collect();
+    let line = |row: &Vec<String>| {
+        let padded = row.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
 /// The widest text of each column, in characters.
 pub(crate) fn widths(cells: &[[String; COLUMNS]]) -> [usize; COLUMNS] {
     std::array::from_fn(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
@@ -281,8 +309,9 @@ fn last(pod: &PodStatus, differs: impl Fn(Resource) -> bool, now: Timestamp) -> 
         let Decision { action, outcome, at, .. } = pod.last.as_ref()?;
         Some(shortened(&format!("{action} {outcome} {} ago", age(*at, now))))
     };
+    let resize = pod.resize.as_deref().and_then(|resize| resized(resize, now));
     let parts: Vec<String> =
-        label.into_iter().chain(owned).chain(unknown_because.or_else(decision)).collect();
+        resize.into_iter().chain(label).chain(owned).chain(unknown_because.or_else(decision)).collect();
     if parts.is_empty() { unknown() } else { parts.join("; ") }
 }
 
@@ -298,7 +327,7 @@ fn of_both(text: impl Fn(Resource) -> Option<String>) -> Option<String> {
     }
 }
 
-fn left_alone(why: LeftAlone) -> &'static str {
+pub(crate) fn left_alone(why: LeftAlone) -> &'static str {
     match why {
         LeftAlone::PodIgnored => "ignored by its label",
         LeftAlone::NamespaceIgnored => "ignored by its namespace's label",

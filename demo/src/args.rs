@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use plimsoll_process::telemetry::LogFormat;
+
+use crate::replay::ReplayArgs;
 
 /// Plimsoll on this machine: load, bands and labels, live.
 ///
@@ -11,8 +13,12 @@ use plimsoll_process::telemetry::LogFormat;
 /// as they run in a cluster, and shows what happens. Pods are processes in real cgroups where those can be created
 /// (as root, or with a delegated subtree), else simulated; the output says which. Ctrl-C stops it and removes everything.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "plimsoll-demo", version, max_term_width = 110)]
+#[command(name = "plimsoll-demo", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What to do instead of running the demo
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Stop after this many seconds; by default run until Ctrl-C
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: Option<u64>,
@@ -40,6 +46,17 @@ pub struct Args {
     /// Format of the log lines
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+/// What to do instead of running the demo.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Compares rules that size a container's CPU, on a trace of its usage
+    ///
+    /// A trace has lines `seconds,cores`, or one value a line. Each value is held until the next. The rules are a class of Plimsoll, static
+    /// at the peak of the trace, the Vertical Pod Autoscaler's published algorithm, and usage / target with the targets of the class. All
+    /// start with the same request and limit, except static.
+    Replay(ReplayArgs),
 }
 
 /// Profiles of the agent.

@@ -16,6 +16,7 @@
 //! | [`observers`] | three observers, each of one part of the loop |
 //! | [`timeline`] | the observed events |
 //! | [`show`] | the output |
+//! | [`replay`] | instead of all that: rules that size a container, compared on a trace of its usage |
 //!
 //! The agent and the aggregator are the unmodified programs of a cluster; only their environment is simulated. No process, cgroup
 //! or file remains after a run.
@@ -37,11 +38,12 @@ pub mod cluster;
 mod folder;
 pub mod observers;
 pub mod pods;
+pub mod replay;
 pub mod reserved;
 pub mod show;
 pub mod timeline;
 
-use args::Args;
+use args::{Args, Command};
 use cluster::{Options, TestCluster};
 use observers::Timeline;
 use show::{OutputMode, Show};
@@ -52,6 +54,9 @@ use timeline::{Event, HostKind, What};
 /// # Errors
 /// When a part cannot be started, or ends by itself.
 pub fn start(args: &Args) -> anyhow::Result<()> {
+    if let Some(Command::Replay(args)) = &args.command {
+        return replay::start(args);
+    }
     plimsoll_process::crypto::install_crypto_provider();
     let mode = output_mode(args);
     let log_filter = match mode {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use plimsoll::args::{ClusterArgs, TopArgs};
-use plimsoll::top::{self, Source};
+use plimsoll::source::Source;
+use plimsoll::top;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -61,7 +62,7 @@ impl Show {
             namespace: Some(pods::NAMESPACE.into()),
             ..TopArgs::default()
         };
-        let source = Source::new(&ClusterArgs::default(), &top).await?;
+        let source = Source::new(&ClusterArgs::default(), top.url.as_ref()).await?;
         let about =
             about(&about_host(cluster.host_kind(), why), cluster.profile(), &cluster.kubeconfig(), &url);
         let screen = match mode {

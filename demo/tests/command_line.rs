@@ -1,10 +1,10 @@
-//! Edge cases of the command line: invalid flags, a closed pipe, a closed terminal window.
+//! Edge cases of the command line: invalid flags, a closed pipe, a closed terminal window; and `replay`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests: a failure is a failed test")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -67,4 +67,60 @@ fn a_closed_window_ends_the_demo_and_leaves_nothing_behind() {
     out.read_to_end(&mut Vec::new()).unwrap();
     assert!(demo.wait().unwrap().success());
     assert!(is_empty(temp.path()), "files left behind");
+}
+
+/// `plimsoll-demo replay --usage` on a file with this text.
+fn replay(text: &str, flags: &[&str]) -> Output {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("trace.csv");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll-demo"));
+    command.args(["replay", "--usage"]).arg(file).args(flags).output().unwrap()
+}
+
+#[test]
+fn replay_prints_a_line_for_each_rule_or_json() {
+    // half an hour of 0.2 cores, then of 1.5
+    let trace: String =
+        (0..60).map(|minute| format!("{},{}\n", minute * 60, if minute < 30 { 0.2 } else { 1.5 })).collect();
+    let out = replay(&trace, &["--class", "silver", "--request", "200", "--limit", "300"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(out.status.success(), "{text}");
+    let starts: Vec<&str> = text.lines().map(|line| line.split("  ").next().unwrap()).collect();
+    let expected = ["RULE", "Plimsoll, silver", "static at peak", "VPA", "usage / target"];
+    assert_eq!(starts[1..6], expected, "{text}");
+    assert!(text.starts_with("0.0 days, peak 1.50 cores; template: request 200m, limit 300m\n"), "{text}");
+
+    let out = replay(&trace, &["--json", "--excess", "lost"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    let rules: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rules.len(), 4);
+    assert_eq!(rules[1]["rule"], "static at peak");
+    assert_eq!(rules[1]["reservedCoreHours"], 1.5);
+    assert_eq!(rules[1]["withheldCoreSeconds"], 0.0);
+    assert!(rules[0]["withheldCoreSeconds"].as_f64().unwrap() > 0.0, "{text}");
+}
+
+#[test]
+fn replay_names_the_file_the_line_and_the_cure() {
+    for (text, flags, expected) in [
+        ("", &[] as &[&str], "no values"),
+        ("1\nNaN\n", &[], "line 2: `NaN` is no usage; write cores"),
+        ("0,1\n60,-1\n", &[], "line 2: `-1`"),
+        ("60,1\n0,1\n", &[], "line 2: the time 0 is not after"),
+        ("1\n1e300\n", &[], "from 0 to 100000"),
+        ("1\n", &["--request", "500", "--limit", "200"], "--limit 200 is less than --request 500"),
+    ] {
+        let out = replay(text, flags);
+        let error = String::from_utf8(out.stderr).unwrap();
+        assert!(!out.status.success() && error.contains(expected), "{text:?}: {error}");
+        assert!(!flags.is_empty() || error.contains("trace.csv"), "{error}");
+        assert!(out.stdout.is_empty());
+    }
+    let missing = Command::new(env!("CARGO_BIN_EXE_plimsoll-demo"))
+        .args(["replay", "--usage", "no-such-trace.csv"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(missing.stderr).unwrap().contains("no-such-trace.csv"));
 }

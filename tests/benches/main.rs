@@ -8,6 +8,7 @@
 //!   resident    2. the agent as a process
 //!   pure        3. the core without files
 //!   report      4. a report on the aggregator
+//!   replay      5. rules that size a container, on traces of usage
 //! ```
 //!
 //! Prints tables with the targets of DESIGN section 10, and whether each is met. Asserts no time, because machines differ; it
@@ -27,6 +28,7 @@ mod interrupt;
 mod plan;
 mod pure;
 mod readers;
+mod replay;
 mod report;
 mod resident;
 #[path = "../summary.rs"]
@@ -68,6 +70,8 @@ enum Part {
     Pure,
     /// A report on the aggregator
     Report,
+    /// Rules that size a container, on traces of usage
+    Replay,
     /// The agent's sweep and nothing else, for a profiler: ten sweeps per round
     Alone,
 }
@@ -93,6 +97,9 @@ fn main() -> anyhow::Result<()> {
     }
     if is_selected(Part::Report) {
         report::run(args.rounds.max(1))?;
+    }
+    if is_selected(Part::Replay) {
+        replay::run()?;
     }
     Ok(())
 }

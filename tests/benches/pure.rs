@@ -22,7 +22,10 @@ const SWEEPS: u64 = 200;
 pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     let targets = targets()?;
     let mut state = NodeState::new(Profile::standard(), WithoutRoster::Unknown);
-    state.set_capacity(Capacity { cores: Cores(4.0), bytes: Bytes(16 << 30), cpus: None }, None);
+    state.set_capacity(
+        Capacity { cores: Cores(4.0), bytes: Bytes(16 << 30), cpus: None, available_bytes: None },
+        None,
+    );
     state.apply_roster(&roster(&targets), Moment::default());
     let (mut observing, mut classifying, mut writing, mut length) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let mut sweep = 0;

@@ -19,6 +19,8 @@ pub(crate) struct Attempt {
     pub(crate) at: Timestamp,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    /// Whether it is a resize, and not a change of the metadata.
+    pub(crate) is_resize: bool,
     /// The status of the response.
     pub(crate) code: i64,
     /// The body of the request.
@@ -72,6 +74,7 @@ fn parse(entry: &Value) -> anyhow::Result<Attempt> {
         at: at.parse().context("an audit entry without a time")?,
         namespace: text("namespace"),
         name: text("name"),
+        is_resize: text("subresource") == "resize",
         code: entry["responseStatus"]["code"].as_i64().unwrap_or_default(),
         body: entry["requestObject"].clone(),
     })

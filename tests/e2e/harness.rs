@@ -24,6 +24,9 @@ use crate::history::History;
 /// Time between two checks of a condition. Checking costs the nodes CPU that the measured pods then lack.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// What defines the kind `SLAClass`.
+pub(crate) const DEFINITION: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/components/resizing/slaclass-definition.yaml");
 /// The manifests under test.
 pub(crate) const OVERLAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/overlays/e2e");
 

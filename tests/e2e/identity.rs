@@ -83,8 +83,19 @@ pub(crate) async fn an_in_place_resize_moves_the_basis_and_not_the_band(harness:
     let (name, node) = ("resized", NODES[2]);
     // Its usage is above this limit, and far below the next one.
     let mut resized = pod(name, node, SPAWN, REQUESTS, ["30m", "16Mi"]);
-    // The limits of managed pods are read with every sweep.
-    resized["metadata"]["labels"] = json!({keys::SLA: "gold"});
+    // The limits of pods with a class are read with every sweep; one that recommends resizes nothing.
+    let class = "e2e-watched";
+    harness
+        .create(json!({
+            "apiVersion": "plimsoll.dev/v1alpha1", "kind": "SLAClass", "metadata": {"name": class},
+            "spec": {
+                "rank": 9, "mode": "Recommend", "upCooldown": "10s", "downHold": "60m",
+                "cpu": {"targetOfLimit": 0.4, "targetOfRequest": 0.6, "maxStep": 1.0},
+                "memory": {"targetOfLimit": 0.7, "targetOfRequest": 0.8, "maxStep": 1.0},
+            },
+        }))
+        .await?;
+    resized["metadata"]["labels"] = json!({keys::SLA: class});
     harness.run(NAMESPACE, vec![resized]).await?;
     let before = harness.history.wait((NAMESPACE, name), Timestamp::now(), START, high).await?;
     let uid = before.uid.clone();

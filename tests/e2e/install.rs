@@ -7,7 +7,7 @@ use plimsoll_contract::keys;
 use tokio::time::sleep;
 
 use crate::TestResult;
-use crate::harness::{Harness, OVERLAY};
+use crate::harness::{DEFINITION, Harness, OVERLAY};
 use crate::pods::{NODES, SHOP, START, shop};
 
 /// The pods run before the installation; then the first report of each node, and every agent Ready.
@@ -19,6 +19,11 @@ pub(crate) async fn one_command_installs_it_and_the_first_report_comes_within_tw
     harness.until("the pods to run", START, all).await?;
     // Let the pods that fill memory do so.
     sleep(Duration::from_secs(10)).await;
+    // The overlay brings classes: their kind must be known first.
+    harness.kubectl(&["apply", "-f", DEFINITION]).await?;
+    harness
+        .kubectl(&["wait", "--for=condition=Established", "crd/slaclasses.plimsoll.dev", "--timeout=30s"])
+        .await?;
     let start = Instant::now();
     harness.kubectl(&["apply", "-k", OVERLAY]).await?;
     let reports = async |count: usize| {

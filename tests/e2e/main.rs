@@ -16,6 +16,7 @@
 //! | `respect` | keys and pods of users are not touched |
 //! | `identity` | restarted containers, recreated pods, in-place resize; verified tokens |
 //! | `impostors` | pods that claim to be a static pod take nothing from it |
+//! | `resize` | `make e2e-resize`: pods of a class are resized in place, within seconds, and put back |
 //! | `scrape` | a real Prometheus scrapes the series |
 //! | `hostile` | pods that somebody made odd keep nobody from being served |
 //! | `restarts` | killed agents and aggregators restart and write nothing |
@@ -23,6 +24,7 @@
 //! | `fairness` | pods whose labels are refused or removed do not keep others from theirs |
 //! | `churn` | many short-lived pods leave nothing behind |
 //! | `removal` | every write of the run was right and made once; cleanup and uninstallation leave nothing |
+//! | `soak` | `make soak`, and never with the others: half an hour of pods that are resized |
 //! | `conformance` | the API server responds as the recorded script, which the sandbox is tested against |
 //!
 //! The tests of a phase run concurrently, the phases one after another, so that a wait costs once. All use one
@@ -44,9 +46,11 @@ mod install;
 mod outages;
 mod pods;
 mod removal;
+mod resize;
 mod respect;
 mod restarts;
 mod scrape;
+mod soak;
 mod steps;
 #[path = "../summary.rs"]
 mod summary;
@@ -68,18 +72,27 @@ struct Test {
 }
 
 macro_rules! tests {
-    ($($module:ident::$name:ident),* $(,)?) => {
+    ($($module:ident $(:: $path:ident)+),* $(,)?) => {
         vec![$(Test {
-            name: concat!(stringify!($module), "::", stringify!($name)),
-            run: |harness| Box::pin(async move { $module::$name(&harness).await }),
+            name: concat!(stringify!($module), $("::", stringify!($path)),+),
+            run: |harness| Box::pin(async move { $module $(:: $path)+ (&harness).await }),
         }),*]
     };
 }
 
+/// Names the suite that runs: `resize` or `soak`; without it, the labels'.
+const SUITE: &str = "E2E_SUITE";
+
 /// The first phase always runs: the others need its installation.
 fn phases() -> Vec<Vec<Test>> {
+    let install = tests![install::one_command_installs_it_and_the_first_report_comes_within_two_minutes];
+    match std::env::var(SUITE).as_deref() {
+        Ok("soak") => return vec![install, tests![soak::mixed_loads_for_half_an_hour_harm_nobody]],
+        Ok("resize") => return resizing(install),
+        _ => {}
+    }
     vec![
-        tests![install::one_command_installs_it_and_the_first_report_comes_within_two_minutes],
+        install,
         // Alone: a pod can use its whole limit only if nothing else uses the node.
         tests![steps::a_step_in_load_is_a_label_in_time],
         tests![
@@ -107,6 +120,27 @@ fn phases() -> Vec<Vec<Test>> {
         tests![removal::every_write_was_right_and_made_once, identity::tokens_are_verified_without_asking],
         tests![removal::cleanup_and_uninstallation_leave_nothing],
         tests![conformance::the_api_server_responds_as_recorded],
+    ]
+}
+
+/// Resizes: `make e2e-resize`.
+fn resizing(install: Vec<Test>) -> Vec<Vec<Test>> {
+    vec![
+        install,
+        // Alone: a pod can use its whole limit only if nothing else uses the node.
+        tests![resize::throttled::a_throttled_gold_pod_has_more_cpu_in_the_kernel_within_seconds],
+        tests![
+            resize::settles::the_original_example_is_resized_in_place_and_settles,
+            resize::memory::a_growing_container_gets_more_memory_before_it_is_killed,
+            resize::idle::idle_pods_give_back_and_never_go_below_their_floor,
+            resize::undone::undo_restores_the_original_size_in_place,
+            resize::refused::quality_of_service_and_resize_policies_are_kept,
+            resize::refused::autoscalers_quotas_and_limit_ranges_hold,
+            resize::refused::another_writer_keeps_his_size_after_two_rounds,
+        ],
+        // Alone: what is left on a node must not change meanwhile.
+        tests![resize::shared::of_two_burners_with_headroom_for_one_gold_comes_first],
+        tests![removal::cleanup_and_uninstallation_leave_nothing],
     ]
 }
 

@@ -15,6 +15,7 @@ use crate::bands::fits_evidence;
 use crate::fairness::STRIPPED;
 use crate::harness::{Harness, OVERLAY};
 use crate::pods::{Kind, SHOP};
+use crate::resize::undone;
 
 /// A pod with a constant load never had a band other than its own or `unknown`, and no pod was written the same labels twice
 /// in a row. Two kinds of load do change: that of a burner whose node has less CPU for it, and those of a lost node, which
@@ -37,15 +38,17 @@ pub(crate) async fn every_write_was_right_and_made_once(harness: &Harness) -> Te
     let (mut last, mut codes) = (BTreeMap::new(), BTreeMap::<i64, usize>::new());
     for attempt in &attempts {
         *codes.entry(attempt.code).or_default() += 1;
-        // There another test removes the labels all the time.
-        if attempt.code != 200 || attempt.namespace == STRIPPED {
+        // In one namespace another test removes the labels all the time.
+        if attempt.code != 200 || attempt.namespace == STRIPPED || attempt.is_resize {
             continue;
         }
         let uid = attempt.body["metadata"]["uid"].as_str().unwrap_or_default();
         ensure!(!uid.is_empty(), "a write without a uid: {attempt:?}");
         let labels = keys::WRITTEN_LABELS.map(|key| attempt.label(key).unwrap_or_default().to_owned());
-        let before = last.insert(uid.to_owned(), labels.clone());
-        ensure!(before.as_ref() != Some(&labels), "written twice: {attempt:?}");
+        // The same labels again are right with another decision to resize.
+        let decision = attempt.body["metadata"]["annotations"][keys::DECISION].as_str().map(str::to_owned);
+        let before = last.insert(uid.to_owned(), (labels.clone(), decision.clone()));
+        ensure!(before != Some((labels, decision)), "written twice: {attempt:?}");
     }
     Ok(format!("{} writes on {} pods; responses: {codes:?}", attempts.len(), last.len()))
 }
@@ -56,6 +59,10 @@ pub(crate) async fn cleanup_and_uninstallation_leave_nothing(harness: &Harness) 
     let output = harness.plimsoll(&["cleanup", "--yes"]).await?;
     let took = start.elapsed();
     ensure!(output.contains("the aggregator confirmed it"), "the pause was not confirmed: {output}");
+    if harness.pod(undone::NAMESPACE, undone::KEPT).await.is_ok() {
+        let restored = async || Ok(undone::limit(harness, undone::KEPT).await? == 40.0);
+        harness.until("the original size of a resized pod", Duration::from_secs(20), restored).await?;
+    }
     if harness.pod("owned", "owned").await.is_ok() {
         let owned = format!("owned/owned  label {}  owner: ", keys::CPU_BAND);
         ensure!(output.contains(&owned), "a key of a user is not listed: {output}");
@@ -66,7 +73,8 @@ pub(crate) async fn cleanup_and_uninstallation_leave_nothing(harness: &Harness) 
     let again = harness.plimsoll(&["cleanup", "--yes"]).await?;
     ensure!(again.contains("nothing to do") && again.contains("is still paused"), "a second run: {again}");
 
-    harness.kubectl(&["delete", "-k", OVERLAY, "--timeout=180s"]).await?;
+    // The classes are gone with their definition.
+    harness.kubectl(&["delete", "-k", OVERLAY, "--ignore-not-found", "--timeout=180s"]).await?;
     let kinds = "namespaces,pods,daemonsets,deployments,services,configmaps,secrets,serviceaccounts,clusterroles,\
                  clusterrolebindings,roles,rolebindings,priorityclasses,poddisruptionbudgets,leases,customresourcedefinitions,\
                  validatingadmissionpolicies,validatingadmissionpolicybindings";

@@ -8,7 +8,7 @@ use plimsoll_contract::keys;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, OVERLAY, container_ids, percent_encoded};
+use crate::harness::{DEFINITION, Harness, OVERLAY, container_ids, percent_encoded};
 use crate::resources::Reading;
 
 /// The manifests of the other systems.
@@ -59,6 +59,10 @@ pub(crate) async fn install(harness: &Harness) -> anyhow::Result<()> {
     let vpa_files = ["vpa-v1-crd-gen.yaml", "vpa-rbac.yaml"].map(|file| format!("{vpa}/{file}"));
     let ours = ["metrics-server", "vpa"].map(|name| format!("{MANIFESTS}/{name}.yaml"));
     harness.create(vpa_keys()?).await?;
+    harness.kubectl(&["apply", "-f", DEFINITION]).await?;
+    harness
+        .kubectl(&["wait", "--for=condition=Established", "crd/slaclasses.plimsoll.dev", "--timeout=30s"])
+        .await?;
     harness.kubectl(&["apply", "-k", OVERLAY]).await?;
     harness.kubectl(&["apply", "-k", &format!("{MANIFESTS}/common")]).await?;
     harness.kubectl(&["apply", "-k", &format!("{MANIFESTS}/fast")]).await?;

@@ -1,7 +1,7 @@
 //! `plimsoll cleanup` and `plimsoll pause` over HTTPS: their requests to an API server, the keys on the pods afterwards, and a
 //! running aggregator that does not restore them.
 
-mod cluster;
+pub(crate) mod cluster;
 
 use std::time::Duration;
 
@@ -180,6 +180,78 @@ async fn a_pod_recreated_meanwhile_is_not_changed_and_a_deleted_one_is_not_creat
     assert_eq!(cluster.pod("again"), again);
     assert!(cluster.api.store().get(&Resource::PODS, "default", "gone").is_err());
     assert!(cluster.is_clean("stays"));
+    cluster.api.stop().await;
+}
+
+#[tokio::test]
+async fn resized_pods_get_their_original_resources_back_before_their_keys_are_removed() {
+    let cluster = Cluster::installed().await;
+    cluster.labeled(&["a"]);
+    cluster.resized("web");
+    let dry = cluster.plimsoll(&["cleanup", "--dry-run"]).await;
+    let would = "original resources would be restored on 1 pod:\n  default/web\n";
+    assert!(dry.text.contains(would) && cluster.api.journal().writes().is_empty(), "{}", dry.text);
+    let result = cluster.cleanup().await;
+    assert_eq!(result.failure, None, "{}", result.text);
+    let restored = "original resources restored on 1 pod:\n  default/web  app cpu request 600m -> 250m, app cpu limit 890m -> 500m\n";
+    assert!(result.text.contains(restored), "{}", result.text);
+    assert_eq!(cluster.cpu("web"), ["250m", "500m"]);
+    assert!(cluster.is_clean("web") && cluster.is_clean("a"), "{:?}", cluster.keys("web"));
+    let writes = cluster.api.journal().writes();
+    let of_web: Vec<_> = writes.iter().filter(|entry| entry.name.as_deref() == Some("web")).collect();
+    let verbs: Vec<_> = of_web.iter().map(|entry| (entry.verb, entry.subresource.as_deref())).collect();
+    assert_eq!(verbs, [(Verb::Patch, Some("resize")), (Verb::Apply, None)]);
+    cluster.api.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_whose_size_cannot_be_restored_keeps_the_record_of_its_original_resources() {
+    let cluster = Cluster::installed().await;
+    cluster.resized("full");
+    cluster.resized("web");
+    let original = cluster.pod("full")["metadata"]["annotations"][keys::ORIGINAL_RESOURCES].clone();
+    let resize = Matching::any().verb(Verb::Patch).resource("pods").name("full");
+    let refused = cluster.api.faults().always(resize, Fault::Answer { code: 403, retry_after: None });
+    let result = cluster.cleanup().await;
+    assert!(result.failure().contains("Plimsoll keys remain on 1 pod;"), "{}", result.failure());
+    let said = "it keeps its size and its annotation plimsoll.dev/original-resources";
+    assert!(
+        result.text.contains("failed on 1 pod:\n  default/full  ") && result.text.contains(said),
+        "{}",
+        result.text
+    );
+    assert!(result.text.contains("`patch pods/resize`"), "{}", result.text);
+    assert_eq!(
+        (cluster.cpu("full"), cluster.cpu("web")),
+        (["600m", "890m"].map(Into::into), ["250m", "500m"].map(Into::into))
+    );
+    assert_eq!(cluster.keys("full"), [keys::SLA, keys::BOUNDS, keys::ORIGINAL_RESOURCES]);
+    assert_eq!(cluster.pod("full")["metadata"]["annotations"][keys::ORIGINAL_RESOURCES], original);
+    assert!(cluster.is_clean("web"));
+
+    assert_eq!(cluster.api.faults().fired(refused), 1);
+    cluster.api.faults().clear();
+    let result = cluster.cleanup().await;
+    assert_eq!(result.failure, None, "{}", result.text);
+    assert_eq!(cluster.cpu("full"), ["250m", "500m"]);
+    assert!(cluster.is_clean("full"));
+    cluster.api.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_somebody_else_wrote_changes_no_size() {
+    let cluster = Cluster::installed().await;
+    cluster.labeled(&["a"]);
+    let foreign = json!({"app": {"limits": {"cpu": "9"}}}).to_string();
+    cluster.apply("a", &json!({}), &json!({keys::ORIGINAL_RESOURCES: foreign}), "velero");
+    let result = cluster.cleanup().await;
+    assert_eq!(result.failure, None, "{}", result.text);
+    assert!(
+        result.text.contains("annotation plimsoll.dev/original-resources  owner: velero"),
+        "{}",
+        result.text
+    );
+    assert!(cluster.resizes().is_empty());
     cluster.api.stop().await;
 }
 

@@ -72,7 +72,7 @@ async fn a_key_that_a_user_owns_remains_and_the_others_are_written() {
     let conflicts = harness.status("web").await.conflicts;
     assert_eq!(conflicts[0].to_string(), "plimsoll.dev/cpu-band (kubectl-create)");
     assert_eq!(conflicts.len(), 1, "{conflicts:?}");
-    assert_eq!(harness.metric("plimsoll_aggregator_conflicts").await, 1.0);
+    harness.until("the count", async || harness.metric("plimsoll_aggregator_conflicts").await == 1.0).await;
     let recorded = async || {
         let events =
             harness.cluster.api().store().list(&Resource::EVENTS, Some(NAMESPACE), &Default::default());

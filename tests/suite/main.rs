@@ -5,6 +5,8 @@
 //! | `fixtures` | captured host trees produce their expected reports |
 //! | `images` | the container images are complete and reproducible |
 //! | `cleanup` | the command line pauses, and removes our keys from the pods and nothing else |
+//! | `undo` | the command line restores the original resources of pods, and does nothing else to them |
+//! | `recommend` | the command line's patch gives a template the size of its replicas; `explain` and `candidates` |
 //! | `labels` | the command line lists and watches labels over HTTPS |
 //! | `manifests` | the manifests are valid, consistent, and hardened |
 //! | `bands` | the writes to pods: the loop from cgroups to labels |
@@ -43,8 +45,12 @@ mod metrics;
 #[cfg(test)]
 mod ports;
 #[cfg(test)]
+mod recommend;
+#[cfg(test)]
 mod recording;
 #[cfg(test)]
 mod restarts;
+#[cfg(test)]
+mod undo;
 #[cfg(test)]
 mod wire;

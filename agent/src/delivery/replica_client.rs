@@ -21,6 +21,7 @@ use crate::config::Delivery;
 use crate::metrics::{DeliveryResult, Metrics};
 use crate::report::encode;
 use crate::shared::{RosterPosition, Shared};
+use crate::state::{AcceptedEvents, ReportedEvents};
 
 /// Interval of full reports; they are also the heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -42,6 +43,8 @@ pub(super) struct ReplicaClient {
     connection: Option<Connection>,
     /// What the last answer of this replica brought the roster to.
     roster: RosterPosition,
+    /// The memory events that this replica has accepted.
+    accepted_events: AcceptedEvents,
     /// The `urgency_seq` up to which urgent pods were reported to this replica.
     reported_urgency: u64,
     pause: Duration,
@@ -49,6 +52,13 @@ pub(super) struct ReplicaClient {
     shortened: bool,
     /// Of the last delivery; only a change is logged.
     logged: Option<LoggedResult>,
+}
+
+/// A report that was sent, and the memory events that were found for it.
+#[derive(Debug)]
+struct SentReport {
+    report: Report,
+    events: Vec<ReportedEvents>,
 }
 
 /// Why a delivery failed.
@@ -97,6 +107,7 @@ impl ReplicaClient {
         metrics: Metrics,
     ) -> ReplicaClient {
         let ca = Ca::new(&delivery.ca);
+        let accepted_events = shared.accepted_events();
         ReplicaClient {
             address,
             delivery,
@@ -105,6 +116,7 @@ impl ReplicaClient {
             ca,
             connection: None,
             roster: RosterPosition::default(),
+            accepted_events,
             reported_urgency: 0,
             pause: MIN_PAUSE,
             shortened: false,
@@ -150,8 +162,8 @@ impl ReplicaClient {
         if !full && pods.is_empty() {
             return Ok(());
         }
-        let answer = self.send(full, &pods).await;
-        let result = answer.and_then(|answer| self.process(answer));
+        let sent = self.send((!full).then_some(&pods)).await;
+        let result = sent.and_then(|(answer, sent)| self.process(answer, &sent));
         self.record(&result);
         if result.is_ok() {
             self.reported_urgency = urgency;
@@ -160,7 +172,11 @@ impl ReplicaClient {
         result
     }
 
-    async fn send(&mut self, full: bool, pods: &BTreeSet<PodUid>) -> Result<HttpAnswer, DeliveryError> {
+    /// Sends a report of these pods, or of every pod.
+    async fn send(
+        &mut self,
+        pods: Option<&BTreeSet<PodUid>>,
+    ) -> Result<(HttpAnswer, SentReport), DeliveryError> {
         let authorization = authorization(&self.delivery.token)?;
         // a new connection where there is none, it was closed, or the CA has changed
         let (tls, changed) = self.ca.current(Instant::now())?;
@@ -169,18 +185,15 @@ impl ReplicaClient {
             _ => Connection::open(self.address, &self.delivery, tls).await?,
         };
         // built only now, when it can be sent: it is the newest there is
-        let report = match full {
-            true => self.shared.full_report(&self.roster),
-            false => self.shared.partial_report(pods, &self.roster),
-        };
-        let body = self.encode(report)?;
+        let (report, events) = self.shared.report(pods, &self.roster, &self.accepted_events);
+        let (body, report) = self.encode(report)?;
         let answer = connection.post(authorization, body).await?;
         self.connection = Some(connection);
-        Ok(answer)
+        Ok((answer, SentReport { report, events }))
     }
 
-    /// The report as JSON. Logs when full reports begin or cease to be shortened.
-    fn encode(&mut self, report: Report) -> Result<Vec<u8>, DeliveryError> {
+    /// The report as JSON, and what it says. Logs when full reports begin or cease to be shortened.
+    fn encode(&mut self, report: Report) -> Result<(Vec<u8>, Report), DeliveryError> {
         let (full, pods) = (report.full, report.pods.len());
         let encoded =
             encode(report, || self.shared.managed_pods(), MAX_BODY).map_err(DeliveryError::Encode)?;
@@ -196,10 +209,10 @@ impl ReplicaClient {
                 ),
             }
         }
-        Ok(encoded.body)
+        Ok((encoded.body, encoded.report))
     }
 
-    fn process(&mut self, answer: HttpAnswer) -> Result<(), DeliveryError> {
+    fn process(&mut self, answer: HttpAnswer, sent: &SentReport) -> Result<(), DeliveryError> {
         if !answer.status.is_success() {
             if let Ok(rejection) = serde_json::from_slice::<RejectionBody>(&answer.body) {
                 self.correct_seq(&rejection);
@@ -208,6 +221,9 @@ impl ReplicaClient {
         }
         let answer: Answer = serde_json::from_slice(&answer.body).map_err(DeliveryError::InvalidAnswer)?;
         tracing::debug!(version = answer.roster_version, pods = answer.roster.len(), "roster");
+        let rejected = answer.rejected.iter().map(|pod| &pod.uid).collect();
+        self.accepted_events.accept(&sent.report, &sent.events, &rejected);
+        self.shared.accept_events(&sent.report, &sent.events, &rejected);
         // an empty one is information too: the pods of this report are not listed
         self.shared.apply_roster(&answer);
         self.roster = RosterPosition::after(&answer);

@@ -16,10 +16,10 @@ use super::files::{Directories, Files, OpenFiles, open_directories, open_directo
 use super::mounts::Mounts;
 use super::places::Place;
 use super::reader::{Failure, File, Reader};
-use crate::sample::{Inode, Read, Reading, Target};
+use crate::sample::{Inode, Read, Reading, Target, has_memory_changed};
 
-/// Interval, in sweeps, at which a cgroup's events, pressures and (unless that is slow) `memory.stat` are read, and the
-/// memory in use of a pod's own cgroup that has no limit.
+/// Interval, in sweeps, at which a cgroup's pressures, events (but of managed pods) and (unless that is slow) `memory.stat` are read,
+/// and the memory in use of a pod's own cgroup that has no limit.
 const DETAIL_EVERY: u64 = 5;
 /// Interval, in sweeps, at which the limits of a pod that is not managed are read.
 const LIMITS_EVERY: u64 = 10;
@@ -36,8 +36,6 @@ pub(super) const NEW_SWEEPS: u8 = 20;
 const MAX_DETAIL_EVERY: u64 = DETAIL_EVERY * 64;
 /// A read of `memory.stat` that takes longer is slow: thousands of dead cgroups, or a contended flush.
 const SLOW_READ: Duration = Duration::from_millis(50);
-/// Memory that changes by less than this many bytes has not changed: the kernel charges memory in batches of 64 pages.
-const CHARGE_BATCH: u64 = 256 << 10;
 
 /// One cgroup that is read.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ pub(super) struct Cgroup {
     pub(super) target: Target,
     pub(super) place: Place,
     pub(super) inode: Inode,
-    /// Whether its limits are read in every sweep.
+    /// Whether its limits and memory events are read in every sweep, and its `memory.stat` near the limit.
     pub(super) managed: bool,
     /// Whether nothing depends on it: a container that no roster lists, such as the pause container.
     pub(super) unlisted: bool,
@@ -239,11 +237,11 @@ impl Cgroup {
             self.memory_read = reading.at;
         }
         let memory = reading.memory.value().unwrap_or(self.memory_at_detail);
-        let change = memory.0.abs_diff(self.memory_at_detail.0);
-        let changed = change >= CHARGE_BATCH && change >= self.memory_at_detail.0 / 20;
-        // where the read is slow, a change is no reason to do it more often
-        let changed = changed && self.detail_every == DETAIL_EVERY;
-        if detail_due || changed {
+        let changed = has_memory_changed(self.memory_at_detail, memory);
+        // what of it cannot be reclaimed may be near the limit, and grow into the page cache without a change of the sum
+        let near_limit = is_container && self.managed && is_half(memory, reading.memory_limit);
+        // where the read is slow, neither is a reason to do it more often
+        if detail_due || ((changed || near_limit) && self.detail_every == DETAIL_EVERY) {
             let before = (sweep.clock)();
             let detail = files.memory_detail();
             if (sweep.clock)().since(before) > SLOW_READ {
@@ -255,10 +253,14 @@ impl Cgroup {
             self.memory_at_detail = memory;
             reading.memory_detail = read(detail)?;
         }
-        if first || turn.is_multiple_of(DETAIL_EVERY) {
+        let details = first || turn.is_multiple_of(DETAIL_EVERY);
+        // also those of the pod: they count what happened in containers that are gone
+        if details || self.managed {
+            reading.memory_events = read(files.memory_events())?;
+        }
+        if details {
             reading.cpu_pressure = read(files.cpu_pressure())?;
             reading.memory_pressure = read(files.memory_pressure())?;
-            reading.memory_events = read(files.memory_events())?;
             reading.populated = read(files.populated())?;
         }
         Ok(reading)
@@ -295,6 +297,11 @@ fn is_empty(reading: &Reading) -> bool {
     }
     let Reading { cpu, cpu_limit, memory, memory_limit, .. } = reading;
     none(cpu) && none(cpu_limit) && none(memory) && none(memory_limit)
+}
+
+/// Whether this is half of the limit, or more.
+fn is_half(memory: Bytes, limit: Read<Limit<Bytes>>) -> bool {
+    limit.value().and_then(Limit::bound).is_some_and(|limit| memory.0 >= limit.0 / 2)
 }
 
 /// Whether there is a limit; as `before` where it could not be read.

@@ -1,7 +1,7 @@
 //! The node's own capacity, CPUs and memory, and its boot id.
 //!
 //! Reads three files of `/proc`, two of them with the `procfs` crate, again on each call, because CPUs may be added or taken
-//! offline. A node that is a container itself (kind, minikube, LXC) sees its machine's `/proc` and has less: its limits are those of the
+//! offline. Available memory is read alone, too, as it changes with every sweep. A node that is a container itself (kind, minikube, LXC) sees its machine's `/proc` and has less: its limits are those of the
 //! root cgroup, as far as the agent can see. Proof: `tests/node.rs`.
 
 use std::fs;
@@ -64,8 +64,8 @@ pub(super) fn read(proc: &Path, mounts: &Mounts, was_malformed: &AtomicBool) -> 
     if cpus == 0 {
         return Err(unreadable(&stat, &"it lists no CPU"));
     }
-    let memory =
-        Meminfo::from_read(&*read(&meminfo)?).map_err(|error| unreadable(&meminfo, &error))?.mem_total;
+    let memory_info = Meminfo::from_read(&*read(&meminfo)?).map_err(|error| unreadable(&meminfo, &error))?;
+    let memory = memory_info.mem_total;
     if memory == 0 {
         return Err(unreadable(&meminfo, &"it reports no memory"));
     }
@@ -87,7 +87,40 @@ pub(super) fn read(proc: &Path, mounts: &Mounts, was_malformed: &AtomicBool) -> 
     let is_virtual = statfs(&stat).is_ok_and(|fs| fs.filesystem_type() == FUSE_SUPER_MAGIC);
     let cpus = schedulable(cpus as u64, root.cpuset, is_virtual);
     let more = cpus.filter(|cpus| cpus.0 > cores);
-    Ok(NodeInfo { capacity: Capacity { cores: Cores(cores), bytes: Bytes(bytes), cpus: more }, cpus, boot })
+    let available_bytes = available(&memory_info, mounts, Bytes(bytes));
+    let capacity = Capacity { cores: Cores(cores), bytes: Bytes(bytes), cpus: more, available_bytes };
+    Ok(NodeInfo { capacity, cpus, boot })
+}
+
+/// The memory that could be allocated now, on a node with this `capacity`; absent where it cannot be read.
+pub(super) fn read_available(proc: &Path, mounts: &Mounts, capacity: Bytes) -> Option<Bytes> {
+    available(&Meminfo::from_read(&*regular::read(&proc.join("meminfo")).ok()?).ok()?, mounts, capacity)
+}
+
+/// What the kernel says, and where the node itself is limited, no more than its limit leaves: what of it is in use and cannot be reclaimed
+/// at once is taken.
+fn available(meminfo: &Meminfo, mounts: &Mounts, capacity: Bytes) -> Option<Bytes> {
+    let available = Bytes(meminfo.mem_available?).min(capacity);
+    if capacity.0 >= meminfo.mem_total {
+        return Some(available);
+    }
+    let used = with_root_files(mounts, |files| files.memory_detail().ok()?.required(files.memory().ok()?))??;
+    Some(available.min(capacity.saturating_sub(used)))
+}
+
+/// Passes the files of the root cgroup; absent where it cannot be opened.
+fn with_root_files<T>(mounts: &Mounts, read: impl FnOnce(&mut Files<'_>) -> T) -> Option<T> {
+    // its errors are not those of a container
+    let mut reader = Reader::new(mounts.live);
+    let directories = open_directories(mounts, &Place::new(mounts.primary(), PathBuf::new())).ok()?;
+    let mut files = Files {
+        controllers: &mounts.controllers,
+        directories: &directories,
+        open: &mut OpenFiles::default(),
+        keep_open: false,
+        reader: &mut reader,
+    };
+    Some(read(&mut files))
 }
 
 /// The CPUs that the kernel schedules on: the more of what `/proc` and the root's cpuset show. A virtual `/proc` (lxcfs) shows as many as
@@ -99,22 +132,15 @@ fn schedulable(proc: u64, cpuset: Option<u64>, is_virtual: bool) -> Option<Cores
 
 fn root_limits(mounts: &Mounts) -> RootLimits {
     let mut limits = RootLimits::default();
-    // its errors are not those of a container
-    let mut reader = Reader::new(mounts.live);
-    let Ok(directories) = open_directories(mounts, &Place::new(mounts.primary(), PathBuf::new())) else {
+    let read =
+        |files: &mut Files<'_>| (files.cpu_limit(), files.memory_limit(), cpuset(mounts, files.reader));
+    let Some((quota, memory, cpuset)) = with_root_files(mounts, read) else {
         return limits;
     };
-    let mut files = Files {
-        controllers: &mounts.controllers,
-        directories: &directories,
-        open: &mut OpenFiles::default(),
-        keep_open: false,
-        reader: &mut reader,
-    };
     let mut malformed = |file| limits.malformed = Some(file);
-    let quota = known(files.cpu_limit(), "the CPU quota", &mut malformed);
-    let memory = known(files.memory_limit(), "the memory limit", &mut malformed);
-    let cpuset = known(cpuset(mounts, &mut reader), "the cpuset", &mut malformed);
+    let quota = known(quota, "the CPU quota", &mut malformed);
+    let memory = known(memory, "the memory limit", &mut malformed);
+    let cpuset = known(cpuset, "the cpuset", &mut malformed);
     limits.quota = quota.and_then(Limit::bound);
     limits.memory = memory.and_then(Limit::bound).filter(|bytes| bytes.0 > 0);
     limits.cpuset = cpuset;

@@ -10,7 +10,7 @@ fn at(seconds: f64) -> Moment {
 }
 
 fn node() -> Option<Capacity> {
-    Some(Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None })
+    Some(Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None, available_bytes: None })
 }
 
 #[test]

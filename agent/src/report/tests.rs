@@ -38,6 +38,106 @@ fn a_report_has_the_hottest_container_its_basis_and_the_numbers_of_every_contain
     assert_eq!((container.limits_age, container.window), (Some(0.0), Some(120.0)));
 }
 
+/// A managed pod of one container that requests 0.25 cores.
+fn managed(cgroup: Cgroup) -> Sim {
+    let mut sim = Sim::one(Profile::standard(), cgroup);
+    sim.roster_pod(managed_entry());
+    sim
+}
+
+fn managed_entry() -> plimsoll_contract::roster::RosterPod {
+    let app = RosterContainer { cpu_request: Some(Cores(0.25)), ..listed(1, "app") };
+    plimsoll_contract::roster::RosterPod { managed: true, ..crate::state::tests::sim::entry(&[app]) }
+}
+
+fn only_container(sim: &Sim) -> ContainerReport {
+    let report = sim.state.full_report(head(), at(sim.now - 1.0));
+    assert_eq!(report.check(), Ok(()));
+    report.pods[0].containers[0].clone()
+}
+
+#[test]
+fn a_managed_container_has_the_numbers_of_its_last_seconds() {
+    let growing = Cgroup::holding(|t| (GIB / 10 + 1000 * t as u64, 0)).cpu_limit(0.5);
+    let mut sim = managed(Cgroup { throttled: 2, ..growing });
+    sim.run(20.0);
+    let ContainerReport { cpu, memory, .. } = only_container(&sim);
+    assert_eq!((cpu.throttled2, cpu.throttled3), (Some(0.2), Some(0.2)));
+    assert_eq!((cpu.mean3, cpu.utilization3), (Some(Cores(0.1)), Some(0.2)), "of the limit of 500m");
+    assert_eq!(memory.unreclaimable2, Some(Bytes(GIB / 10 + 18_000)));
+    assert_eq!(memory.growth, Some(1000.0));
+    sim.get(&container(1)).cpu_limit = Limit::Unlimited;
+    sim.run(24.0);
+    let ContainerReport { cpu, .. } = only_container(&sim);
+    assert_eq!((cpu.throttled2, cpu.throttled3), (None, None), "no quota, no periods");
+    assert_eq!((cpu.mean3, cpu.utilization3), (Some(Cores(0.1)), Some(0.4)), "of the request of 250m");
+    sim.roster(&[listed(1, "app")]);
+    sim.run(28.0);
+    let ContainerReport { cpu, memory, .. } = only_container(&sim);
+    assert_eq!((cpu.mean3, cpu.utilization3), (None, None), "nobody resizes it");
+    assert_eq!((memory.unreclaimable2, memory.growth, memory.events_delta), (None, None, None));
+}
+
+#[test]
+fn the_numbers_of_the_last_seconds_are_absent_at_first_after_a_gap_and_after_a_restart() {
+    let known = |sim: &Sim| {
+        let ContainerReport { cpu, memory, .. } = only_container(sim);
+        (cpu.throttled2.is_some(), cpu.mean3.is_some(), memory.unreclaimable2.is_some())
+    };
+    let mut sim = managed(Cgroup::using(|_| 0.1));
+    for (second, expected) in
+        [(1.0, (false, false, false)), (2.0, (true, false, true)), (3.0, (true, true, true))]
+    {
+        sim.run(second);
+        assert_eq!(known(&sim), expected, "{second}");
+    }
+    sim.fault = Box::new(|_, now, reading| {
+        if (now - 10.0).abs() < 0.5 {
+            reading.cpu = Read::Unknown(UnknownReason::Failed);
+            reading.memory = Read::Unknown(UnknownReason::Failed);
+        }
+    });
+    for (second, expected) in [
+        (9.0, (true, true, true)),
+        (10.0, (false, false, false)),
+        (11.0, (true, true, false)),
+        (12.0, (true, true, false)),
+        (13.0, (true, true, true)),
+    ] {
+        sim.run(second);
+        assert_eq!(known(&sim), expected, "{second}");
+    }
+    // the counters of another cgroup
+    sim.get(&container(1)).inode = 2;
+    sim.get(&container(1)).used = 0.0;
+    for (second, expected) in
+        [(14.0, (false, false, false)), (16.0, (true, false, true)), (17.0, (true, true, true))]
+    {
+        sim.run(second);
+        assert_eq!(known(&sim), expected, "{second}");
+    }
+    sim.remove(&container(1));
+    sim.add(container(1), Cgroup::using(|_| 0.1));
+    sim.run(19.0);
+    assert_eq!(known(&sim), (false, false, false), "nothing of a container that ended");
+}
+
+#[test]
+fn memory_that_changed_since_its_details_were_read_is_not_known() {
+    let mut sim = managed(Cgroup::holding(|t| (if t < 10.0 { GIB / 10 } else { GIB / 5 }, 0)));
+    sim.fault = Box::new(|_, now, reading| {
+        if now > 5.0 {
+            reading.memory_detail = Read::NotDue;
+        }
+    });
+    sim.run(9.0);
+    let ContainerReport { memory, .. } = only_container(&sim);
+    assert_eq!(memory.unreclaimable2, Some(Bytes(GIB / 10)), "it did not change");
+    sim.run(25.0);
+    let ContainerReport { memory, .. } = only_container(&sim);
+    assert_eq!((memory.unreclaimable2, memory.growth), (None, None));
+}
+
 #[test]
 fn a_partial_report_has_the_requested_pods_and_is_not_marked_full() {
     let sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.1));
@@ -269,7 +369,7 @@ proptest! {
                     state.apply_roster(&answer, at(now));
                 }
                 Event::Node(cpus, memory) => {
-                    head.capacity = Capacity { cores: Cores(cpus), bytes: Bytes(memory), cpus: None };
+                    head.capacity = Capacity { cores: Cores(cpus), bytes: Bytes(memory), cpus: None, available_bytes: None };
                     state.set_capacity(head.capacity, None);
                 }
                 Event::Classify(seconds) => {

@@ -21,7 +21,7 @@ fn a_rate_is_the_difference_of_usage_over_the_time_between() {
     );
     let sample = sample.unwrap();
     assert_eq!(sample.cores, Cores(0.5));
-    assert_eq!(sample.throttled, Some(0.25));
+    assert_eq!(sample.throttled(), Some(0.25));
     assert_eq!((sample.start, sample.end), (Moment(Duration::from_secs(1)), Moment(Duration::from_secs(3))));
 }
 
@@ -49,7 +49,7 @@ fn counters_of_the_quota_that_decrease_make_throttling_unknown_and_not_the_rate(
     let before = point(1000, Duration::ZERO, Some((10, 5)));
     for counts in [(9, 5), (10, 4), (0, 0)] {
         let sample = between(before, point(2000, Duration::from_millis(500), Some(counts))).unwrap();
-        assert_eq!((sample.cores, sample.throttled), (Cores(0.5), None), "{counts:?}");
+        assert_eq!((sample.cores, sample.throttled()), (Cores(0.5), None), "{counts:?}");
     }
 }
 
@@ -75,9 +75,9 @@ fn a_busy_container_on_a_large_node_is_exact_over_a_long_time() {
 fn without_a_quota_period_throttling_is_zero_and_without_counters_it_is_absent() {
     let sample =
         between(point(0, Duration::ZERO, Some((3, 1))), point(1000, Duration::ZERO, Some((3, 1)))).unwrap();
-    assert_eq!(sample.throttled, Some(0.0));
+    assert_eq!(sample.throttled(), Some(0.0));
     let sample = between(point(0, Duration::ZERO, None), point(1000, Duration::ZERO, Some((3, 1)))).unwrap();
-    assert_eq!(sample.throttled, None);
+    assert_eq!(sample.throttled(), None);
 }
 
 proptest! {
@@ -91,7 +91,7 @@ proptest! {
         let after = point(u64::from(times.1 % 10_000), Duration::from_nanos(usages.1), Some((counts.2, counts.3)));
         if let Ok(sample) = between(before, after) {
             prop_assert!((0.0..=4.0 * 1.02).contains(&sample.cores.0));
-            prop_assert!(sample.throttled.is_none_or(|ratio| (0.0..=1.0).contains(&ratio)));
+            prop_assert!(sample.throttled().is_none_or(|ratio| (0.0..=1.0).contains(&ratio)));
         }
     }
 

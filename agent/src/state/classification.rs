@@ -39,6 +39,7 @@ impl PodState {
             }
             container.settle(context.now, context.profile.warm_up);
         }
+        self.attribute_kills(context.now);
         self.update_unaccounted(context.now);
         self.add_usage(context.profile);
         let restarting = self.is_restarting(context.now, context.profile);

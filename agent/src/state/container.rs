@@ -7,9 +7,12 @@ use plimsoll_contract::report::{Capacity, MemoryEvents};
 use plimsoll_contract::{Bytes, Cores, Limit, Moment, Resource};
 
 use super::candidates::ResourceUsage;
+use super::events::EventCounter;
+use super::urgency::Triggers;
 use crate::load::{self, Denominator, Request};
 use crate::profile::Profile;
-use crate::sample::{CpuCounters, CpuSample, Inode, MemoryDetail, Read, Reading};
+use crate::recent::Recent;
+use crate::sample::{CpuCounters, CpuSample, Inode, MemoryDetail, Read, Reading, has_memory_changed};
 use crate::usage::UsageHistory;
 
 /// Share of throttled periods above which a container is bound by its limit.
@@ -20,6 +23,12 @@ pub(super) const ROSTER_WAIT: Duration = Duration::from_secs(30);
 const EMPTY_MEMORY: Bytes = Bytes(4 << 20);
 /// PSI `some avg10` in percent above which a container is under pressure.
 const PRESSURE_FROM: f64 = 10.0;
+/// Share of throttled periods of 2 s above which a container is under pressure; of 3 s, [`THROTTLED_FROM`].
+const THROTTLED2_FROM: f64 = 0.25;
+/// Mean use of 3 s relative to the limit or request from which a container is under pressure.
+const UTILIZATION3_FROM: f64 = 0.70;
+/// Unreclaimable memory of 2 s relative to the limit from which a container is under pressure.
+const UNRECLAIMABLE2_FROM: f64 = 0.75;
 
 /// Everything known of one cgroup. Values that a sweep does not read keep their last value.
 #[derive(Debug, Clone, Default)]
@@ -51,30 +60,33 @@ pub(crate) struct Container {
     pub(crate) events: Read<MemoryEvents>,
     pub(crate) limits_read: Option<Moment>,
     pub(crate) usage: UsageHistory,
-}
-
-/// What in a reading may call for a report at once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Changes {
-    pub(super) limits: bool,
-    pub(super) memory_events: bool,
+    /// Memory in use when its details were read.
+    current_at_detail: Option<Bytes>,
+    /// The last seconds; of containers that count in managed pods only.
+    pub(crate) recent: Option<Box<Recent>>,
+    pub(super) event_counter: EventCounter,
 }
 
 impl Container {
-    /// Processes one reading of the given sweep.
+    /// Of which nothing was read. `is_new`: whether its cgroup was created while it was watched.
+    pub(super) fn new(is_new: bool) -> Container {
+        Container { event_counter: EventCounter::new(is_new), ..Container::default() }
+    }
+
+    /// Processes one reading of the given sweep. Returns whether its limits changed.
     pub(super) fn observe(
         &mut self,
         reading: &Reading,
         sweep: u64,
         profile: &Profile,
         cpus: Option<Cores>,
-    ) -> Changes {
+    ) -> bool {
         if self.inode.replace(reading.inode).is_some_and(|inode| inode != reading.inode) {
             self.reset_directory();
         }
         self.sweep = sweep;
         self.started = self.started.or(Some(reading.at));
-        let before = (self.cpu_limit.value(), self.memory_limit.value(), self.events.value());
+        let before = (self.cpu_limit.value(), self.memory_limit.value());
         let is_cores = |limit: Limit<Cores>| limit.bound().is_none_or(|l| l.0.is_finite() && l.0 >= 0.0);
         let is_percentage = |p: f64| (0.0..=100.0).contains(&p);
         self.cpu_limit = valid(reading.cpu_limit, is_cores).or(self.cpu_limit);
@@ -88,10 +100,30 @@ impl Container {
         }
         self.observe_cpu(reading, profile, cpus);
         self.observe_memory(reading);
-        Changes {
-            limits: changed(before.0, self.cpu_limit.value()) || changed(before.1, self.memory_limit.value()),
-            memory_events: changed(before.2, self.events.value()),
+        changed(before.0, self.cpu_limit.value()) || changed(before.1, self.memory_limit.value())
+    }
+
+    /// Adds what was read in this sweep to the last seconds, which are kept of containers in managed pods only.
+    pub(super) fn observe_recent(&mut self, reading: &Reading, managed: bool) {
+        if !managed {
+            self.recent = None;
+            return;
         }
+        let unreclaimable = self.unreclaimable_now();
+        let recent = self.recent.get_or_insert_default();
+        if let Some(sample) = self.sample.filter(|_| self.new_sample) {
+            recent.record_cpu(&sample);
+        }
+        if !matches!((reading.memory, reading.memory_detail), (Read::NotDue, Read::NotDue)) {
+            recent.record_memory(reading.at, unreclaimable);
+        }
+    }
+
+    /// Absent while the details are older than a change of the memory in use.
+    fn unreclaimable_now(&self) -> Option<Bytes> {
+        let detail = self.detail.value()?;
+        let is_current = !has_memory_changed(self.current_at_detail?, self.current.value()?);
+        is_current.then(|| detail.unreclaimable())?
     }
 
     /// The cgroup was created again: nothing that was read of the earlier directory is valid for this one. The baseline
@@ -104,6 +136,8 @@ impl Container {
         self.events = Read::NotDue;
         self.populated = Read::NotDue;
         self.limits_read = None;
+        self.recent = None;
+        self.event_counter = EventCounter::new(true);
     }
 
     fn observe_cpu(&mut self, reading: &Reading, profile: &Profile, cpus: Option<Cores>) {
@@ -134,6 +168,9 @@ impl Container {
     fn observe_memory(&mut self, reading: &Reading) {
         self.current = reading.memory.or(self.current);
         self.detail = reading.memory_detail.or(self.detail);
+        if reading.memory_detail.value().is_some() {
+            self.current_at_detail = self.current.value();
+        }
         match (self.current.known(), self.detail.known()) {
             (Err(reason), _) | (_, Err(reason)) => self.memory.unknown = Some(reason),
             (Ok(current), Ok(detail)) if detail.required(current).is_none() => {
@@ -276,7 +313,7 @@ impl Container {
     /// Share of the quota's periods that were throttled; absent without a quota, or if they were not counted.
     pub(crate) fn throttled(&self) -> Option<f64> {
         let limited = self.has_cpu_limit() == Ok(true);
-        self.sample.filter(|_| limited).and_then(|sample| sample.throttled)
+        self.sample.filter(|_| limited).and_then(|sample| sample.throttled())
     }
 
     /// Memory in use less inactive page cache, as last read.
@@ -305,12 +342,70 @@ impl Container {
         }
     }
 
-    /// Whether it is throttled or waits for CPU or memory.
-    pub(super) fn is_under_pressure(&self) -> bool {
-        self.throttled().is_some_and(|throttled| throttled > THROTTLED_FROM)
-            || [self.cpu_pressure, self.memory_pressure]
-                .iter()
-                .any(|p| p.value().is_some_and(|p| p > PRESSURE_FROM))
+    /// The last seconds of CPU, while they are known.
+    fn recent_cpu(&self) -> Option<&Recent> {
+        self.recent.as_deref().filter(|_| self.sample.is_some())
+    }
+
+    /// The last seconds of memory, while they are known.
+    fn recent_memory(&self) -> Option<&Recent> {
+        self.recent.as_deref().filter(|_| self.memory.unknown.is_none())
+    }
+
+    /// As [`Container::throttled`], over the last `time` seconds.
+    pub(crate) fn throttled_over(&self, time: f64, now: Moment) -> Option<f64> {
+        self.recent_cpu().filter(|_| self.has_cpu_limit() == Ok(true))?.throttled(now, time)
+    }
+
+    /// Mean use of the last 3 s, in cores.
+    pub(crate) fn mean3(&self, now: Moment) -> Option<f64> {
+        self.recent_cpu()?.mean(now, 3.0)
+    }
+
+    /// That relative to the limit that is enforced, on it or by `pod` on all of the pod, else to the request, however small.
+    pub(crate) fn utilization3(
+        &self,
+        pod: Result<Limit<Cores>, UnknownReason>,
+        request: Option<Cores>,
+        now: Moment,
+    ) -> Option<f64> {
+        let enforced = tightest(self.cpu_limit.value()?, pod.ok()?).bound();
+        let of = enforced.or(request).filter(|of| of.0 > 0.0 && of.0.is_finite())?;
+        Some(self.mean3(now)? / of.0)
+    }
+
+    /// The smallest unreclaimable memory of the last 2 s.
+    pub(crate) fn unreclaimable2(&self, now: Moment) -> Option<Bytes> {
+        self.recent_memory()?.least_memory(now)
+    }
+
+    /// Growth of the unreclaimable memory over the last 15 s, in bytes per second.
+    pub(crate) fn growth(&self, now: Moment) -> Option<f64> {
+        self.recent_memory()?.growth(now)
+    }
+
+    /// What calls for a resize now. `own`: the limits of its pod's cgroup.
+    pub(super) fn triggers(
+        &self,
+        own: (Result<Limit<Cores>, UnknownReason>, Result<Limit<Bytes>, UnknownReason>),
+        request: Option<Cores>,
+        now: Moment,
+    ) -> Triggers {
+        let above = |value: Option<f64>, from: f64| value.is_some_and(|value| value > from);
+        let is_full = || {
+            let limit = tightest(self.memory_limit.value()?, own.1.ok()?).bound()?;
+            Some(self.unreclaimable2(now)?.as_f64() >= UNRECLAIMABLE2_FROM * limit.as_f64())
+        };
+        let waits = |pressure: Read<f64>| above(pressure.value(), PRESSURE_FROM);
+        Triggers {
+            throttled: above(self.throttled(), THROTTLED_FROM)
+                || above(self.throttled_over(3.0, now), THROTTLED_FROM)
+                || above(self.throttled_over(2.0, now), THROTTLED2_FROM),
+            busy: above(self.utilization3(own.0, request, now), UTILIZATION3_FROM),
+            waits: waits(self.cpu_pressure) || waits(self.memory_pressure),
+            full: is_full() == Some(true),
+            ..Triggers::default()
+        }
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plimsoll_contract::load::{BoundBy, Cause, UnknownReason};
-use plimsoll_contract::report::Capacity;
+use plimsoll_contract::report::{Capacity, PodCgroup};
 use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Cores, Limit, Moment, PodName, PodUid, Resource};
 
 use super::WithoutRoster;
 use super::candidates::Candidate;
 use super::container::Container;
+use super::events::PodEvents;
 use super::roster::{RosterContainer, RosterEntry};
 use super::urgency::Urgency;
 use crate::classify::Classifier;
@@ -64,6 +65,7 @@ pub(crate) struct PodState {
     /// Its own cgroup was removed while some of its containers still exist.
     pub(super) terminating: bool,
     pub(super) urgency: Urgency,
+    pub(super) events: PodEvents,
 }
 
 impl PodState {
@@ -82,6 +84,7 @@ impl PodState {
             memory: ResourceState::default(),
             terminating: false,
             urgency: Urgency::default(),
+            events: PodEvents::default(),
         }
     }
 
@@ -121,6 +124,11 @@ impl PodState {
     /// The container's name, once the roster lists it.
     pub(crate) fn container_name(&self, id: &ContainerId) -> Option<&str> {
         self.listed(id).map(|listed| listed.name.as_ref())
+    }
+
+    /// Its CPU request, where the roster states one.
+    pub(crate) fn cpu_request(&self, id: &ContainerId) -> Option<Cores> {
+        self.listed(id)?.cpu_request
     }
 
     fn listed(&self, id: &ContainerId) -> Option<&RosterContainer> {
@@ -203,7 +211,7 @@ impl PodState {
     }
 
     /// The limits that the kernel enforces on all of the pod, or why they are not known.
-    pub(super) fn own_limits(
+    pub(crate) fn own_limits(
         &self,
     ) -> (Result<Limit<Cores>, UnknownReason>, Result<Limit<Bytes>, UnknownReason>) {
         match self.own.as_ref().filter(|own| !own.is_empty(Resource::Cpu)) {
@@ -212,20 +220,27 @@ impl PodState {
         }
     }
 
+    /// What its own cgroup enforces, where it is managed: a resize of its containers may leave older limits there.
+    pub(crate) fn own_cgroup(&self) -> Option<PodCgroup> {
+        let own = self.own.as_ref().filter(|_| self.is_managed())?;
+        let (limit_cores, limit_bytes) = (own.cpu_limit.value(), own.memory_limit.value());
+        (limit_cores.is_some() || limit_bytes.is_some()).then_some(PodCgroup { limit_cores, limit_bytes })
+    }
+
     /// What limits a container's CPU: its own limit, or that of the pod.
     pub(crate) fn bound_by(&self, container: &Container) -> Option<BoundBy> {
         let own = self.own.as_ref().and_then(|own| own.bound_by());
         if own == Some(BoundBy::Limit) { own } else { container.bound_by() }
     }
 
-    /// Adds a container, unless it is known already.
-    pub(super) fn add_container(&mut self, id: &ContainerId, now: Moment) {
+    /// Adds a container, unless it is known already. `is_new`: whether it was created while it was watched.
+    pub(super) fn add_container(&mut self, id: &ContainerId, now: Moment, is_new: bool) {
         if !self.containers.contains_key(id) {
             if self.counting().next().is_none() {
                 // so far nothing ran: that is not the past of what starts now
                 self.restart_own();
             }
-            self.containers.insert(id.clone(), Box::default());
+            self.containers.insert(id.clone(), Box::new(Container::new(is_new)));
             self.urgency.container_added(now);
         }
         self.continue_stopped();
@@ -243,6 +258,7 @@ impl PodState {
         let Some(container) = self.containers.remove(id) else {
             return;
         };
+        self.end_events(id, &container.event_counter, now);
         self.excluded_ended |= self.roster.as_ref().is_some_and(|entry| entry.excluded.contains(id));
         if let Some(name) = self.listed(id).map(|listed| Arc::clone(&listed.name)) {
             self.ended.insert(id.clone(), now);

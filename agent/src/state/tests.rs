@@ -4,6 +4,7 @@ mod bands;
 mod basis;
 mod cost;
 mod elsewhere;
+mod events;
 mod missing;
 mod restarts;
 mod roster;

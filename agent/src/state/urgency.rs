@@ -6,11 +6,11 @@ use plimsoll_contract::{ContainerId, Moment};
 
 use super::WithoutRoster;
 use super::candidates::Candidate;
-use super::container::{Changes, Container, ROSTER_WAIT};
+use super::container::{Container, ROSTER_WAIT};
 use super::pod::{PodState, ResourceState};
 
-/// Interval between reports of a pod under pressure.
-const PRESSURE_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval between reports of a pod under pressure: a second, less what a sweep may be early by.
+const PRESSURE_INTERVAL: Duration = Duration::from_millis(900);
 /// A pod with a container that the roster does not list is reported at this interval, for this long after the container was
 /// created.
 const ROSTER_INTERVAL: Duration = Duration::from_secs(2);
@@ -18,16 +18,19 @@ const ROSTER_INTERVAL: Duration = Duration::from_secs(2);
 /// What calls for a report of a pod, and when it was last reported for it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Urgency {
-    changes: Changes,
+    limits_changed: bool,
+    /// Whether memory events rose and were not reported yet.
+    events_rose: bool,
     last_report: Option<Moment>,
+    /// What the pod was reported for within the interval.
+    reported: Triggers,
     newest_container: Option<Moment>,
     last_roster_request: Option<Moment>,
 }
 
 impl Urgency {
-    pub(super) fn record(&mut self, changes: Changes) {
-        self.changes.limits |= changes.limits;
-        self.changes.memory_events |= changes.memory_events;
+    pub(super) fn record_limits(&mut self, changed: bool) {
+        self.limits_changed |= changed;
     }
 
     pub(super) fn container_added(&mut self, now: Moment) {
@@ -35,32 +38,86 @@ impl Urgency {
     }
 }
 
-impl PodState {
-    /// Whether the pod should be reported now: it is managed, and its limits changed or it is under pressure and was not just
-    /// reported; or a new container is missing in the roster.
-    pub(super) fn is_urgent(&mut self, now: Moment, high: f64) -> bool {
-        let changes = self.urgency.changes;
-        let elapsed = self.urgency.last_report.is_none_or(|at| now.since(at) >= PRESSURE_INTERVAL);
-        let pressed = || changes.memory_events || self.is_under_pressure(high);
-        let urgent = self.is_managed() && (changes.limits || (elapsed && pressed()));
-        if urgent {
-            self.urgency.last_report = Some(now);
+/// What calls for a report of a managed pod: each at once when it begins, and all together once a second while one lasts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Triggers {
+    /// A container is throttled.
+    pub(super) throttled: bool,
+    /// A container uses most of its limit or request.
+    pub(super) busy: bool,
+    /// A container waits for CPU or memory.
+    pub(super) waits: bool,
+    /// The unreclaimable memory of a container is near its limit.
+    pub(super) full: bool,
+    /// The pod uses much of its basis.
+    pub(super) hot: bool,
+    /// Memory events rose.
+    pub(super) events: bool,
+}
+
+impl Triggers {
+    fn or(self, other: Triggers) -> Triggers {
+        Triggers {
+            throttled: self.throttled || other.throttled,
+            busy: self.busy || other.busy,
+            waits: self.waits || other.waits,
+            full: self.full || other.full,
+            hot: self.hot || other.hot,
+            events: self.events || other.events,
         }
-        // an event that could not be reported yet is remembered; one of a pod that nobody resizes is not
-        let memory_events = changes.memory_events && self.is_managed() && !urgent;
-        self.urgency.changes = Changes { limits: false, memory_events };
+    }
+
+    fn any(self) -> bool {
+        self != Triggers::default()
+    }
+
+    /// Whether one of them is not in `before`.
+    fn is_more_than(self, before: Triggers) -> bool {
+        self.or(before) != before
+    }
+}
+
+impl PodState {
+    /// Whether the pod should be reported now: it is managed, and its limits changed, a pressure began, or one lasts and the pod was not
+    /// just reported; or a new container is missing in the roster.
+    pub(super) fn is_urgent(&mut self, now: Moment, high: f64) -> bool {
+        let limits_changed = std::mem::take(&mut self.urgency.limits_changed);
+        let urgent = self.is_managed() && {
+            self.urgency.events_rose |= self.take_event_rises();
+            let triggers = self.triggers(now, high);
+            let urgency = &mut self.urgency;
+            let elapsed = urgency.last_report.is_none_or(|at| now.since(at) >= PRESSURE_INTERVAL);
+            let urgent =
+                limits_changed || triggers.is_more_than(urgency.reported) || (elapsed && triggers.any());
+            if elapsed {
+                urgency.reported = Triggers::default();
+            }
+            if urgent {
+                // an event that cannot be reported yet is remembered
+                urgency.events_rose = false;
+                urgency.last_report = Some(now);
+                urgency.reported = urgency.reported.or(triggers);
+            }
+            urgent
+        };
         self.needs_roster(now) || urgent
     }
 
-    /// Whether a container is throttled or waits for CPU or memory, or the pod uses more than `high` of its basis.
-    fn is_under_pressure(&self, high: f64) -> bool {
+    /// What of its containers, or of the pod above `high` of its basis, calls for a report.
+    fn triggers(&self, now: Moment, high: f64) -> Triggers {
         let is_hot = |state: &ResourceState| {
             let smoothed = state.hottest.as_ref().map(Candidate::utilization);
             state.highest_latest > high || smoothed.is_some_and(|utilization| utilization > high)
         };
-        is_hot(&self.cpu)
-            || is_hot(&self.memory)
-            || self.counting().any(|(_, container)| container.is_under_pressure())
+        let pod = Triggers {
+            hot: is_hot(&self.cpu) || is_hot(&self.memory),
+            events: self.urgency.events_rose,
+            ..Triggers::default()
+        };
+        let own = self.own_limits();
+        let containers =
+            self.counting().map(|(id, container)| container.triggers(own, self.cpu_request(id), now));
+        containers.fold(pod, Triggers::or)
     }
 
     /// Whether to report the pod so that the answer lists a new container: the aggregator learns of it from the API server later

@@ -58,7 +58,7 @@ struct PodReviews {
 impl Reviewer {
     /// Reviews tokens of this account (`system:serviceaccount:...`). The client must not retry.
     pub(crate) fn new(client: Client, account: String, metrics: Metrics) -> Reviewer {
-        let total = RateLimiter::new(PER_SECOND, Instant::now().into_std());
+        let total = RateLimiter::new(PER_SECOND, Duration::from_secs(1), Instant::now().into_std());
         let state = State { total, pods: HashMap::new(), down: false };
         Reviewer { reviews: Api::all(client), account, metrics, state: Mutex::new(state) }
     }

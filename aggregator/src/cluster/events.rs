@@ -49,11 +49,12 @@ pub(crate) async fn run(
 
 async fn publish(recorder: &Recorder, namespace: &str, event: KubeEvent) -> Result<(), String> {
     let about = about(&event.about, namespace);
+    let action = if event.reason.starts_with("Resize") { "Resize" } else { "Label" };
     let event = Event {
         type_: if event.warning { EventType::Warning } else { EventType::Normal },
         reason: event.reason,
         note: Some(shortened(event.note)),
-        action: "Label".to_owned(),
+        action: action.to_owned(),
         secondary: None,
     };
     match timeout(WRITE_DEADLINE, recorder.publish(&event, &about)).await {
@@ -77,6 +78,9 @@ fn about(subject: &Subject, namespace: &str) -> ObjectReference {
         }
         Subject::Node { node, uid } => ("v1", "Node", None, node.as_str(), uid.as_ref()),
         Subject::Namespace { name, uid } => ("v1", "Namespace", None, name.as_str(), uid.as_ref()),
+        Subject::Class { name, uid } => {
+            ("plimsoll.dev/v1alpha1", "SLAClass", None, name.as_str(), uid.as_ref())
+        }
         Subject::Aggregator => ("apps/v1", "Deployment", Some(namespace), keys::AGGREGATOR, None),
     };
     ObjectReference {

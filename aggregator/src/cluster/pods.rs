@@ -3,9 +3,11 @@
 //! A field on which a label depends is read strictly: its pod is unreadable if it is not what Kubernetes defines. Everything else is
 //! lenient. What strangers choose is bounded, because it stays in memory.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use plimsoll_contract::roster::ContainerKind;
 use plimsoll_contract::{Bytes, ContainerId, Cores, NodeName, PodName, PodUid, Quantity, keys};
@@ -13,9 +15,12 @@ use plimsoll_objects::Content;
 use plimsoll_objects::field::{self, Lenient, shortened};
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
-use crate::facts::{ConditionFacts, ContainerFacts, PodFacts, Resources};
+use crate::facts::{ConditionFacts, ContainerFacts, PodBounds, PodFacts, Resources};
 
+/// Label of DaemonSets and StatefulSets on their pods.
+const REVISION: &str = "controller-revision-hash";
 /// Annotation on the API's copy of a static pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// The longest value of a label or annotation that is kept, in bytes. Ours are far shorter: a longer one is somebody else's, and counts
@@ -23,6 +28,8 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 const MAX_VALUE: usize = 4096;
 /// Bytes that are kept of a text for people that a node chooses.
 const MAX_TEXT: usize = 256;
+/// Prefix of the labels and annotations that Kueue puts on pods, or their owners on behalf of it.
+const KUEUE: &str = "kueue.x-k8s.io/";
 
 /// The fields of a pod that are read.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,6 +61,47 @@ struct PodMetadata {
     annotations: BTreeMap<String, String>,
     #[serde(deserialize_with = "field::list")]
     owner_references: Vec<OwnerReference>,
+    managed_fields: Lenient<Vec<ManagedFields>>,
+}
+
+/// Who wrote which fields; of the fields only one is read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ManagedFields {
+    manager: Option<String>,
+    operation: Option<String>,
+    subresource: Option<String>,
+    /// As text, times of the API server sort by age.
+    time: Option<String>,
+    fields_v1: Lenient<OwnedFields>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct OwnedFields {
+    #[serde(rename = "f:metadata")]
+    metadata: Lenient<OwnedMetadata>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct OwnedMetadata {
+    #[serde(rename = "f:annotations")]
+    annotations: Lenient<OwnedAnnotations>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct OwnedAnnotations {
+    #[serde(rename = "f:plimsoll.dev/original-resources")]
+    original: Option<IgnoredAny>,
+}
+
+impl ManagedFields {
+    fn owns_original(&self) -> bool {
+        let metadata = self.fields_v1.0.as_ref().and_then(|fields| fields.metadata.0.as_ref());
+        metadata.and_then(|metadata| metadata.annotations.0.as_ref()).is_some_and(|on| on.original.is_some())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -73,6 +121,7 @@ struct OwnerReference {
 struct PodSpec {
     node_name: Option<String>,
     service_account_name: Option<String>,
+    priority_class_name: Lenient<String>,
     resources: Lenient<Requirements>,
     #[serde(deserialize_with = "field::list")]
     containers: Vec<ContainerSpec>,
@@ -162,7 +211,29 @@ impl LenientAmounts {
 #[serde(default)]
 struct Requirements {
     requests: Option<Amounts>,
-    limits: Lenient<LenientAmounts>,
+    limits: Limits,
+}
+
+/// Limits. No label depends on them.
+#[derive(Debug, Clone, Default)]
+struct Limits {
+    amounts: LenientAmounts,
+    /// Whether there is one of something else than CPU, memory and ephemeral storage.
+    extended: bool,
+}
+
+impl<'de> Deserialize<'de> for Limits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        let amounts = serde_json::from_str::<Option<LenientAmounts>>(text).ok().flatten().unwrap_or_default();
+        let all = serde_json::from_str::<Option<BTreeMap<Cow<'_, str>, IgnoredAny>>>(text)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let extended =
+            all.keys().any(|name| !["cpu", "memory", "ephemeral-storage"].contains(&name.as_ref()));
+        Ok(Limits { amounts, extended })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -197,6 +268,8 @@ struct ContainerStatus {
     #[serde(default)]
     state: Option<ContainerState>,
     #[serde(default)]
+    last_state: Lenient<LastState>,
+    #[serde(default)]
     allocated_resources: Option<Amounts>,
     #[serde(default)]
     resources: Option<Requirements>,
@@ -209,6 +282,20 @@ struct ContainerState {
     running: Option<IgnoredAny>,
 }
 
+/// How a container ended before it was started again.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct LastState {
+    #[serde(default)]
+    terminated: Lenient<Terminated>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminated {
+    reason: String,
+    finished_at: Timestamp,
+}
+
 /// A condition of a pod or node. No label depends on one.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Condition {
@@ -218,11 +305,15 @@ pub(super) struct Condition {
     reason: Option<String>,
     #[serde(default)]
     message: Option<String>,
+    #[serde(default, rename = "observedGeneration")]
+    observed_generation: Lenient<i64>,
 }
 
-/// Of labels or annotations ours, and those of the kubelet on mirror pods.
+/// Of labels or annotations ours, those of the kubelet on mirror pods, those of Kueue, and the revision of a template.
 fn our_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let wanted = |key: &str| keys::is_ours(key) || key == MIRROR || key == keys::CONFIG_HASH;
+    let wanted = |key: &str| {
+        keys::is_ours(key) || [MIRROR, keys::CONFIG_HASH, REVISION].contains(&key) || key.starts_with(KUEUE)
+    };
     field::entries(deserializer, wanted, MAX_VALUE)
 }
 
@@ -252,11 +343,21 @@ impl PodObject {
             containers: self.containers(),
             controller: self.controller(),
             service_account: spec.service_account_name.clone().unwrap_or_default(),
+            revision: meta.labels.get(REVISION).map(|hash| shortened(hash.clone(), MAX_TEXT).into()),
             qos: status.qos_class.0.clone().map(|class| shortened(class, MAX_TEXT)),
             generation: meta.generation.0,
             observed_generation: status.observed_generation.0,
             pod_resources: spec.resources.0.as_ref().map(Requirements::resources),
             conditions: conditions(&status.conditions, &["Ready", "PodResizePending", "PodResizeInProgress"]),
+            resized_by: self.resized_by(),
+            original_by: self.original_by(),
+            priority_class: spec.priority_class_name.0.clone().map(|name| shortened(name, MAX_TEXT)),
+            queue_managed: meta
+                .labels
+                .keys()
+                .chain(meta.annotations.keys())
+                .any(|key| key.starts_with(KUEUE)),
+            bounds: self.annotation(keys::BOUNDS).map(|text| Box::new(PodBounds::parse(text))),
         })
     }
 
@@ -281,6 +382,29 @@ impl PodObject {
 
     fn annotation(&self, key: &str) -> Option<&String> {
         self.metadata.annotations.get(key)
+    }
+
+    /// The field manager, other than us, that resized it last.
+    fn resized_by(&self) -> Option<String> {
+        let entries = self.metadata.managed_fields.0.iter().flatten();
+        let resizes = entries.filter(|entry| entry.subresource.as_deref() == Some("resize"));
+        let others =
+            resizes.filter(|entry| entry.manager.as_deref().is_some_and(|m| m != keys::FIELD_MANAGER));
+        let newest = others.max_by_key(|entry| entry.time.clone())?;
+        newest.manager.clone().map(|manager| shortened(manager, MAX_TEXT))
+    }
+
+    /// Who wrote the record of its original resources, if we did not: anybody who may annotate it can.
+    fn original_by(&self) -> Option<String> {
+        self.annotation(keys::ORIGINAL_RESOURCES)?;
+        let entries = self.metadata.managed_fields.0.iter().flatten();
+        let owners: Vec<_> = entries.filter(|entry| entry.owns_original()).collect();
+        let is_us = |entry: &&ManagedFields| {
+            entry.manager.as_deref() == Some(keys::FIELD_MANAGER)
+                && entry.operation.as_deref() == Some("Apply")
+        };
+        let other = owners.first().and_then(|entry| entry.manager.clone()).unwrap_or_default();
+        (!owners.iter().any(is_us)).then(|| shortened(other, MAX_TEXT))
     }
 
     fn controller(&self) -> Option<String> {
@@ -335,6 +459,8 @@ impl ContainerSpec {
             actual: actual.map(Requirements::resources),
             cpu_resize_policy: resize_policy("cpu"),
             memory_resize_policy: resize_policy("memory"),
+            extended: self.resources.as_ref().is_some_and(|resources| resources.limits.extended),
+            oom_killed_at: status.and_then(ContainerStatus::oom_killed_at),
         }
     }
 }
@@ -345,12 +471,16 @@ impl ContainerStatus {
         let (_runtime, id) = self.container_id.as_deref()?.split_once("://")?;
         ContainerId::new(id).ok()
     }
+
+    fn oom_killed_at(&self) -> Option<Timestamp> {
+        let ended = self.last_state.0.as_ref()?.terminated.0.as_ref()?;
+        (ended.reason == "OOMKilled").then_some(ended.finished_at)
+    }
 }
 
 impl Requirements {
     fn resources(&self) -> Resources {
-        let (cpu_limit, memory_limit) =
-            self.limits.0.as_ref().map(LenientAmounts::amounts).unwrap_or_default();
+        let (cpu_limit, memory_limit) = self.limits.amounts.amounts();
         Resources { cpu_limit, memory_limit, ..self.requests.unwrap_or_default().requests() }
     }
 }
@@ -364,6 +494,7 @@ pub(super) fn conditions(all: &Lenient<Vec<Condition>>, types: &[&str]) -> Vec<C
         status: shortened(condition.status.clone(), MAX_TEXT),
         reason: kept(&condition.reason),
         message: kept(&condition.message),
+        observed_generation: condition.observed_generation.0,
     });
     facts.collect()
 }

@@ -18,6 +18,7 @@ use kube::Api;
 use kube::core::ObjectMeta;
 use kube::runtime::watcher::{Config, Event};
 use plimsoll_objects::{Content, Object};
+use plimsoll_process::rate_limit::RateLimiter;
 use plimsoll_process::shutdown::Shutdown;
 use tokio::time::{Instant, timeout};
 
@@ -26,15 +27,15 @@ use crate::engine::Engine;
 use crate::input::{Input, WatchEvent};
 use crate::metrics::Metrics;
 use crate::readiness::{Part, Readiness};
-pub(crate) use kinds::{Namespaces, Nodes, PauseSwitch, Pods};
+pub(crate) use kinds::{Autoscalers, Classes, LimitRanges, Namespaces, Nodes, PauseSwitch, Pods, Quotas};
 
 /// Objects in one page of a list: 50 pods of the largest size that is usual, some 100 KiB, are 5 MiB. Pages of larger ones are smaller
 /// ([`plimsoll_objects::watch`]).
 const PAGE: u32 = 50;
 /// Seconds after which the server ends a watch. Load balancers that drop quiet connections do so after 240 s.
 const WATCH_TIMEOUT: u32 = 200;
-/// Unreadable objects that are logged by name within [`LOG_WINDOW`]: whoever changes objects must not fill the log.
-const MAX_LOGGED: usize = 100;
+/// Unreadable objects that are logged by name at once, and then within every [`LOG_WINDOW`]: whoever changes objects must not fill the log.
+const MAX_LOGGED: u32 = 100;
 const LOG_WINDOW: Duration = Duration::from_secs(600);
 
 /// A kind of object that is watched.
@@ -102,24 +103,6 @@ pub(crate) async fn watch<K: Kind>(
 /// An object that cannot be read, and why. Another problem is another one, and so is another object of its name.
 type Problem<K> = (Option<<K as Kind>::Key>, String);
 
-/// How many more unreadable objects are logged by name, in the window that began then.
-struct LogBudget {
-    left: usize,
-    since: Instant,
-}
-
-impl LogBudget {
-    /// Whether one more may be logged; it counts.
-    fn spend(&mut self, now: Instant) -> bool {
-        if now >= self.since + LOG_WINDOW {
-            *self = LogBudget { left: MAX_LOGGED, since: now };
-        }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allowed
-    }
-}
-
 /// What is remembered between two events.
 struct Watch<K: Kind> {
     /// The list while it arrives: what can be read, and what cannot.
@@ -132,7 +115,7 @@ struct Watch<K: Kind> {
     failing: bool,
     /// The objects that cannot be read now, by namespace and name.
     unreadable: BTreeMap<String, Problem<K>>,
-    log: LogBudget,
+    log: RateLimiter,
     metrics: Metrics,
 }
 
@@ -145,7 +128,7 @@ impl<K: Kind> Watch<K> {
             listed: false,
             failing: false,
             unreadable: BTreeMap::new(),
-            log: LogBudget { left: MAX_LOGGED, since: Instant::now() },
+            log: RateLimiter::new(MAX_LOGGED, LOG_WINDOW, Instant::now().into_std()),
             metrics,
         }
     }
@@ -228,7 +211,7 @@ impl<K: Kind> Watch<K> {
         if self.unreadable.get(&name) == Some(&problem) {
             return Vec::new();
         }
-        if self.log.spend(Instant::now()) {
+        if self.log.try_acquire(Instant::now().into_std()) {
             let resource = K::PART.as_str();
             tracing::warn!(
                 resource,

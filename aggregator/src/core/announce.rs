@@ -4,7 +4,8 @@
 //! Each transition is announced once, and only by the leader. What many objects may cause at once is bounded: while `unknown` is
 //! withheld because many nodes are silent, one Event on the Deployment says it instead of one for each node. Nodes that are still silent
 //! when the silence guard returns to normal are announced then. Events on nodes are at most [`MOST`] in [`WITHIN`], and so are Events
-//! about invalid labels, and those about objects that cannot be read; the others wait.
+//! about invalid labels, those about objects that cannot be read, and those about invalid classes; the others wait. Those about resizes are as
+//! many, and as many again about those that went wrong; what is left out is in the decision log.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -33,6 +34,10 @@ pub(super) struct Announced {
     pub(super) on_conflicts: EventBudget,
     on_labels: EventBudget,
     on_unreadable: EventBudget,
+    on_classes: EventBudget,
+    /// What happens to resizes: the decision log and the log have what is left out.
+    pub(super) on_resizes: EventBudget,
+    pub(super) on_resize_problems: EventBudget,
 }
 
 /// When the latest Events of one kind were published.
@@ -63,6 +68,7 @@ impl Core {
             events.extend(self.pause_event());
             events.extend(self.invalid_ignores());
             events.extend(self.unreadable_objects());
+            events.extend(self.invalid_classes());
         }
         actions.extend(events.into_iter().map(Action::Publish));
     }
@@ -204,6 +210,25 @@ impl Core {
                 problem.text
             );
             events.push(KubeEvent::warning(about, "Unreadable", note));
+        }
+        events
+    }
+
+    /// SLA classes that say something that cannot be used, each problem once.
+    fn invalid_classes(&mut self) -> Vec<KubeEvent> {
+        let mut events = Vec::new();
+        while self.state.classes.is_any_untold() && self.announced.on_classes.spend(self.now) {
+            let Some((name, class)) = self.state.classes.next_untold() else { break };
+            let Some(problem) = class.problem else { continue };
+            let held = class.policy.is_some();
+            let effect = match held {
+                true => "what it said before stays in force",
+                false => "no pod is sized by it",
+            };
+            let note = format!("{problem}. Until that field is corrected, {effect}.");
+            let about = Subject::Class { name: name.clone(), uid: class.uid };
+            events.push(KubeEvent::warning(about, "InvalidClass", note));
+            self.notes.push(Note::InvalidClass { class: name, problem, held });
         }
         events
     }

@@ -6,12 +6,15 @@ use std::time::Duration;
 use plimsoll_contract::status::{Decision, KeyConflict};
 use plimsoll_contract::{Moment, PodName, keys};
 
+use super::resizing::{Draft, Next, described};
 use super::{Core, Note};
 use crate::action::{Action, Change, KubeEvent, Reason, Subject, Write};
 use crate::input::{Now, Outcome, WriteResult};
 use crate::labels::PodLabels;
 use crate::plan::evidence;
-use crate::plan::labels::{LabelPlan, is_outdated, keys_for};
+use crate::plan::labels::{is_outdated, kept_on_withdrawal, keys_for, record_on};
+use crate::plan::queue::Order;
+use crate::resize::Step;
 use crate::settings::Output;
 use crate::state::Pod;
 use crate::writes::{Confirmation, Owned, doubled};
@@ -38,69 +41,110 @@ impl Core {
     /// Sends the writes that may be sent now.
     pub(super) fn dispatch(&mut self, now: Now, actions: &mut Vec<Action>) {
         let Some(epoch) = self.gate.epoch_to_write(self.state.synced()) else { return };
-        while let Some(name) = self.next() {
-            let plan = self.plan(&name);
-            let LabelPlan::Write { reason, from, to } = plan else {
-                self.queue_plan(&name, plan);
+        while self.budget.allows(self.now, self.state.listed_nodes, self.in_flight.len()) {
+            let Some(name) = self.next() else { return };
+            let next = self.plan(now, &name);
+            // Only what is sent counts as one of many decreases.
+            if next.order(false).is_none() || !self.admit(&name, next) {
+                let next = self.plan(now, &name);
+                self.queue_plan(&name, next);
                 continue;
-            };
-            if !self.budget.spend(self.now, self.state.listed_nodes, self.in_flight.len()) {
-                return;
             }
+            self.budget.spend(self.now, self.state.listed_nodes, self.in_flight.len());
             self.queue.sent(&name);
             self.queue.plan_at(&name, None);
-            actions.extend(self.send(now, &name, reason, (from, to), epoch).map(Action::Write));
+            actions.extend(self.send(now, &name, next, epoch).map(Action::Write));
         }
     }
 
     /// The pod whose turn it is. Writes that hang hold up only their own kind: one namespace leaves one of the writes in flight to the
-    /// others, and the slow namespaces together leave half.
-    fn next(&self) -> Option<PodName> {
-        let namespaces = || self.in_flight.values().map(|in_flight| &*in_flight.write.pod.namespace);
-        let count = |namespace: &str| namespaces().filter(|of| *of == namespace).count();
-        let slow = namespaces().filter(|namespace| self.queue.is_slow(namespace)).count();
+    /// others, and the slow namespaces together leave half. Where pods are resized, all others leave one more to growth, and, but for their
+    /// share, the last of what the budget has. What growth itself holds in flight does not count as theirs: it may never end.
+    fn next(&mut self) -> Option<PodName> {
         let most = self.settings.budget.in_flight;
+        let resizes = self.resizes() && most > 1;
+        let is_scarce = resizes && self.budget.is_scarce(self.now, self.state.listed_nodes);
+        let may_probe = self.budget.allows_probe(self.now);
+        let in_flight = || self.in_flight.values().map(|in_flight| &in_flight.write);
+        let others = || in_flight().filter(|write| !is_urgent(write));
+        let slow = in_flight().filter(|write| self.queue.is_slow(&write.pod.namespace)).count();
         let (most_of_one, most_slow) = (most.saturating_sub(1).max(1), (most / 2).max(1));
-        self.queue.next(slow < most_slow, |namespace| count(namespace) >= most_of_one)
+        let is_of = |namespace: &str, write: &&Write| &*write.pod.namespace == namespace;
+        self.queue.next(slow < most_slow, is_scarce, |order, namespace| {
+            let leaves_growth = || {
+                others().count() + 1 < most
+                    && others().filter(|write| is_of(namespace, write)).count() < (most_of_one - 1).max(1)
+            };
+            in_flight().filter(|write| is_of(namespace, write)).count() >= most_of_one
+                || (order == Order::Probe && !may_probe)
+                || (resizes && !order.is_urgent() && !leaves_growth())
+        })
     }
 
-    fn send(
-        &mut self,
-        now: Now,
-        name: &PodName,
-        reason: Reason,
-        (from, to): (PodLabels, PodLabels),
-        epoch: u64,
-    ) -> Option<Write> {
-        let output = self.settings.output;
-        let pod = self.state.pods.get_mut(name)?;
-        let change = match reason {
-            Reason::Withdrawn => {
-                Change::Labels { labels: Default::default(), annotations: Default::default() }
-            }
-            _ => keys_for(&to, pod, &evidence::describe(pod, &to, output, now.wall), epoch, output),
+    fn send(&mut self, now: Now, name: &PodName, next: Next, epoch: u64) -> Option<Write> {
+        let draft = match next {
+            Next::Idle | Next::Wait(_) => return None,
+            Next::Resize(_) => self.resize_draft(now, name)?,
+            Next::Probe => self.probe_draft(name)?,
+            Next::Labels { .. } | Next::Record(..) => self.labels_draft(now, name, next, epoch)?,
         };
-        pod.writes.state.sent();
-        self.refused.try_one(self.now, &pod.facts);
-        if reason == Reason::Repair {
-            self.undone.try_one(self.now, &pod.facts);
-        }
+        let Draft { reason, from, to, change } = draft;
+        let facts = &self.state.pods.get(name)?.facts;
         self.last_write += 1;
-        let (from, described) = PodLabels::describe(&from, &to);
         let write = Write {
             id: self.last_write,
             pod: name.clone(),
-            uid: pod.facts.uid.clone(),
-            node: pod.facts.node.clone(),
+            uid: facts.uid.clone(),
+            node: facts.node.clone(),
             epoch,
             reason,
             from,
-            to: described,
+            to,
             change,
         };
         let decision = self.decisions.add(decision_of(&write, now));
         self.in_flight.insert(write.id, InFlightWrite { write: write.clone(), sent: self.now, decision });
         Some(write)
+    }
+
+    /// A write of the complete set of our keys; it is on its way.
+    fn labels_draft(&mut self, now: Now, name: &PodName, next: Next, epoch: u64) -> Option<Draft> {
+        let output = self.settings.output;
+        let pod = self.state.pods.get_mut(name)?;
+        let keys = |labels: &PodLabels, pod: &Pod, record| {
+            keys_for(labels, pod, &evidence::describe(pod, labels, output, now.wall), record, epoch, output)
+        };
+        let draft = match next {
+            Next::Labels { reason, from, to } => {
+                let change = match reason {
+                    Reason::Withdrawn => {
+                        Change::Labels { labels: Default::default(), annotations: kept_on_withdrawal(pod) }
+                    }
+                    _ => keys(&to, pod, record_on(pod)),
+                };
+                let (from, to) = PodLabels::describe(&from, &to);
+                Draft { reason, from, to, change }
+            }
+            Next::Record(purpose, labels) => {
+                let Step::Record(record) = pod.resize.next(now, &pod.facts) else { return None };
+                let (from, to) = described(&pod.facts, pod.resize.asked()?);
+                let change = keys(&labels, pod, record.annotations);
+                Draft { reason: purpose.into(), from, to, change }
+            }
+            Next::Idle | Next::Wait(_) | Next::Resize(_) | Next::Probe => return None,
+        };
+        if draft.reason.is_of_resize() {
+            pod.resize.sent(now, &pod.facts);
+        }
+        pod.writes.state.sent();
+        self.refused.try_one(self.now, &pod.facts);
+        if draft.reason == Reason::Repair {
+            self.undone.try_one(self.now, &pod.facts);
+        }
+        if pod.writes.writes_given_back(&draft.change) {
+            self.taken.try_one(self.now, &pod.facts);
+        }
+        Some(draft)
     }
 
     /// Applies the outcome of a write.
@@ -114,18 +158,25 @@ impl Core {
         if outcome.took >= budget.slow {
             self.note_slow(&write);
         }
+        if let WriteResult::Throttled(wait) = &result {
+            self.budget.throttle(self.now, *wait);
+        }
+        match write.change {
+            Change::Labels { .. } => self.complete_record(&write, &result),
+            Change::Resize(_) => return self.complete_resize(&write, &result),
+            Change::Probe(_) => return self.complete_probe(&write, &result),
+        }
         match result {
-            WriteResult::Written => self.written(&write),
+            WriteResult::Written(_) => self.written(&write),
             WriteResult::Conflict(conflicts) => self.conflict(now, &write, conflicts, actions),
             // Mostly its deletion is about to be seen; otherwise it is tried again behind all others.
             WriteResult::Gone => self.back_off(&write, longest, true),
-            WriteResult::Throttled(wait) => {
-                self.budget.throttle(self.now, wait);
-                self.back_off(&write, short, false);
-            }
+            WriteResult::Throttled(_) => self.back_off(&write, short, false),
             // Not sent, or there was no connection: that says nothing of the owner.
             WriteResult::Failed(0, _) => self.failed(&write, false),
-            WriteResult::Failed(..) | WriteResult::NoAnswer => self.failed(&write, true),
+            WriteResult::Refused(..) | WriteResult::Failed(..) | WriteResult::NoAnswer => {
+                self.failed(&write, true);
+            }
         }
     }
 
@@ -145,7 +196,15 @@ impl Core {
             if let Some(in_flight) = self.in_flight.remove(&id) {
                 self.log_outcome(&in_flight, &WriteResult::NoAnswer, None);
                 self.note_slow(&in_flight.write);
-                self.failed(&in_flight.write, true);
+                let write = in_flight.write;
+                match write.change {
+                    Change::Labels { .. } => {
+                        self.complete_record(&write, &WriteResult::NoAnswer);
+                        self.failed(&write, true);
+                    }
+                    Change::Resize(_) => self.complete_resize(&write, &WriteResult::NoAnswer),
+                    Change::Probe(_) => self.complete_probe(&write, &WriteResult::NoAnswer),
+                }
             }
         }
     }
@@ -158,7 +217,8 @@ impl Core {
 
     fn written(&mut self, write: &Write) {
         let now = self.now;
-        let labels = PodLabels::in_change(&write.change, self.settings.output);
+        let Change::Labels { labels, annotations } = &write.change else { return };
+        let labels = PodLabels::among(labels, annotations, self.settings.output);
         let Some(pod) = self.state.pods.get_mut(&write.pod).filter(|pod| pod.facts.uid == write.uid) else {
             return;
         };
@@ -171,13 +231,21 @@ impl Core {
         } else if writes.lasted(facts, now, &self.settings) {
             writes.end_repairs();
         }
+        // The next attempt is an answer for all pods of the owner.
+        if writes.writes_given_back(&write.change) && self.taken.of(facts).is_some() {
+            self.taken.record(now, facts);
+        }
+        writes.regain(&write.change);
         let shown = PodLabels::of(facts, self.settings.output).without(&writes.conflicts);
         let until = now + self.settings.confirm_within;
         writes.state.written((shown != labels).then_some(Confirmation { labels, until }));
         writes.failures = 0;
         writes.outdated = false;
         writes.withdrawn = write.reason == Reason::Withdrawn;
-        writes.last = (!writes.withdrawn).then_some((labels, now));
+        // The record of a resize on a pod without bands says nothing of its labels.
+        if labels.any() || !write.reason.is_of_resize() {
+            writes.last = (!writes.withdrawn).then_some((labels, now));
+        }
         if self.refused.end(facts) {
             // The others of its owner need not wait any more.
             let pods = self.state.pods_in(&write.pod.namespace);
@@ -193,7 +261,7 @@ impl Core {
         let is_new = conflicts.iter().any(|conflict| !pod.writes.conflicts.contains_key(&conflict.key));
         for KeyConflict { key, manager } in &conflicts {
             let owned = Owned { manager: manager.clone(), shown: pod.facts.carries(key) };
-            pod.writes.conflicts.insert(key.clone(), owned);
+            pod.writes.take(key, owned);
         }
         pod.writes.outdated |= is_new && is_outdated(pod);
         pod.writes.state.released();
@@ -205,7 +273,9 @@ impl Core {
         if let Some(pod) = self.pod_of(write).filter(|_| publish) {
             pod.writes.published_conflicts.insert(conflicts.clone());
         }
-        if !is_new {
+        if is_new {
+            self.taken_again(write);
+        } else {
             self.failed(write, true);
         }
         if !publish {
@@ -228,6 +298,14 @@ impl Core {
         actions.push(Action::Publish(KubeEvent::warning(about, "LabelConflict", note)));
     }
 
+    /// Keys were found taken. If that was so shortly before, it may say something of the other pods of the owner.
+    fn taken_again(&mut self, write: &Write) {
+        let Some(pod) = self.state.pods.get_mut(&write.pod) else { return };
+        if pod.writes.count_taken(self.now, &self.settings) || self.taken.of(&pod.facts).is_some() {
+            self.taken.record(self.now, &pod.facts);
+        }
+    }
+
     /// The write failed, which may say something of the other pods of the owner too.
     fn failed(&mut self, write: &Write, says_of_owner: bool) {
         let (first, most) = (self.settings.budget.back_off, self.settings.budget.back_off_most);
@@ -248,11 +326,16 @@ impl Core {
     }
 
     /// The pod that a write was for, unless it is gone or another; it is planned for again.
-    fn pod_of(&mut self, write: &Write) -> Option<&mut Pod> {
+    pub(super) fn pod_of(&mut self, write: &Write) -> Option<&mut Pod> {
         let pod = self.state.pods.get_mut(&write.pod).filter(|pod| pod.facts.uid == write.uid)?;
         self.state.dirty.insert(write.pod.clone());
         Some(pod)
     }
+}
+
+/// Whether a write in flight is of growth, or the second half of a resize.
+fn is_urgent(write: &Write) -> bool {
+    matches!(write.change, Change::Resize(_)) || Order::of(write.reason, false).is_urgent()
 }
 
 /// What gives keys back to us: once a key is gone from the pod, it is written again.
@@ -274,7 +357,7 @@ fn cure(pod: &PodName, conflicts: &[KeyConflict], output: Output) -> String {
 fn decision_of(write: &Write, now: Now) -> Decision {
     Decision {
         at: now.wall,
-        action: write.change.action().into(),
+        action: write.action().into(),
         namespace: write.pod.namespace.as_ref().into(),
         pod: write.pod.name.as_ref().into(),
         node: write.node.clone(),

@@ -1,6 +1,10 @@
 //! Questions to the core: from the agents' port, the people's port and metrics. Nothing here changes anything.
+//!
+//! The core is locked while it answers, so no answer takes a look at every pod: lists and counts are made page by page.
 
+use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use plimsoll_contract::load::{BoundBy, Cause};
 use plimsoll_contract::status::{
@@ -8,9 +12,10 @@ use plimsoll_contract::status::{
 };
 use plimsoll_contract::{NodeName, PodName, PodUid, Resource};
 
-use super::{Core, Gauges, Withheld};
+use super::{Core, Counts, Gauges, Standing, Withheld};
 use crate::facts::PodFacts;
 use crate::input::Now;
+use crate::ledger::{ClassCounts, ClassRow};
 use crate::state::{LoadHistory, Node, ObjectName, Pod, Problem, bands_on, not_bands_on};
 
 /// Unreadable objects that the status names.
@@ -23,6 +28,25 @@ impl Core {
         self.state.pods.get(name).map(|pod| &pod.facts)
     }
 
+    /// What became of the pods of each class, for its status.
+    pub(crate) fn ledger(&self) -> Vec<ClassRow> {
+        let mut counts: BTreeMap<&str, ClassCounts> = BTreeMap::new();
+        for (name, counted) in &self.class_counts {
+            counts.insert(name, *counted);
+        }
+        for pod in self.state.pods.values().filter(|pod| !pod.facts.finished) {
+            if let Some(Ok(policy)) = self.state.policy(&pod.facts) {
+                counts.entry(&policy.class).or_default().add_pod(&pod.facts);
+            }
+        }
+        let rows = self.state.classes.iter().map(|(name, class)| ClassRow {
+            name: name.to_owned(),
+            class: class.clone(),
+            counts: counts.get(name).copied().unwrap_or_default(),
+        });
+        rows.collect()
+    }
+
     /// Whether pods, nodes and namespaces were listed.
     pub(crate) fn synced(&self) -> bool {
         self.state.synced()
@@ -31,6 +55,11 @@ impl Core {
     /// Why nothing is written, if nothing is.
     pub(crate) fn withheld(&self) -> Option<Withheld> {
         self.gate.withheld(self.state.synced())
+    }
+
+    /// What the probes say.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing { synced: self.synced(), withheld: self.withheld() }
     }
 
     /// What this replica does. The core does not know its own name, nor which replica holds the Lease (`leader`) or held it before it
@@ -76,11 +105,9 @@ impl Core {
         Some(self.pod_status(self.state.pods.get(name)?))
     }
 
-    /// At most `most` pods after `after`, by namespace and name: all of them at once would keep the core locked for too long.
+    /// At most `most` pods after `after`, by namespace and name.
     pub(crate) fn pods_after(&self, after: Option<&PodName>, most: usize) -> Vec<PodStatus> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let pods = self.state.pods.range::<PodName, _>((from, Bound::Unbounded));
-        pods.take(most).map(|(_, pod)| self.pod_status(pod)).collect()
+        after_key(&self.state.pods, after).take(most).map(|(_, pod)| self.pod_status(pod)).collect()
     }
 
     /// Another text whenever the list of pods may be another one, also after a restart.
@@ -88,14 +115,14 @@ impl Core {
         format!("{}-{}", self.settings.process_text(), self.state.revision + self.decisions.revision())
     }
 
-    /// All nodes that the API server lists, by name.
-    pub(crate) fn nodes(&self, now: Now) -> Vec<NodeStatus> {
-        let listed = self.state.nodes.iter().filter(|(_, node)| node.facts.is_some());
-        listed.map(|(name, node)| self.node_status(name, node, now)).collect()
+    /// At most `most` of the nodes that the API server lists after `after`, by name.
+    pub(crate) fn nodes_after(&self, now: Now, after: Option<&NodeName>, most: usize) -> Vec<NodeStatus> {
+        let listed = after_key(&self.state.nodes, after).filter(|(_, node)| node.facts.is_some());
+        listed.take(most).map(|(name, node)| self.node_status(name, node, now)).collect()
     }
 
     /// The last thousand decisions, newest first.
-    pub(crate) fn decisions(&self) -> Vec<Decision> {
+    pub(crate) fn decisions(&self) -> Vec<Arc<Decision>> {
         self.decisions.newest_first().cloned().collect()
     }
 
@@ -104,27 +131,45 @@ impl Core {
         format!("{}-{}", self.settings.process_text(), self.decisions.revision())
     }
 
-    /// Numbers for metrics. Looks at every pod: for a scrape, not for a step.
-    pub(crate) fn gauges(&self, now: Now) -> Gauges {
-        let mut gauges = Gauges {
+    /// What is known without a look at every object.
+    pub(crate) fn gauges(&self) -> Gauges {
+        Gauges {
             pods: self.state.pods.len() as u64,
-            pending: self.queue.waiting(),
-            backing_off: [&self.refused, &self.undone].map(|owners| owners.len() as u64),
             slow_namespaces: self.queue.slow_namespaces() as u64,
             in_flight: self.in_flight.len() as u64,
             rate: self.budget.rate_milli(self.now, self.state.listed_nodes) as f64 / 1000.0,
             unknown_withheld: self.silence.withheld_until().is_some(),
             withheld: self.withheld(),
-            nodes: self.node_counts(now),
-            ..Gauges::default()
-        };
-        for pod in self.state.pods.values() {
-            gauges.conflicts += u64::from(!pod.writes.conflicts.is_empty());
-            for resource in Resource::ALL {
-                *gauges.bands.entry((resource, pod.load(resource).load.band)).or_default() += 1;
-            }
         }
-        gauges
+    }
+
+    /// What must be counted, without what only [`Core::count_pods`] knows.
+    pub(crate) fn counts(&self, now: Now) -> Counts {
+        Counts {
+            nodes: self.node_counts(now),
+            pending: self.queue.waiting(),
+            backing_off: [&self.refused, &self.undone, &self.taken].map(|owners| owners.len() as u64),
+            ..Counts::default()
+        }
+    }
+
+    /// Adds at most `most` pods after `after` to the counts; returns the last of them, if there is any.
+    pub(crate) fn count_pods(
+        &self,
+        after: Option<&PodName>,
+        most: usize,
+        counts: &mut Counts,
+    ) -> Option<PodName> {
+        let mut last = None;
+        for (name, pod) in after_key(&self.state.pods, after).take(most) {
+            counts.conflicts += u64::from(!pod.writes.conflicts.is_empty());
+            self.count_sizing(pod, counts);
+            for resource in Resource::ALL {
+                *counts.bands.entry((resource, pod.load(resource).load.band)).or_default() += 1;
+            }
+            last = Some(name);
+        }
+        last.cloned()
     }
 
     fn pod_status(&self, pod: &Pod) -> PodStatus {
@@ -143,6 +188,7 @@ impl Core {
             left_alone: self.state.left_alone(facts),
             conflicts: pod.writes.conflicts().collect(),
             last: self.decisions.last_on(&facts.pod).cloned(),
+            resize: self.resize_status(pod),
         }
     }
 
@@ -157,6 +203,11 @@ impl Core {
             pods: node.pods.len(),
         }
     }
+}
+
+/// What comes after a key, in order.
+fn after_key<'a, K: Ord, V>(map: &'a BTreeMap<K, V>, key: Option<&K>) -> btree_map::Range<'a, K, V> {
+    map.range((key.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
 }
 
 /// An unreadable object and its problem.

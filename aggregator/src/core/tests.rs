@@ -11,6 +11,7 @@ mod joining;
 mod order;
 mod pace;
 mod properties;
+mod resizing;
 mod scale;
 mod silence;
 mod trouble;
@@ -32,7 +33,7 @@ use plimsoll_contract::{
 use super::{Core, Settings};
 use crate::action::{Action, Change, KubeEvent, Reason, Subject, Write};
 use crate::facts::{ContainerFacts, Ignore, NamespaceFacts, NodeFacts, PodFacts, Resources};
-use crate::input::{Input, Now, Outcome, PodKey, WatchEvent, WriteResult};
+use crate::input::{Input, Now, Outcome, PodKey, PodVersion, WatchEvent, WriteResult};
 use crate::settings::Output;
 
 /// A small cluster.
@@ -80,6 +81,8 @@ pub(super) fn facts(n: usize, on: usize) -> PodFacts {
             actual: None,
             cpu_resize_policy: None,
             memory_resize_policy: None,
+            extended: false,
+            oom_killed_at: None,
         }],
         controller: Some("ReplicaSet/p".into()),
         ..PodFacts::bare("shop", &format!("p{n}"), uid(n).as_str())
@@ -152,7 +155,7 @@ pub(super) fn load(n: usize, cpu_band: Band, memory_band: Band) -> PodReport {
         limits_age: None,
         window: None,
     }];
-    PodReport { uid: uid(n), cpu, memory, containers }
+    PodReport { uid: uid(n), cpu, memory, containers, cgroup: None }
 }
 
 pub(super) fn no_cpu(reason: UnknownReason) -> CpuLoad {
@@ -193,12 +196,12 @@ pub(super) fn agent(node: &NodeName) -> String {
 
 impl Write {
     pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
-        let Change::Labels { labels, .. } = &self.change;
+        let Change::Labels { labels, .. } = &self.change else { panic!("{self:?}") };
         labels
     }
 
     pub(crate) fn annotations(&self) -> &BTreeMap<String, String> {
-        let Change::Labels { annotations, .. } = &self.change;
+        let Change::Labels { annotations, .. } = &self.change else { panic!("{self:?}") };
         annotations
     }
 }
@@ -349,7 +352,12 @@ impl Harness {
             full,
             roster_version: 0,
             roster_process: None,
-            capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 << 30), cpus: None },
+            capacity: Capacity {
+                cores: Cores(4.0),
+                bytes: Bytes(8 << 30),
+                cpus: None,
+                available_bytes: None,
+            },
             pods,
         }
     }
@@ -373,7 +381,9 @@ impl Harness {
     /// The write is done, answered, and shown by the watch.
     pub(super) fn land(&mut self, write: &Write) -> Vec<Action> {
         self.apply(write);
-        let mut actions = self.outcome(write, WriteResult::Written);
+        let generation = self.pods.get(&write.pod).and_then(|pod| pod.generation);
+        let version = PodVersion { resource_version: Some(format!("after-{}", write.id)), generation };
+        let mut actions = self.outcome(write, WriteResult::Written(version));
         actions.extend(self.show(&write.pod));
         actions
     }
@@ -383,10 +393,16 @@ impl Harness {
         let Some(pod) = self.pods.get_mut(&write.pod).filter(|pod| pod.uid == write.uid) else {
             return;
         };
-        pod.labels.retain(|key, _| !keys::WRITTEN_LABELS.contains(&key.as_str()));
-        pod.labels.extend(write.labels().clone());
-        pod.annotations.clear();
-        pod.annotations.extend(write.annotations().clone());
+        match &write.change {
+            Change::Labels { labels, annotations } => {
+                pod.labels.retain(|key, _| !keys::WRITTEN_LABELS.contains(&key.as_str()));
+                pod.labels.extend(labels.clone());
+                pod.annotations.clear();
+                pod.annotations.extend(annotations.clone());
+            }
+            Change::Resize(patch) => resizing::apply(pod, patch),
+            Change::Probe(_) => {}
+        }
     }
 
     /// The watch shows a pod as it is.

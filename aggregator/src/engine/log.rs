@@ -67,6 +67,14 @@ pub(super) fn note(note: &Note) {
                 "plimsoll.dev/ignore must be true or false: nothing is ignored because of it"
             );
         }
+        Note::InvalidClass { class, problem, held } => {
+            tracing::warn!(
+                class,
+                problem,
+                held,
+                "an SLAClass is invalid: what it said before stays in force, if it ever was valid"
+            );
+        }
         Note::SlowNamespace { namespace, slow: true } => tracing::warn!(
             %namespace,
             "writes to pods of the namespace are slow: they get at most half of the writes in flight (check: admission webhooks)"
@@ -74,6 +82,8 @@ pub(super) fn note(note: &Note) {
         Note::SlowNamespace { namespace, slow: false } => {
             tracing::info!(%namespace, "writes to pods of the namespace are no longer slow");
         }
+        // Its decision is logged.
+        Note::Resize { .. } => {}
         Note::Decided { decision, problem: None } => decided!(info, decision),
         Note::Decided { decision, problem: Some(problem) } => decided!(warn, decision, problem),
     }

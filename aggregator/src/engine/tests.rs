@@ -28,7 +28,8 @@ pub(crate) fn report() -> Report {
         utilization: Some(0.1),
         ..MemoryLoad::default()
     };
-    let load = PodReport { uid: PodUid::new(UID).unwrap(), cpu, memory, containers: Vec::new() };
+    let load =
+        PodReport { uid: PodUid::new(UID).unwrap(), cpu, memory, containers: Vec::new(), cgroup: None };
     Report {
         version: VERSION,
         node: NodeName::new("n1").unwrap(),
@@ -37,7 +38,7 @@ pub(crate) fn report() -> Report {
         full: true,
         roster_version: 0,
         roster_process: None,
-        capacity: Capacity { cores: Cores(4.0), bytes: Bytes(1 << 30), cpus: None },
+        capacity: Capacity { cores: Cores(4.0), bytes: Bytes(1 << 30), cpus: None, available_bytes: None },
         pods: vec![load],
     }
 }
@@ -65,7 +66,7 @@ async fn a_report_is_answered_and_becomes_one_write_in_the_queue() {
     let write = outputs.writes.try_recv().unwrap();
     assert_eq!((write.uid.as_str(), write.labels()["plimsoll.dev/cpu-band"].as_str()), (UID, "high"));
     assert!(outputs.writes.try_recv().is_err(), "one write");
-    assert_eq!(engine.ask(Core::gauges).in_flight, 1);
+    assert_eq!(engine.ask(|core, _| core.gauges().in_flight), 1);
 }
 
 #[tokio::test]

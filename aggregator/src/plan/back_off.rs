@@ -71,10 +71,27 @@ impl OwnerBackOffs {
     /// If the owner of this pod backs off: until when, and the pod that was in trouble last. Afterwards one pod may be tried.
     pub(crate) fn of(&self, facts: &PodFacts) -> Option<(Moment, &PodName)> {
         let owner = match self.by_namespace.get(&facts.pod.namespace)? {
-            Owners::Each(owners) => owners.get(owner(facts))?,
+            Owners::Each(owners) => owners.get(facts.owner())?,
             Owners::Together(owner) => owner,
         };
         owner.is_shared().then_some((owner.until, &owner.last))
+    }
+
+    /// Until when the owner of this pod backs off. If what was tried last is not undone by then, none has to wait any more.
+    pub(crate) fn wait(
+        &mut self,
+        now: Moment,
+        facts: &PodFacts,
+        is_undone: impl FnOnce(&PodName) -> bool,
+    ) -> Option<Moment> {
+        let (until, last) = self.of(facts)?;
+        if until > now {
+            return Some(until);
+        }
+        if !is_undone(last) {
+            self.end(facts);
+        }
+        None
     }
 
     /// A pod was in trouble.
@@ -94,7 +111,7 @@ impl OwnerBackOffs {
             Owners::Together(back_off) => count(back_off),
             Owners::Each(each) => {
                 let fresh = || OwnerBackOff { times: 1, last: pod.clone(), until: now };
-                count(each.entry(owner(facts).to_owned()).or_insert_with(fresh));
+                count(each.entry(facts.owner().to_owned()).or_insert_with(fresh));
                 if each.len() > OWNERS {
                     let times = each.values().map(|owner| owner.times).max().unwrap_or_default().max(2);
                     let until = now + doubled(first, times - 1, most);
@@ -108,7 +125,7 @@ impl OwnerBackOffs {
     pub(crate) fn try_one(&mut self, now: Moment, facts: &PodFacts) {
         let (first, most) = (self.first, self.most);
         let back_off = match self.by_namespace.get_mut(&facts.pod.namespace) {
-            Some(Owners::Each(owners)) => owners.get_mut(owner(facts)),
+            Some(Owners::Each(owners)) => owners.get_mut(facts.owner()),
             Some(Owners::Together(back_off)) => Some(back_off),
             None => None,
         };
@@ -123,7 +140,7 @@ impl OwnerBackOffs {
         let namespace = &facts.pod.namespace;
         let is_empty = match self.by_namespace.get_mut(namespace) {
             Some(Owners::Each(owners)) => {
-                owners.remove(owner(facts));
+                owners.remove(facts.owner());
                 owners.is_empty()
             }
             Some(Owners::Together(_)) => true,
@@ -145,13 +162,6 @@ impl OwnerBackOffs {
             Owners::Together(owner) => owner.until + FORGET > now,
         });
     }
-}
-
-/// `ReplicaSet/web-5d4f8c7b9` is one of Deployment `web`, and `Job/backup-29384756` one of CronJob `backup`.
-fn owner(facts: &PodFacts) -> &str {
-    let controller = facts.controller.as_deref().unwrap_or_default();
-    let generated = controller.starts_with("ReplicaSet/") || controller.starts_with("Job/");
-    controller.rsplit_once('-').filter(|_| generated).map_or(controller, |(name, _)| name)
 }
 
 #[cfg(test)]
@@ -212,7 +222,7 @@ mod tests {
             (None, ""),
         ];
         for (controller, expected) in owners {
-            assert_eq!(owner(&pod("p", controller)), expected);
+            assert_eq!(pod("p", controller).owner(), expected);
         }
     }
 

@@ -1,4 +1,5 @@
-//! How fast pods are written to: one token bucket for the cluster; its rate is halved when the API server throttles a write.
+//! How fast pods are written to: one token bucket for the cluster; its rate is halved when the API server throttles a write. Dry runs spend from
+//! it too, at a tenth of its rate.
 //!
 //! Whole numbers only, so that a replay gives the same to the last digit.
 
@@ -14,6 +15,10 @@ const TOKEN: u64 = 1_000_000_000;
 const WHOLE: u64 = 1_000_000;
 /// Several throttled writes within this time halve the rate once.
 const TOGETHER: Duration = Duration::from_secs(1);
+/// Writes, the next one included, of which the last are kept for what cannot wait.
+const KEPT: u64 = 3;
+/// Of this many writes that the rate allows, one may be a dry run.
+const WRITES_PER_PROBE: u64 = 10;
 /// The longest wait that a server's response is granted.
 const LONGEST_HOLD: Duration = Duration::from_secs(5 * 60);
 
@@ -25,6 +30,8 @@ pub(crate) struct Budget {
     refilled: Moment,
     throttled: Option<(Moment, u64)>,
     hold_until: Moment,
+    /// No dry run before then.
+    probe_at: Moment,
 }
 
 impl Budget {
@@ -37,6 +44,7 @@ impl Budget {
             refilled: Moment::default(),
             throttled: None,
             hold_until: Moment::default(),
+            probe_at: Moment::default(),
         }
     }
 
@@ -48,14 +56,36 @@ impl Budget {
         (full * self.share(now) / WHOLE).max(1)
     }
 
+    /// Whether the budget allows one write now.
+    pub(crate) fn allows(&mut self, now: Moment, nodes: usize, in_flight: usize) -> bool {
+        self.refill(now, nodes);
+        in_flight < self.settings.in_flight && now >= self.hold_until && self.saved >= TOKEN
+    }
+
     /// Spends one write, if the budget allows one now.
     pub(crate) fn spend(&mut self, now: Moment, nodes: usize, in_flight: usize) -> bool {
-        self.refill(now, nodes);
-        let allowed = in_flight < self.settings.in_flight && now >= self.hold_until && self.saved >= TOKEN;
+        let allowed = self.allows(now, nodes, in_flight);
         if allowed {
             self.saved -= TOKEN;
         }
         allowed
+    }
+
+    /// Whether so little is left that it is kept for what cannot wait.
+    pub(crate) fn is_scarce(&mut self, now: Moment, nodes: usize) -> bool {
+        self.refill(now, nodes);
+        self.saved < KEPT * TOKEN
+    }
+
+    /// Whether a dry run may be sent now, if a write may.
+    pub(crate) fn allows_probe(&self, now: Moment) -> bool {
+        now >= self.probe_at
+    }
+
+    /// A dry run is sent.
+    pub(crate) fn probed(&mut self, now: Moment, nodes: usize) {
+        let millis = 1_000_000 * WRITES_PER_PROBE / self.rate_milli(now, nodes);
+        self.probe_at = now + Duration::from_millis(millis);
     }
 
     /// The server throttled a write: half the rate, an empty bucket, and nothing before `wait` is over.
@@ -110,6 +140,22 @@ mod tests {
         assert_eq!((0..100).filter(|_| budget.spend(secs(2), 0, 0)).count(), 10);
         assert!(!budget.spend(secs(9), 0, 4));
         assert!(budget.spend(secs(9), 0, 3));
+    }
+
+    #[test]
+    fn dry_runs_have_a_tenth_of_the_rate() {
+        let mut budget = Budget::new(BudgetSettings::default());
+        for nodes in [0, 50_000] {
+            let (mut sent, start) = (0, budget.probe_at);
+            for tenth in 0..6_000 {
+                let now = start + Duration::from_millis(100 * tenth);
+                if budget.allows_probe(now) {
+                    budget.probed(now, nodes);
+                    sent += 1;
+                }
+            }
+            assert_eq!(sent * 10_000 / 600, budget.rate_milli(secs(0), nodes));
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use plimsoll_contract::{Band, Basis, Resource, keys};
 
 use crate::labels::{FOREIGN, PodLabels};
 use crate::settings::Output;
-use crate::state::{Pod, WITH_CAUSES};
+use crate::state::Pod;
 
 /// The line for the labels that a pod is to carry.
 pub(crate) fn describe(pod: &Pod, labels: &PodLabels, output: Output, now: Timestamp) -> String {
@@ -35,10 +35,10 @@ pub(crate) fn describe(pod: &Pod, labels: &PodLabels, output: Output, now: Times
     parts.join("; ")
 }
 
-/// Since when a band holds. While it is unknown, the agent's `since` is another time. The numbers of version 1 are not of that time.
+/// Since when a band holds. While it is unknown, the agent's `since` is another time.
 fn since(pod: &Pod, resource: Resource, band: Band) -> Option<Timestamp> {
     let load = &pod.load(resource).load;
-    load.since.filter(|_| band.is_known() && load.band == band && pod.report_version >= WITH_CAUSES)
+    load.since.filter(|_| band.is_known() && load.band == band)
 }
 
 /// `10:00:05Z`, with its date on another day.
@@ -56,14 +56,10 @@ fn made_by(pod: &Pod, resource: Resource, band: Band) -> String {
     if !load.band.is_known() {
         return format!("last known, now {}", why_unknown(load.reason));
     }
-    let current = current(pod, resource, load);
     match &load.cause {
         Some(cause) => because(pod, resource, cause),
-        None if pod.report_version < WITH_CAUSES => match current {
-            Some(current) => format!("{current}{}", bound_by(load.bound_by)),
-            None => "no numbers".to_owned(),
-        },
         None => {
+            let current = current(pod, resource, load);
             let now = current.map_or_else(String::new, |current| format!(", now {current}"));
             format!("since before the agent restarted{now}")
         }

@@ -9,8 +9,8 @@ use plimsoll_contract::status::LeftAlone;
 use plimsoll_contract::{Band, Basis, Moment, Resource, keys};
 
 use crate::action::{Change, Reason};
-use crate::facts::PodFacts;
 use crate::labels::{BandLabel, PodLabels};
+use crate::resize::{original_on, spec_of};
 use crate::settings::{Output, Settings};
 use crate::state::Pod;
 
@@ -46,6 +46,8 @@ pub(crate) struct PodContext {
     pub(crate) refused_until: Option<Moment>,
     /// Repairs of the pods of its owner are undone: none is tried until then.
     pub(crate) undone_until: Option<Moment>,
+    /// Keys that another field manager gave back are left out until then.
+    pub(crate) given_back_at: Option<Moment>,
 }
 
 /// Plans the labels of one pod.
@@ -66,9 +68,12 @@ pub(crate) fn plan_labels(pod: &Pod, context: PodContext, now: Moment, settings:
     }
 }
 
-/// Withdraws our keys, once.
+/// Withdraws our keys, once. What resizes did to a pod that lives on stays on it: there is no way back without.
 fn plan_withdrawal(pod: &Pod, now: Moment, settings: &Settings) -> LabelPlan {
-    if pod.writes.withdrawn || !carries_ours(&pod.facts) {
+    let kept = kept_on_withdrawal(pod);
+    let is_ours = |key: &&&str| pod.facts.carries(key) && !kept.contains_key(**key);
+    let mut ours = keys::WRITTEN_LABELS.iter().chain(&keys::WRITTEN_ANNOTATIONS);
+    if pod.writes.withdrawn || ours.find(is_ours).is_none() {
         return LabelPlan::Idle;
     }
     let from = present(pod, now, settings.output);
@@ -84,7 +89,7 @@ fn plan_bands(pod: &Pod, context: PodContext, now: Moment, settings: &Settings) 
     let target = target(pod, &from, now, settings);
     let to = target.labels;
     let believed_until = pod.writes.state.believed(now).map(|confirmation| confirmation.until);
-    let replan_at = [target.replan_at, believed_until].into_iter().flatten().min();
+    let replan_at = [target.replan_at, believed_until, context.given_back_at].into_iter().flatten().min();
     // What was written last with the same labels says whose the others are.
     let outdated = pod.writes.outdated && pod.writes.last.is_none_or(|(labels, _)| labels != to);
     if target.incomplete || (from.satisfies(&to) && !outdated) {
@@ -205,8 +210,24 @@ fn resource_target(
     }
 }
 
-/// Every key of ours that a pod is to carry, without those that another manager owns.
-pub(crate) fn keys_for(labels: &PodLabels, pod: &Pod, evidence: &str, epoch: u64, output: Output) -> Change {
+/// The labels that a pod is to carry whatever is written now: those that are due, else those that it carries.
+pub(crate) fn carried(plan: &LabelPlan, pod: &Pod, now: Moment, output: Output) -> PodLabels {
+    match (plan, output) {
+        (_, Output::Metrics) => PodLabels::default(),
+        (LabelPlan::Write { to, .. }, _) => *to,
+        (LabelPlan::Idle | LabelPlan::Wait(_), _) => present(pod, now, output),
+    }
+}
+
+/// Every key of ours that a pod is to carry, without those that another manager owns. `record` is that of its resizes.
+pub(crate) fn keys_for(
+    labels: &PodLabels,
+    pod: &Pod,
+    evidence: &str,
+    record: BTreeMap<String, String>,
+    epoch: u64,
+    output: Output,
+) -> Change {
     let conflicts = &pod.writes.conflicts;
     let ours = labels.without(conflicts);
     let mut bands = BTreeMap::new();
@@ -218,14 +239,12 @@ pub(crate) fn keys_for(labels: &PodLabels, pod: &Pod, evidence: &str, epoch: u64
         ];
         bands.extend(words.into_iter().filter_map(|(key, word)| Some((key.to_owned(), word?.to_owned()))));
     }
-    let mut annotations = BTreeMap::from([
-        (keys::EVIDENCE.to_owned(), evidence.to_owned()),
-        (keys::EPOCH.to_owned(), epoch.to_string()),
-    ]);
-    for recorded in [keys::ORIGINAL_RESOURCES, keys::DECISION] {
-        // An empty value is none that we wrote; a stranger's long one counts as empty.
-        let present = pod.facts.annotations.get_key_value(recorded).filter(|(_, value)| !value.is_empty());
-        annotations.extend(present.map(|(key, value)| (key.clone(), value.clone())));
+    let mut annotations = record;
+    if output != Output::Metrics {
+        annotations.insert(keys::EVIDENCE.to_owned(), evidence.to_owned());
+    }
+    if !annotations.is_empty() {
+        annotations.insert(keys::EPOCH.to_owned(), epoch.to_string());
     }
     annotations.retain(|key, _| !conflicts.contains_key(key));
     match output {
@@ -251,6 +270,26 @@ pub(crate) fn is_outdated(pod: &Pod) -> bool {
     })
 }
 
-fn carries_ours(facts: &PodFacts) -> bool {
-    keys::WRITTEN_LABELS.iter().chain(&keys::WRITTEN_ANNOTATIONS).any(|key| facts.carries(key))
+/// The record of resizes on a pod, as a write that is no resize leaves it: gone where the pod has its original resources again.
+pub(crate) fn record_on(pod: &Pod) -> BTreeMap<String, String> {
+    let is_back = !pod.resize.busy()
+        && original_on(&pod.facts).ok().flatten().is_some_and(|original| {
+            let spec = spec_of(&pod.facts);
+            original.iter().all(|(name, sizes)| spec.get(name) == Some(sizes))
+        });
+    let mut record = if is_back { BTreeMap::new() } else { pod.resize.annotations(&pod.facts) };
+    // An empty value is none that we wrote; a stranger's long one counts as empty.
+    record.retain(|_, value| !value.is_empty());
+    record
+}
+
+/// What stays on a pod from which our keys are withdrawn: the record of its resizes, with the epoch of whoever wrote it.
+pub(crate) fn kept_on_withdrawal(pod: &Pod) -> BTreeMap<String, String> {
+    let mut kept = if pod.facts.finished { BTreeMap::new() } else { record_on(pod) };
+    if !kept.is_empty()
+        && let Some(epoch) = pod.facts.annotations.get(keys::EPOCH)
+    {
+        kept.insert(keys::EPOCH.to_owned(), epoch.clone());
+    }
+    kept
 }

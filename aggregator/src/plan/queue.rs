@@ -7,9 +7,11 @@
 //! First       bank                       bank/db-0
 //! ```
 //!
-//! Orders are served from the first to the last, but three of four writes only: of every four, one goes to the next order in which
-//! something waits, of every sixteen one to the order after that, and so on, so that none waits for ever. Within an order the namespaces
-//! take turns, so that a thousand pods of one delay a pod of another by one write. Each operation takes logarithmic time.
+//! Orders are served from the first to the last, but three of four writes only. After three of growth in a row one goes to the others, also
+//! when so little of the budget is left that it is kept for growth. Of every four of the others one goes to the next order in which something
+//! waits, of every sixteen one to the order after that, and so on, so that none waits for ever. Only the second half of a resize is never
+//! passed over, nor counted: each follows a write that was, so they take half of the writes at most. Within an order the namespaces take
+//! turns, so that a thousand pods of one delay a pod of another by one write. Each operation takes logarithmic time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,8 +23,14 @@ use crate::action::Reason;
 /// Where a write stands among others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
+    /// The second half of a resize: it is recorded on the pod, and the longer it waits, the likelier the pod changes meanwhile.
+    Resize,
+    /// A resize is to be recorded that gives a pod more, or takes back what its node has no room for: seconds matter.
+    Growth,
     Transition,
     First,
+    /// A resize is to be recorded that gives a pod less, or back what it had.
+    Shrink,
     Silence,
     /// After everything that labels pods in use: nobody is misled by the labels of a pod that finished or is to be ignored. Before repairs
     /// and retries: it is done once, and those may go on for ever.
@@ -30,13 +38,25 @@ pub(crate) enum Order {
     Repair,
     /// A write whose last try failed, for whatever reason it is made.
     Retry,
+    /// A dry run: it changes nothing.
+    Probe,
 }
 
 impl Order {
-    pub(crate) const ALL: [Order; 6] =
-        [Order::Transition, Order::First, Order::Silence, Order::Withdrawal, Order::Repair, Order::Retry];
+    pub(crate) const ALL: [Order; 10] = [
+        Order::Resize,
+        Order::Growth,
+        Order::Transition,
+        Order::First,
+        Order::Shrink,
+        Order::Silence,
+        Order::Withdrawal,
+        Order::Repair,
+        Order::Retry,
+        Order::Probe,
+    ];
 
-    /// Of a write made for this reason; whether its last try failed.
+    /// Of a write made for this reason, of a resize its first half; whether its last try failed.
     pub(crate) fn of(reason: Reason, failed: bool) -> Order {
         match reason {
             _ if failed => Order::Retry,
@@ -45,21 +65,36 @@ impl Order {
             Reason::Silence => Order::Silence,
             Reason::Withdrawn => Order::Withdrawal,
             Reason::Repair => Order::Repair,
+            Reason::Grow | Reason::Birth | Reason::Undo | Reason::Revert => Order::Growth,
+            Reason::Shrink => Order::Shrink,
+            Reason::Recommend => Order::Probe,
         }
+    }
+
+    /// Whether it may take what others must leave: growth, and the second half of a resize.
+    pub(crate) fn is_urgent(self) -> bool {
+        matches!(self, Order::Resize | Order::Growth)
     }
 
     /// The word in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Order::Resize => "resize",
+            Order::Growth => "growth",
             Order::Transition => "transition",
             Order::First => "first",
+            Order::Shrink => "shrink",
             Order::Silence => "silence",
             Order::Withdrawal => "withdrawal",
             Order::Repair => "repair",
             Order::Retry => "retry",
+            Order::Probe => "probe",
         }
     }
 }
+
+/// Writes of growth in a row, after which one of others goes first.
+const GROWTH_IN_A_ROW: u32 = 3;
 
 type Namespace = Arc<str>;
 
@@ -73,8 +108,10 @@ pub(crate) struct WriteQueue {
     /// Namespaces to whose pods writes are slow, until when they count as such.
     slow: BTreeMap<Namespace, Moment>,
     last_turn: u64,
-    /// Writes sent so far.
-    sent: u64,
+    /// Writes of growth sent since the last of another order.
+    growth_in_a_row: u32,
+    /// Writes sent so far that are not urgent.
+    others: u64,
     by_time: BTreeSet<(Moment, PodName)>,
     time_of: BTreeMap<PodName, Moment>,
 }
@@ -128,12 +165,31 @@ impl WriteQueue {
         }
     }
 
-    /// The pod whose turn it is: of no namespace that `is_full`, and of no slow one unless `slow_allowed`.
-    pub(crate) fn next(&self, slow_allowed: bool, is_full: impl Fn(&str) -> bool) -> Option<PodName> {
-        let firsts = Order::ALL.into_iter().filter_map(|order| self.first_in(order, slow_allowed, &is_full));
+    /// The pod whose turn it is: of no order and namespace of which `is_full` says that it has enough in flight, and of no slow namespace
+    /// unless `slow_allowed`. While the budget `is_scarce`, what is left of it is kept for growth, but for the share of the others.
+    pub(crate) fn next(
+        &self,
+        slow_allowed: bool,
+        is_scarce: bool,
+        is_full: impl Fn(Order, &str) -> bool,
+    ) -> Option<PodName> {
+        let first_in =
+            |order: Order| self.first_in(order, slow_allowed, |namespace| is_full(order, namespace));
+        if let Some(pod) = first_in(Order::Resize) {
+            return Some(pod.clone());
+        }
+        let growth = first_in(Order::Growth);
+        let may_pass = match growth {
+            Some(_) => self.growth_in_a_row >= GROWTH_IN_A_ROW,
+            None => !is_scarce,
+        };
+        if !may_pass {
+            return growth.cloned();
+        }
+        let others = Order::ALL.into_iter().filter(|order| !order.is_urgent()).filter_map(first_in);
         // Trailing zeros: 2 or more in one number of four, 4 or more in one of sixteen.
-        let passed_over = (self.sent + 1).trailing_zeros() / 2;
-        firsts.take(passed_over as usize + 1).last().cloned()
+        let passed_over = (self.others + 1).trailing_zeros() / 2;
+        others.take(passed_over as usize + 1).last().or(growth).cloned()
     }
 
     fn first_in(&self, order: Order, slow_allowed: bool, is_full: impl Fn(&str) -> bool) -> Option<&PodName> {
@@ -150,10 +206,17 @@ impl WriteQueue {
 
     /// A write to this pod is sent: it waits no longer, and the turn of its namespace is over.
     pub(crate) fn sent(&mut self, pod: &PodName) {
-        self.sent += 1;
         let order = self.order_of.get(pod).map(|(order, _)| *order);
         self.remove(pod);
         let Some(order) = order else { return };
+        match order {
+            Order::Resize => {}
+            Order::Growth => self.growth_in_a_row = self.growth_in_a_row.saturating_add(1),
+            _ => {
+                self.growth_in_a_row = 0;
+                self.others += 1;
+            }
+        }
         let (namespace, slow) = (&pod.namespace, self.is_slow(&pod.namespace));
         if let Some(waiting) = self.waiting.get_mut(&(order, namespace.clone())) {
             self.turns.remove(&(order, slow, waiting.turn, namespace.clone()));

@@ -49,8 +49,8 @@ pub(crate) struct AgentsPort {
     metrics: Metrics,
     /// What is being received of each node.
     reading: Mutex<BTreeMap<NodeName, NodeReports>>,
-    /// When each reason was last logged.
-    logged: Mutex<BTreeMap<&'static str, Instant>>,
+    /// How often each reason is logged.
+    logged: Mutex<BTreeMap<&'static str, RateLimiter>>,
 }
 
 /// The reports of one node: whoever holds its agent's token costs the others no more than this.
@@ -119,7 +119,7 @@ impl AgentsPort {
         if reading.len() >= MAX_NODES {
             reading.retain(|_, reports| reports.being_received > 0 || now < reports.last + IDLE);
         }
-        let rate = || RateLimiter::new(MAX_PER_SECOND, now.into_std());
+        let rate = || RateLimiter::new(MAX_PER_SECOND, Duration::from_secs(1), now.into_std());
         let fresh = || NodeReports { being_received: 0, rate: rate(), last: now };
         let reports = reading.entry(node.clone()).or_insert_with(fresh);
         reports.last = now;
@@ -160,13 +160,9 @@ impl AgentsPort {
     }
 
     fn is_log_due(&self, reason: &'static str) -> bool {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = logged.get(reason).is_none_or(|at| now.duration_since(*at) >= LOG_EVERY);
-        if due {
-            logged.insert(reason, now);
-        }
-        due
+        logged.entry(reason).or_insert_with(|| RateLimiter::new(1, LOG_EVERY, now)).try_acquire(now)
     }
 }
 
@@ -258,9 +254,9 @@ mod tests {
     #[test]
     fn another_version_is_rejected_as_such_whatever_else_the_report_says() {
         assert_eq!(parse(br#"{"version":99,"news":true}"#).unwrap_err().as_str(), "version");
-        assert_eq!(parse(br#"{"version":1}"#).unwrap_err().as_str(), "malformed");
+        assert_eq!(parse(br#"{"version":2}"#).unwrap_err().as_str(), "malformed");
         assert_eq!(parse(b"[").unwrap_err().as_str(), "malformed");
-        let deep = format!("{{\"version\":1,\"x\":{}", "[".repeat(10_000));
+        let deep = format!("{{\"version\":2,\"x\":{}", "[".repeat(10_000));
         assert_eq!(parse(deep.as_bytes()).unwrap_err().as_str(), "malformed");
     }
 }

@@ -9,6 +9,7 @@
 //! The status and the lists of pods and of decisions have a weak `ETag`: clients that poll learn in a few bytes that nothing changed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -20,17 +21,18 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use plimsoll_contract::PodName;
+use plimsoll_contract::status::{NodeStatus, PodStatus};
 use plimsoll_process::http::answer;
 use plimsoll_process::metrics::{CONTENT_TYPE, render};
 use prometheus::Registry;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-use super::pod_list;
+use super::list;
 use super::probes::Probes;
 use crate::cluster::lease::Holder;
-use crate::core::Core;
 use crate::engine::Engine;
+use crate::metrics::CoreGauges;
 
 const INDEX: &str = "plimsoll-aggregator: GET /metrics /livez /readyz /v1/status /v1/nodes /v1/pods \
                      /v1/pods/NAMESPACE/NAME /v1/decisions\n";
@@ -40,24 +42,40 @@ const INDEX: &str = "plimsoll-aggregator: GET /metrics /livez /readyz /v1/status
 pub(crate) struct PeoplePort {
     pub(crate) engine: Engine,
     pub(crate) registry: Registry,
+    pub(crate) gauges: CoreGauges,
     pub(crate) probes: Probes,
     /// Name of this replica.
     pub(crate) replica: String,
     /// Who holds the Lease.
     pub(crate) holder: watch::Receiver<Option<Holder>>,
+    pub(crate) answers_made: OneAtATime,
+}
+
+/// Makes the answers of this port, and the pages of its lists, one at a time, in the order in which they were asked for. Whatever is
+/// asked for by however many clients, it costs one thread, and a report waits for the core behind one of them at most.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OneAtATime(Arc<Mutex<()>>);
+
+impl OneAtATime {
+    /// To be held while an answer or a page is made, and not while it is sent.
+    pub(super) async fn permit(&self) -> OwnedMutexGuard<()> {
+        self.0.clone().lock_owned().await
+    }
 }
 
 pub(crate) fn router(port: PeoplePort) -> Router {
     Router::new()
         .route("/", get(|| async { answer::text(StatusCode::OK, INDEX) }))
         .route("/metrics", get(metrics))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
         .route("/v1/status", get(status))
         .route("/v1/nodes", get(nodes))
         .route("/v1/pods", get(pods))
         .route("/v1/pods/{namespace}/{name}", get(pod))
         .route("/v1/decisions", get(decisions))
+        .route_layer(middleware::from_fn_with_state(port.clone(), one_at_a_time))
+        // These ask the core nothing.
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
         .fallback(not_found)
         .layer(middleware::from_fn(get_only))
         .with_state(port)
@@ -73,7 +91,13 @@ async fn get_only(request: Request, next: Next) -> Response {
     response
 }
 
+async fn one_at_a_time(State(port): State<PeoplePort>, request: Request, next: Next) -> Response {
+    let _permit = port.answers_made.permit().await;
+    next.run(request).await
+}
+
 async fn metrics(State(port): State<PeoplePort>) -> Response {
+    port.gauges.refresh(&port.engine).await;
     answer::with_type(StatusCode::OK, CONTENT_TYPE, render(&port.registry)).into_response()
 }
 
@@ -99,13 +123,12 @@ async fn status(State(port): State<PeoplePort>, headers: HeaderMap) -> Response 
 }
 
 async fn nodes(State(port): State<PeoplePort>) -> Response {
-    let nodes = port.engine.ask(Core::nodes);
-    answer::json(StatusCode::OK, &nodes).into_response()
+    list::response::<NodeStatus>(port.engine, port.answers_made)
 }
 
 async fn pods(State(port): State<PeoplePort>, headers: HeaderMap) -> Response {
     let tag = port.engine.ask(|core, _| core.pods_tag());
-    with_tag(&headers, &tag, || pod_list::response(port.engine))
+    with_tag(&headers, &tag, || list::response::<PodStatus>(port.engine, port.answers_made))
 }
 
 async fn pod(State(port): State<PeoplePort>, Path((namespace, name)): Path<(String, String)>) -> Response {
@@ -139,3 +162,6 @@ async fn not_found(uri: Uri) -> Response {
 fn missing(error: &str, hint: &str) -> Response {
     answer::json(StatusCode::NOT_FOUND, &json!({"error": error, "hint": hint})).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The port for the kubelet's probes: `/livez` and `/readyz`, and nothing else. It has a thread and connections of its own, so that
-//! a flood on the other ports makes no probe fail, which would restart the aggregator or take it out of its Service.
+//! a flood on the other ports makes no probe fail, which would restart the aggregator or take it out of its Service. For the same
+//! reason the answers are made from what the engine published last; they do not wait for the core.
 //!
 //! The port for people answers both paths too.
 
@@ -10,6 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use plimsoll_process::http::answer;
 
+use crate::core::Standing;
 use crate::engine::Engine;
 use crate::readiness::Readiness;
 
@@ -47,10 +49,46 @@ impl Probes {
 
     /// 200 once reports can be accepted; the body says what is missing, and why nothing is written.
     pub(super) fn readyz(&self) -> Response<Full<Bytes>> {
-        let (synced, withheld) = self.engine.ask(|core, _| (core.synced(), core.withheld()));
+        let Standing { synced, withheld } = self.engine.standing();
         let ready = synced && self.readiness.is_ready();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let writes = withheld.map_or("allowed".to_owned(), |why| format!("withheld ({why})"));
         answer::text(status, format!("{}writes: {writes}\n", self.readiness.text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::engine::tests::leading;
+
+    #[tokio::test]
+    async fn probes_are_answered_while_the_core_is_busy() {
+        let (engine, _outputs) = leading();
+        let probes = Probes { engine: engine.clone(), readiness: Readiness::new() };
+        let (sender, answers) = mpsc::channel();
+        // The core is locked until the answers are there.
+        engine.ask(|_, _| {
+            std::thread::spawn(move || {
+                sender.send([probes.livez(), probes.readyz()].map(|answer| answer.status()))
+            });
+            let codes = answers.recv_timeout(Duration::from_secs(10));
+            assert_eq!(codes, Ok([StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE]), "no certificate yet");
+        });
+    }
+
+    #[tokio::test]
+    async fn readyz_says_what_the_core_decided_last() {
+        let (engine, _outputs) = leading();
+        let probes = Probes { engine: engine.clone(), readiness: Readiness::new() };
+        let said = async || {
+            let body = http_body_util::BodyExt::collect(probes.readyz().into_body()).await.unwrap();
+            String::from_utf8(body.to_bytes().to_vec()).unwrap().lines().last().unwrap_or_default().to_owned()
+        };
+        assert_eq!(said().await, "writes: allowed");
+        engine.submit(crate::input::Input::Paused(true));
+        assert_eq!(said().await, "writes: withheld (paused)");
     }
 }

@@ -65,7 +65,7 @@ impl State {
                 Err(reason) => reject(reason),
                 Ok(name) => {
                     if pod.check(&report.capacity).is_ok() {
-                        self.apply_load(now, &name, report.version, pod);
+                        self.apply_load(now, &name, pod);
                     } else {
                         reject(PodRejection::BadValue);
                         malformed.push(name.clone());
@@ -85,6 +85,7 @@ impl State {
                 self.lose_load(now, now, &name, Some(UnknownReason::Absent));
             }
         }
+        self.machines.observe(&report.node, &report.boot);
         if let Some(node) = self.nodes.get_mut(&report.node) {
             node.reported = Some(now);
             node.has_labels_to_lose = true;
@@ -111,9 +112,9 @@ impl State {
         }
     }
 
-    fn apply_load(&mut self, now: Moment, name: &PodName, version: u32, report: &PodReport) {
+    fn apply_load(&mut self, now: Moment, name: &PodName, report: &PodReport) {
         let Some(pod) = self.pods.get_mut(name) else { return };
-        if pod.apply_report(now, version, report) {
+        if pod.apply_report(now, report) {
             self.dirty.insert(name.clone());
         }
         self.revision += 1;

@@ -7,6 +7,7 @@ use plimsoll_contract::report::Capacity;
 use plimsoll_contract::status::AgentState;
 use plimsoll_contract::{Moment, PodName, PodUid};
 
+use super::memory_shrinks::MemoryShrinks;
 use super::sequence::Sequence;
 use super::static_pods::Claim;
 use crate::facts::NodeFacts;
@@ -26,6 +27,8 @@ pub(crate) struct Node {
     /// Which report is the next one.
     pub(crate) sequence: Sequence,
     pub(crate) capacity: Option<Capacity>,
+    /// What became of it when memory of its pods was decreased.
+    pub(crate) memory_shrinks: MemoryShrinks,
     /// The pods bound to it.
     pub(crate) pods: BTreeSet<PodName>,
     /// The mirror pods among them, by the config hash in the name of their cgroup.
@@ -58,6 +61,7 @@ impl Node {
             check_at: Moment::NEVER,
             sequence: Sequence::default(),
             capacity: None,
+            memory_shrinks: MemoryShrinks::default(),
             pods: BTreeSet::new(),
             static_pods: BTreeMap::new(),
             agent: AgentState::Reporting,

@@ -4,14 +4,13 @@
 //! of its own; it never turns into a small number.
 
 use plimsoll_contract::load::{Cause, ResourceLoad, UnknownReason};
-use plimsoll_contract::report::{ContainerReport, PodReport, VERSION};
+use plimsoll_contract::report::{ContainerReport, PodReport};
 use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Moment, Resource};
 
 use crate::facts::PodFacts;
+use crate::resize::PodResize;
+use crate::settings::Settings;
 use crate::writes::PodWrites;
-
-/// The first version of reports that holds causes.
-pub(crate) const WITH_CAUSES: u32 = 2;
 
 /// A pod.
 #[derive(Debug)]
@@ -20,15 +19,16 @@ pub(crate) struct Pod {
     pub(crate) facts: PodFacts,
     pub(crate) cpu: LoadHistory,
     pub(crate) memory: LoadHistory,
+    /// When it was created, where a watch showed that; absent where it was there when pods were listed.
+    pub(crate) appeared: Option<Moment>,
     /// The numbers of its containers, of the last report that named it.
     pub(crate) containers: Vec<ContainerReport>,
-    /// Version of the last report that named it; see [`WITH_CAUSES`].
-    pub(crate) report_version: u32,
     /// When a report last named it.
     pub(crate) confirmed: Moment,
     /// Roster version of its entry.
     pub(crate) roster_version: u64,
     pub(crate) writes: PodWrites,
+    pub(crate) resize: PodResize,
 }
 
 /// The load of one resource, and since when it is what it is.
@@ -38,6 +38,8 @@ pub(crate) struct LoadHistory {
     pub(crate) load: ResourceLoad<f64>,
     /// Since when the band is known or, while it is unknown, since when it is not.
     pub(crate) known_changed: Moment,
+    /// Since when the band is this one.
+    pub(crate) band_changed: Moment,
     /// Since when [`LoadHistory::basis`] is this one.
     pub(crate) basis_changed: Moment,
     /// Since when the reason is a lasting one, or a passing one.
@@ -51,6 +53,7 @@ impl Pod {
         let unknown = LoadHistory {
             load: ResourceLoad::default(),
             known_changed: now,
+            band_changed: now,
             basis_changed: now,
             reason_changed: now,
             cause_container: None,
@@ -59,11 +62,12 @@ impl Pod {
             facts,
             cpu: unknown.clone(),
             memory: unknown,
+            appeared: None,
             containers: Vec::new(),
-            report_version: VERSION,
             confirmed: now,
             roster_version: 0,
             writes: PodWrites::default(),
+            resize: PodResize::default(),
         }
     }
 
@@ -94,7 +98,12 @@ impl Pod {
     /// Whether the agent took the band over from the label: what made it, and on which basis, is not known any more.
     pub(crate) fn is_taken_over(&self, resource: Resource) -> bool {
         let load = &self.load(resource).load;
-        load.band.is_known() && load.cause.is_none() && self.report_version >= WITH_CAUSES
+        load.band.is_known() && load.cause.is_none()
+    }
+
+    /// Whether the labels written last are gone, or may be soon: they have not been there for the shortest time between two repairs.
+    pub(crate) fn is_repair_undone(&self, now: Moment, settings: &Settings) -> bool {
+        self.writes.last.is_some() && !self.writes.lasted(&self.facts, now, settings)
     }
 
     /// Whether any band is known.
@@ -103,13 +112,12 @@ impl Pod {
     }
 
     /// Replaces the loads by reported ones. Whether that may matter for a write.
-    pub(crate) fn apply_report(&mut self, now: Moment, version: u32, report: &PodReport) -> bool {
+    pub(crate) fn apply_report(&mut self, now: Moment, report: &PodReport) -> bool {
         let hottest = report.containers.iter().find(|c| report.cpu.container.as_ref() == Some(&c.id));
         let bound_by = hottest.and_then(|container| container.cpu.bound_by);
         let cpu = report.cpu.clone().map(|cores| cores.0, |id| self.shared(id));
         let memory = report.memory.clone().map(Bytes::as_f64, |id| self.shared(id));
         self.containers.clone_from(&report.containers);
-        self.report_version = version;
         self.confirmed = now;
         let containers =
             [(&self.cpu, &cpu), (&self.memory, &memory)].map(|(before, load)| self.named_cause(before, load));
@@ -168,7 +176,7 @@ impl LoadHistory {
             (true, None) => ResourceLoad::unknown(Some(UnknownReason::Malformed)),
             _ => load,
         };
-        let mut matters = self.load.band != load.band || self.load.cause.is_some() != load.cause.is_some();
+        let mut matters = self.load.cause.is_some() != load.cause.is_some();
         let mut note = |changed: bool, since: &mut Moment| {
             if changed {
                 *since = now;
@@ -176,6 +184,7 @@ impl LoadHistory {
             }
         };
         note(self.load.band.is_known() != load.band.is_known(), &mut self.known_changed);
+        note(self.load.band != load.band, &mut self.band_changed);
         note(basis_of(&self.load) != basis_of(&load), &mut self.basis_changed);
         note(is_lasting(self.load.reason) != is_lasting(load.reason), &mut self.reason_changed);
         self.load = load;

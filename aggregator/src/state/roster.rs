@@ -61,7 +61,7 @@ impl State {
             uid: facts.cgroup_uid.clone()?,
             namespace: facts.pod.namespace.as_ref().into(),
             name: facts.pod.name.as_ref().into(),
-            managed: self.class(facts).is_some(),
+            managed: self.is_managed(facts),
             bands: bands_on(facts, self.output),
             containers: containers.collect(),
         })
@@ -77,7 +77,7 @@ impl State {
         }
     }
 
-    /// The SLA class: the pod's, else its namespace's.
+    /// What names the SLA class: the label of the pod, else that of its namespace.
     pub(crate) fn class<'a>(&'a self, facts: &'a PodFacts) -> Option<&'a str> {
         let own = facts.labels.get(keys::SLA);
         let class = own.or_else(|| self.namespaces.get(facts.pod.namespace.as_ref())?.class.as_ref());

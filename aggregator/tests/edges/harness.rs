@@ -196,7 +196,7 @@ impl Harness {
             _ => 0.1,
         };
         json!({
-            "version": 1, "node": node, "boot": "6f1f4c5e-0000-4000-8000-000000000001",
+            "version": 2, "node": node, "boot": "6f1f4c5e-0000-4000-8000-000000000001",
             "seq": self.seq.fetch_add(1, Ordering::Relaxed), "full": true, "rosterVersion": 0,
             "capacity": {"cores": 4.0, "bytes": 8_u64 << 30},
             "pods": [{

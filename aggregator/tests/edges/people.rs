@@ -54,7 +54,8 @@ async fn the_metrics_count_what_happened_and_every_series_is_there_from_the_star
     harness.labeled("high").await;
     harness.decided("written").await;
     assert_eq!(harness.metric("plimsoll_aggregator_reports_total{result=\"accepted\"}").await, 1.0);
-    assert_eq!(harness.metric("plimsoll_aggregator_pods{band=\"high\",resource=\"cpu\"}").await, 1.0);
+    let high = "plimsoll_aggregator_pods{band=\"high\",resource=\"cpu\"}";
+    harness.until("the count", async || harness.metric(high).await == 1.0).await;
     assert_eq!(harness.metric("plimsoll_aggregator_nodes{state=\"reporting\"}").await, 2.0);
     assert_eq!(harness.metric("plimsoll_aggregator_in_flight_writes").await, 0.0);
     assert_eq!(harness.metric("plimsoll_aggregator_write_seconds_count").await, 1.0);

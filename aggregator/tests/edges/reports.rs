@@ -17,13 +17,14 @@ async fn what_is_no_report_is_refused_by_what_is_wrong_with_it() {
     };
     let mut foreign_type = good.clone();
     foreign_type["pods"][0]["cpu"]["band"] = json!("HIGH");
-    let huge = format!("{{\"version\":1,\"x\":\"{}\"}}", "x".repeat(3 << 20));
+    let huge = format!("{{\"version\":2,\"x\":\"{}\"}}", "x".repeat(3 << 20));
     let table = [
         ("[".to_owned(), 400, "malformed"),
-        ("{\"version\":1}".to_owned(), 400, "malformed"),
+        ("{\"version\":2}".to_owned(), 400, "malformed"),
         (foreign_type.to_string(), 400, "malformed"),
         ("[".repeat(100_000), 400, "malformed"),
-        (with("version", json!(3)), 400, "version"),
+        (with("version", json!(4)), 400, "version"),
+        (with("version", json!(1)), 400, "version"),
         (with("version", json!(0)), 400, "version"),
         (with("node", json!("n2")), 403, "other_node"),
         (with("boot", json!("b".repeat(100))), 422, "bad_report"),

@@ -1,35 +1,34 @@
-//! Removes our keys from pods: one server-side apply without any key for each pod, several at once.
+//! Gives resized pods their original resources back, and removes our keys from pods: one server-side apply without any key for each pod,
+//! several at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
+use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::Status;
-use kube::{Client, Error};
 use plimsoll_contract::api_status::is_pod_gone;
 use plimsoll_contract::keys;
 use plimsoll_objects::Object;
-use serde_json::json;
-use tokio::time::sleep;
+use serde_json::{Value, json};
 
 use super::scan::{OwnedPod, PodKeys};
 use crate::connect::{Failure, Operation};
-
-/// Concurrent requests: as many as the aggregator sends. Every one of them reaches all watchers of pods.
-pub(super) const CONCURRENCY: usize = 4;
-/// Retries for one pod while the server answers 429.
-const MAX_RETRIES: usize = 5;
-/// Delay before a retry, unless the server asks for more; and the longest one.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
-/// After this many unanswered requests in a row the API server is considered down, and nothing more is sent.
-const MAX_UNANSWERED: usize = 4 * CONCURRENCY;
+use crate::live::PodId;
+use crate::requests::{self, Requests};
+use crate::restore::{Restored, restore};
+use crate::size::Change;
 
 const REMOVE_KEYS: Operation = Operation::on_api_server("removing Plimsoll's keys", "patch pods");
 
 /// The result for one pod.
+#[derive(Debug)]
+pub(super) struct PodResult {
+    pub(super) removal: RemovalResult,
+    /// What was given back of its original resources.
+    pub(super) restored: Vec<Change>,
+    /// Why its original resources could not be restored: the annotation that names them stays.
+    pub(super) not_restored: Option<String>,
+}
+
+/// What became of the keys of one pod.
 #[derive(Debug)]
 pub(super) enum RemovalResult {
     /// Our field manager owns nothing here, so nothing was sent.
@@ -41,63 +40,66 @@ pub(super) enum RemovalResult {
     Failed(Failure),
 }
 
-/// Removes our keys from every pod. The results are in the order of the pods.
-pub(super) async fn remove_all(client: &Client, pods: &[PodKeys]) -> Vec<RemovalResult> {
-    let unanswered = AtomicUsize::new(0);
-    let mut results = Vec::with_capacity(pods.len());
-    let mut waiting = pods.iter();
-    let mut running = FuturesOrdered::new();
-    loop {
-        let free = CONCURRENCY - running.len();
-        running.extend(waiting.by_ref().take(free).map(|pod| remove(client, pod, &unanswered)));
-        match running.next().await {
-            Some(result) => results.push(result),
-            None => return results,
-        }
+impl From<RemovalResult> for PodResult {
+    fn from(removal: RemovalResult) -> PodResult {
+        PodResult { removal, restored: Vec::new(), not_restored: None }
     }
 }
 
-async fn remove(client: &Client, pod: &PodKeys, unanswered: &AtomicUsize) -> RemovalResult {
+/// Restores and cleans every pod. The results are in the order of the pods.
+pub(super) async fn remove_all(client: &Client, pods: &[PodKeys]) -> Vec<PodResult> {
+    let requests = Requests::default();
+    requests::all(pods.iter().map(|pod| restore_and_remove(client, pod, &requests))).await
+}
+
+async fn restore_and_remove(client: &Client, pod: &PodKeys, requests: &Requests) -> PodResult {
     if !pod.has_own_keys() {
-        return RemovalResult::Skipped;
+        return RemovalResult::Skipped.into();
     }
-    if unanswered.load(Ordering::Relaxed) >= MAX_UNANSWERED {
-        let problem = "not tried: the API server stopped answering";
-        return RemovalResult::Failed(Failure::other(REMOVE_KEYS.action, problem));
+    if !pod.is_resized() {
+        return apply_nothing(client, pod, requests, None).await.into();
     }
-    let result = apply_nothing(client, pod).await;
-    match &result {
-        RemovalResult::Failed(failure) if failure.is_unanswered() => {
-            unanswered.fetch_add(1, Ordering::Relaxed);
+    let id = PodId { namespace: pod.namespace.clone(), name: pod.name.clone(), uid: pod.uid.clone() };
+    match restore(client, &id, requests, false).await {
+        Restored::Gone => RemovalResult::Gone.into(),
+        Restored::Done(restored) => {
+            let removal = apply_nothing(client, pod, requests, None).await;
+            PodResult { removal, restored, not_restored: None }
         }
-        _ => unanswered.store(0, Ordering::Relaxed),
+        Restored::Already | Restored::Never | Restored::Finishing => {
+            apply_nothing(client, pod, requests, None).await.into()
+        }
+        // The record of the original resources is all that is left of them, so it stays; and so does all else if it is not known.
+        Restored::Failed { why, original } => {
+            let removal = match &original {
+                Some(original) => apply_nothing(client, pod, requests, Some(original)).await,
+                None => RemovalResult::Skipped,
+            };
+            PodResult { removal, restored: Vec::new(), not_restored: Some(why) }
+        }
     }
-    result
 }
 
-async fn apply_nothing(client: &Client, pod: &PodKeys) -> RemovalResult {
+/// Gives up all our keys but, where it is given, `original-resources`.
+async fn apply_nothing(
+    client: &Client,
+    pod: &PodKeys,
+    requests: &Requests,
+    original: Option<&String>,
+) -> RemovalResult {
     // A response that cannot be read is not a failure: the API server has done what it answers.
     let api: Api<Object<OwnedPod>> = Api::namespaced(client.clone(), &pod.namespace);
     let params = PatchParams::apply(keys::FIELD_MANAGER);
-    let nothing = Patch::Apply(json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
-    }));
-    let mut retries = 0;
-    loop {
-        let request = async { Ok(api.patch(&pod.name, &params, &nothing).await) };
-        match REMOVE_KEYS.run(request).await {
-            Ok(Ok(_)) => return RemovalResult::Removed,
-            Ok(Err(Error::Api(status))) if is_gone(&status) => return RemovalResult::Gone,
-            Ok(Err(Error::Api(status))) if status.code == 429 && retries < MAX_RETRIES => {
-                retries += 1;
-                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-                sleep(Duration::from_secs(seconds.into()).clamp(RETRY_DELAY, MAX_RETRY_DELAY)).await;
-            }
-            Ok(Err(error)) => return RemovalResult::Failed(REMOVE_KEYS.failure(&error)),
-            Err(timeout) => return RemovalResult::Failed(timeout),
-        }
+    let mut metadata = json!({"name": pod.name, "namespace": pod.namespace, "uid": pod.uid});
+    if let Some(original) = original {
+        metadata["annotations"] = json!({keys::ORIGINAL_RESOURCES: original});
+    }
+    let patch: Patch<Value> = Patch::Apply(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata}));
+    match requests.send(REMOVE_KEYS, || api.patch(&pod.name, &params, &patch)).await {
+        Ok(Ok(_)) => RemovalResult::Removed,
+        Ok(Err(status)) if is_gone(&status) => RemovalResult::Gone,
+        Ok(Err(status)) => RemovalResult::Failed(REMOVE_KEYS.failure(&kube::Error::Api(status))),
+        Err(failure) => RemovalResult::Failed(failure),
     }
 }
 

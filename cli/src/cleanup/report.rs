@@ -8,12 +8,13 @@ use anyhow::bail;
 use plimsoll_contract::keys;
 use serde::Serialize;
 
-use super::removal::RemovalResult;
+use super::removal::{PodResult, RemovalResult};
 use super::scan::{KeyKind, PodKeys};
 use crate::args::ReportFormat;
 use crate::connect::escaped;
 use crate::pause::confirm::PauseState;
 use crate::pods::UnreadablePod;
+use crate::size::{self, Change};
 
 /// Lines of one list in the text.
 const MAX_LINES: usize = 20;
@@ -36,6 +37,8 @@ pub(super) struct Report {
     aggregator: Option<&'static str>,
     /// Pods with keys of ours at the start.
     pods: usize,
+    /// Pods that got their original resources back, or would get them.
+    restored: Vec<RestoredSize>,
     removed: Vec<Removed>,
     /// Pods that were deleted or recreated during the run.
     gone: Vec<PodName>,
@@ -61,6 +64,14 @@ struct Removed {
     #[serde(flatten)]
     pod: PodName,
     keys: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RestoredSize {
+    #[serde(flatten)]
+    pod: PodName,
+    /// Empty in a dry run: the sizes are read when they are restored.
+    changes: Vec<Change>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,6 +108,10 @@ impl Report {
     /// What would be done.
     pub(super) fn of_dry_run(pods: &[PodKeys]) -> Report {
         let mut report = Report { dry_run: true, pods: pods.len(), ..Report::default() };
+        let resized = pods.iter().filter(|pod| pod.is_resized());
+        report
+            .restored
+            .extend(resized.map(|pod| RestoredSize { pod: PodName::of(pod), changes: Vec::new() }));
         pods.iter().for_each(|pod| report.add_removed(pod));
         pods.iter().for_each(|pod| report.add_owned_by_others(pod));
         report
@@ -121,7 +136,7 @@ impl Report {
     pub(super) fn new(
         (paused, state): (bool, &PauseState),
         before: &[PodKeys],
-        results: Vec<RemovalResult>,
+        results: Vec<PodResult>,
         after: &[PodKeys],
     ) -> Report {
         let aggregator = Some(match state {
@@ -135,7 +150,16 @@ impl Report {
         let mut left: BTreeMap<_, _> = removable.map(|pod| (pod.uid.as_str(), pod)).collect();
         for (pod, result) in before.iter().zip(results) {
             let is_left = left.remove(pod.uid.as_str()).is_some();
-            match result {
+            let PodResult { removal, restored, not_restored } = result;
+            if !restored.is_empty() {
+                report.restored.push(RestoredSize { pod: PodName::of(pod), changes: restored });
+            }
+            if let (Some(why), true) = (not_restored, is_left) {
+                let kept = keys::ORIGINAL_RESOURCES;
+                report.add_failed(pod, &format!("{why}; it keeps its size and its annotation {kept}"));
+                continue;
+            }
+            match removal {
                 RemovalResult::Skipped => {}
                 RemovalResult::Failed(failure) if is_left => report.add_failed(pod, &failure),
                 _ if is_left => report.add_failed(pod, &"its keys are back: something still writes them"),
@@ -218,6 +242,13 @@ impl Report {
         } else {
             let verb = if self.dry_run { "would be removed" } else { "removed" };
             writeln!(out, "Plimsoll keys were on {}; {verb} from {}", count(self.pods), self.removed.len())?;
+        }
+        if !self.restored.is_empty() {
+            let verb = if self.dry_run { "would be restored" } else { "restored" };
+            writeln!(out, "original resources {verb} on {}:", count(self.restored.len()))?;
+            print_list(out, &self.restored, |one| {
+                format!("{}  {}", one.pod, size::listed(&one.changes)).trim_end().to_owned()
+            })?;
         }
         if self.dry_run {
             print_list(out, &self.removed, |one| format!("{}  {}", one.pod, escaped(&one.keys.join(" "))))?;

@@ -39,7 +39,7 @@ type Keys = BTreeMap<String, IgnoredAny>;
 /// The fields of one field manager; the time of its last write does not matter.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct ManagedFields {
+pub(crate) struct ManagedFields {
     manager: Option<String>,
     operation: Option<String>,
     subresource: Option<String>,
@@ -78,18 +78,18 @@ pub(super) struct PodKeys {
 
 /// A key of ours on a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OwnedKey {
+pub(crate) struct OwnedKey {
     pub(super) kind: KeyKind,
     pub(super) key: String,
     /// Whether our field manager applied it.
-    pub(super) ours: bool,
+    pub(crate) ours: bool,
     /// The other field managers that own it.
-    pub(super) others: Vec<String>,
+    pub(crate) others: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum KeyKind {
+pub(crate) enum KeyKind {
     Label,
     Annotation,
 }
@@ -124,13 +124,19 @@ impl PodKeys {
         self.keys.iter().any(|key| key.ours)
     }
 
+    /// Whether Plimsoll resized it: its original resources are recorded, and by us.
+    pub(super) fn is_resized(&self) -> bool {
+        self.keys.iter().any(|key| key.ours && key.key == keys::ORIGINAL_RESOURCES)
+    }
+
     pub(super) fn has_removable_keys(&self) -> bool {
         self.keys.iter().any(OwnedKey::is_removable)
     }
 }
 
 impl OwnedKey {
-    fn of(kind: KeyKind, key: &str, managers: &[ManagedFields]) -> OwnedKey {
+    /// Who owns this key.
+    pub(crate) fn of(kind: KeyKind, key: &str, managers: &[ManagedFields]) -> OwnedKey {
         let field = format!("f:{key}");
         let owns = |entry: &&ManagedFields| {
             let maps = entry.fields_v1.as_ref().and_then(|fields| fields.metadata.0.as_ref());

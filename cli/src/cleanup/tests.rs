@@ -10,12 +10,14 @@ use plimsoll_contract::keys;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::removal::{CONCURRENCY, RemovalResult, remove_all};
+use super::removal::{PodResult, RemovalResult, remove_all};
 use super::scan::{KeyKind, OwnedKey, PodKeys};
 use super::*;
 use crate::connect::Failure;
 use crate::pause::confirm::PauseState;
 use crate::pods::UnreadablePod;
+use crate::requests::CONCURRENCY;
+use crate::size::{Change, Part};
 
 fn pod(name: &str, keys: &[(&str, bool, &[&str])]) -> PodKeys {
     let keys = keys.iter().map(|(key, ours, others)| OwnedKey {
@@ -74,7 +76,7 @@ async fn pods_are_written_concurrently_up_to_the_limit() {
     let pods: Vec<_> = (0..100).map(|number| ours(&number.to_string())).collect();
     let (client, counts) = server(|_| Some(fine()));
     let results = remove_all(&client, &pods).await;
-    assert!(results.iter().all(|result| matches!(result, RemovalResult::Removed)), "{results:?}");
+    assert!(results.iter().all(|result| matches!(result.removal, RemovalResult::Removed)), "{results:?}");
     let [asked, _, max] = &*counts;
     assert_eq!((asked.load(Ordering::SeqCst), max.load(Ordering::SeqCst)), (100, CONCURRENCY));
 }
@@ -83,7 +85,7 @@ async fn pods_are_written_concurrently_up_to_the_limit() {
 async fn pods_whose_keys_are_not_ours_are_not_written() {
     let (client, counts) = server(|_| Some(fine()));
     let results = remove_all(&client, &[pod("theirs", &[(keys::CPU_BAND, false, &["helm"])])]).await;
-    assert!(matches!(results[..], [RemovalResult::Skipped]), "{results:?}");
+    assert!(matches!(results[..], [PodResult { removal: RemovalResult::Skipped, .. }]), "{results:?}");
     assert_eq!(counts[0].load(Ordering::SeqCst), 0);
 }
 
@@ -92,12 +94,15 @@ async fn a_busy_server_gets_the_time_it_asks_for() {
     let (client, counts) = server(|number| Some(if number < 2 { busy() } else { fine() }));
     let start = Instant::now();
     let results = remove_all(&client, &[ours("web")]).await;
-    assert!(matches!(results[..], [RemovalResult::Removed]), "{results:?}");
+    assert!(matches!(results[..], [PodResult { removal: RemovalResult::Removed, .. }]), "{results:?}");
     assert!(start.elapsed() >= Duration::from_secs(6), "{:?}", start.elapsed());
     assert_eq!(counts[0].load(Ordering::SeqCst), 3);
     let (client, _) = server(|_| Some(busy()));
     let results = remove_all(&client, &[ours("web")]).await;
-    assert!(matches!(results[..], [RemovalResult::Failed(_)]), "retries are bounded: {results:?}");
+    assert!(
+        matches!(results[..], [PodResult { removal: RemovalResult::Failed(_), .. }]),
+        "retries are bounded: {results:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,29 +110,22 @@ async fn a_server_that_went_down_is_not_asked_for_each_of_ten_thousand_pods() {
     let pods: Vec<_> = (0..10_000).map(|number| ours(&number.to_string())).collect();
     let (client, counts) = server(|number| (number < 5).then(fine));
     let results = remove_all(&client, &pods).await;
-    let done = results.iter().filter(|result| matches!(result, RemovalResult::Removed)).count();
+    let done = results.iter().filter(|result| matches!(result.removal, RemovalResult::Removed)).count();
     assert_eq!((done, results.len()), (5, 10_000));
     let asked = counts[0].load(Ordering::SeqCst);
     assert!((5 + 4 * CONCURRENCY..5 + 6 * CONCURRENCY).contains(&asked), "{asked}");
 }
 
 #[test]
-fn only_y_or_yes_is_a_yes_and_the_question_says_how_many_pods() {
-    for (typed, yes) in
-        [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("yeah\n", false), ("n\n", false)]
-    {
-        let mut asked = Vec::new();
-        assert_eq!(
-            confirmed(812, Some("mini\u{1b}kube"), &mut typed.as_bytes(), &mut asked).unwrap(),
-            yes,
-            "{typed:?}"
-        );
-        let asked = String::from_utf8(asked).unwrap();
-        assert_eq!(
-            asked,
-            "Pause Plimsoll in context mini\\u{1b}kube and remove its keys from 812 pods? [y/N] "
-        );
-    }
+fn the_question_says_how_many_pods_and_of_how_many_the_size_changes() {
+    assert_eq!(
+        question(812, 0, Some("mini\u{1b}kube")),
+        "Pause Plimsoll in context mini\\u{1b}kube and remove its keys from 812 pods?"
+    );
+    assert_eq!(
+        question(2, 1, None),
+        "Pause Plimsoll, restore the original resources of 1 pod and remove its keys from 2 pods?"
+    );
 }
 
 fn printed(report: &Report, format: ReportFormat) -> String {
@@ -138,12 +136,12 @@ fn printed(report: &Report, format: ReportFormat) -> String {
 
 #[test]
 fn the_keys_after_the_run_count_and_not_the_outcomes() {
-    let lost = || RemovalResult::Failed(Failure::other("removing Plimsoll's keys", "no answer"));
+    let lost = || RemovalResult::Failed(Failure::other("removing Plimsoll's keys", "no answer")).into();
     let shared = pod("shared", &[(keys::CPU_BAND, true, &["helm\u{1b}[2J"]), (keys::CPU_BASIS, true, &[])]);
     let theirs = pod("shared", &[(keys::CPU_BAND, false, &["helm\u{1b}[2J"])]);
     let before = [ours("back"), ours("done"), ours("gone"), ours("late"), ours("lost"), shared];
-    let removed = || RemovalResult::Removed;
-    let results = vec![removed(), removed(), RemovalResult::Gone, lost(), lost(), removed()];
+    let removed = || RemovalResult::Removed.into();
+    let results = vec![removed(), removed(), RemovalResult::Gone.into(), lost(), lost(), removed()];
     let report = Report::new(
         (true, &PauseState::Paused),
         &before,
@@ -170,13 +168,49 @@ failed on 3 pods:
 }
 
 #[test]
+fn a_size_that_could_not_be_restored_is_a_failure_that_says_what_stays() {
+    let resized =
+        |name: &str| pod(name, &[(keys::ORIGINAL_RESOURCES, true, &[]), (keys::CPU_BAND, true, &[])]);
+    let kept = pod("kept", &[(keys::ORIGINAL_RESOURCES, true, &[])]);
+    let change = Change {
+        container: "app".into(),
+        resource: plimsoll_contract::Resource::Cpu,
+        part: Part::Limit,
+        from: Some("890m".into()),
+        to: "500m".into(),
+    };
+    let restored = PodResult { removal: RemovalResult::Removed, restored: vec![change], not_restored: None };
+    let failed = PodResult {
+        removal: RemovalResult::Removed,
+        restored: Vec::new(),
+        not_restored: Some("there is no room for it".into()),
+    };
+    let before = [resized("done"), resized("kept")];
+    let report = Report::new((true, &PauseState::Paused), &before, vec![restored, failed], &[kept]);
+    let expected = "\
+Plimsoll keys were on 2 pods; removed from 1
+original resources restored on 1 pod:
+  shop/done  app cpu limit 890m -> 500m
+failed on 1 pod:
+  shop/kept  there is no room for it; it keeps its size and its annotation plimsoll.dev/original-resources
+";
+    assert_eq!(printed(&report, ReportFormat::Text), expected);
+    assert!(report.result().unwrap_err().to_string().contains("remain on 1 pod"));
+    let dry = printed(&Report::of_dry_run(&before), ReportFormat::Text);
+    assert!(
+        dry.contains("original resources would be restored on 2 pods:\n  shop/done\n  shop/kept\n"),
+        "{dry}"
+    );
+}
+
+#[test]
 fn a_pod_that_cannot_be_read_is_named_and_the_run_is_a_failure() {
     let odd = |name: &str| UnreadablePod {
         namespace: "shop".into(),
         name: name.into(),
         problem: "metadata.labels: invalid type: sequence, expected a map".into(),
     };
-    let (before, results) = ([ours("web")], vec![RemovalResult::Removed]);
+    let (before, results) = ([ours("web")], vec![RemovalResult::Removed.into()]);
     let report = Report::new((true, &PauseState::Paused), &before, results, &[])
         .with_unreadable(vec![odd("od\u{1b}d")]);
     let expected = "\

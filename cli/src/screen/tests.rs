@@ -17,7 +17,14 @@ fn row(pod: &str, band: Band) -> Row {
         differs: false,
         age: "3s".into(),
     };
-    Row { pod: pod.into(), cpu: cell(band), memory: cell(Band::Low), class: "-".into(), last: "-".into() }
+    Row {
+        pod: pod.into(),
+        cpu: cell(band),
+        memory: cell(Band::Low),
+        class: "-".into(),
+        sizes: ["-".into(), "-".into()],
+        last: "-".into(),
+    }
 }
 
 fn drawn_on(width: u16, rows: &[Row], first: usize, height: u16) -> (Vec<String>, ratatui::buffer::Buffer) {
@@ -82,10 +89,18 @@ fn on_eighty_columns_every_utilization_band_and_age_is_complete() {
         cpu: cell("1234m", "request", Band::Moderate),
         memory: cell("120Mi", "limit", Band::Low),
         class: "gold".into(),
+        sizes: ["250m/500m -> 300m/890m".into(), "256Mi/512Mi".into()],
         last: "label written 12m ago".into(),
     };
     let (lines, _) = drawn_on(80, std::slice::from_ref(&row), 0, 4);
     assert_eq!(lines[2], "demo/requests-only  1234m 100% request moderate 12m  120Mi 100% limit low 12m");
+    let (lines, _) = drawn_on(180, std::slice::from_ref(&row), 0, 4);
+    assert!(
+        lines[2].contains("gold   250m/500m -> 300m/890m  256Mi/512Mi  label written 12m ago"),
+        "{lines:?}"
+    );
+    let (lines, _) = drawn_on(130, std::slice::from_ref(&row), 0, 4);
+    assert!(lines[2].contains("gold  250m/500m -> 300m/890m 256Mi/512Mi label wr"), "{lines:?}");
     let (lines, _) = drawn_on(70, &[row], 0, 4);
     assert!(lines[2].ends_with("1234m 100% request moderate 12m  120Mi 100% limit low 12m"), "{lines:?}");
 }

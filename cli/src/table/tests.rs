@@ -1,6 +1,7 @@
 //! The table as a person sees it.
 
 use plimsoll_contract::load::UnknownReason;
+use plimsoll_contract::resize::ResizeStatus;
 use plimsoll_contract::roster::Bands;
 use plimsoll_contract::status::{KeyConflict, NodeCounts};
 use plimsoll_contract::{Basis, keys};
@@ -50,6 +51,7 @@ fn pod(namespace: &str, name: &str, cpu: ResourceStatus, memory: ResourceStatus)
         left_alone: None,
         conflicts: Vec::new(),
         last: None,
+        resize: None,
     }
 }
 
@@ -262,7 +264,7 @@ fn an_unknown_load_is_explained_in_words_and_the_other_resource_is_shown() {
     let columns = row(&half).columns(false);
     assert_eq!((columns[1].as_str(), columns[3].as_str()), ("  500m 100%", "high 12s"));
     assert_eq!((columns[4].trim(), columns[6].as_str()), ("-", "unknown"));
-    assert_eq!(columns[8], "memory: the node does not account for it");
+    assert_eq!(columns[10], "memory: the node does not account for it");
 
     for reason in UnknownReason::ALL {
         let nothing = || unknown_because(Some(reason));
@@ -387,4 +389,47 @@ fn a_request_that_is_too_small_is_said_with_what_it_counts_as() {
     assert_eq!(cpu(Basis::Request, Some(0.01)), "request as 50m");
     assert_eq!(cpu(Basis::Request, None), "request");
     assert_eq!(cpu(Basis::Limit, Some(0.01)), "limit");
+}
+
+fn resize(fields: serde_json::Value) -> Option<Box<ResizeStatus>> {
+    let mut resize = serde_json::json!({"mode": "Apply", "state": "idle", "containers": [
+        {"name": "app", "spec": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}}},
+        {"name": "proxy", "spec": {"requests": {"cpu": "50m"}, "limits": {"cpu": "0.1"}}},
+    ]});
+    let serde_json::Value::Object(fields) = fields else { panic!("{fields}") };
+    resize.as_object_mut().unwrap().extend(fields);
+    Some(Box::new(serde_json::from_value(resize).unwrap()))
+}
+
+#[test]
+fn the_size_is_that_of_all_containers_with_what_is_wanted_and_columns_appear_only_with_it() {
+    let mut web = pod("shop", "web", high(), low());
+    web.class = Some("gold".into());
+    web.resize = resize(serde_json::json!({"wanted": {"app": {"limits": {"cpu": "890m"}}}}));
+    let sized = row(&web);
+    assert_eq!(
+        sized.sizes,
+        ["300m/600m -> 300m/990m", "-"],
+        "one container has no memory request and no limit"
+    );
+    let plain = row(&pod("shop", "plain", high(), low()));
+    let table = lines(vec![sized, plain.clone()]);
+    assert!(table[0].contains("CLASS  CPU SIZE                MEMORY SIZE  LAST"), "{table:?}");
+    assert!(lines(vec![plain])[0].ends_with("CLASS  LAST"));
+}
+
+#[test]
+fn the_last_column_says_what_was_done_to_the_size_last_or_what_keeps_it() {
+    let last = |fields| {
+        let mut web = pod("shop", "web", high(), low());
+        (web.resize, web.last) = (resize(fields), Some(decision("written", 3)));
+        row(&web).last
+    };
+    let grown = serde_json::json!({"at": ago(180).to_string(), "reason": "grow", "class": "gold", "from": {}, "to": {}, "why": ""});
+    assert_eq!(last(serde_json::json!({})), "label written 3s ago");
+    assert_eq!(last(serde_json::json!({"last": grown})), "grow 3m ago; label written 3s ago");
+    let deferred = serde_json::json!({"last": grown, "state": "deferred"});
+    assert_eq!(last(deferred), "resize deferred, grow 3m ago; label written 3s ago");
+    let refused = serde_json::json!({"refused": "an HPA scales on its CPU", "state": "idle"});
+    assert_eq!(last(refused), "not resized: an HPA scales on its CPU; label written 3s ago");
 }

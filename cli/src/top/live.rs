@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use ratatui::DefaultTerminal;
 use tokio::time::MissedTickBehavior;
 
-use super::{Snapshot, Source, table_of};
+use super::table_of;
 use crate::args::TopArgs;
 use crate::screen;
+use crate::source::{Snapshot, Source};
 use crate::table::age;
 
 /// What is on the screen.

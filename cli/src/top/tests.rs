@@ -1,6 +1,10 @@
 //! Order, filter, polling and failures, against a server with a fixed response.
 
+use std::sync::{Arc, Mutex};
+
+use http::header::{ETAG, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode};
+use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 

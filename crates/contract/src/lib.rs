@@ -15,6 +15,7 @@
 //! | [`load`] | [`ResourceLoad`](load::ResourceLoad): how loaded one resource of a pod is |
 //! | [`report`] | an agent's statement about its node |
 //! | [`rejection`] | what is rejected of a report, and why |
+//! | [`resize`] | in-place resizing, as annotations keep it and people read it |
 //! | [`moment`] | [`Moment`]: points in time |
 //! | [`roster`] | what the aggregator tells an agent about its pods |
 //! | [`status`] | what the aggregator tells people: pods, nodes, decisions |
@@ -32,6 +33,7 @@ pub mod names;
 pub mod quantity;
 pub mod rejection;
 pub mod report;
+pub mod resize;
 pub mod roster;
 pub mod status;
 pub mod units;

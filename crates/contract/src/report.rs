@@ -14,7 +14,7 @@ use crate::{Bytes, ContainerId, Cores, Limit, NodeName, PodUid};
 mod tests;
 
 /// The schema version that this code writes. It reads this one and the one before.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Most pods that one report may name.
 pub const MAX_PODS: usize = 1000;
 /// Most containers that one pod may name.
@@ -59,6 +59,7 @@ pub struct Report {
 
 /// The capacity of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Capacity {
     /// CPUs that pods can use: those online, less where the node itself is limited.
     pub cores: Cores,
@@ -67,6 +68,9 @@ pub struct Capacity {
     /// CPUs that the kernel schedules on, where these are more: usage may exceed `cores` up to this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<Cores>,
+    /// Memory that could be allocated now without swapping: the kernel's `MemAvailable`, less where the node itself is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available_bytes: Option<Bytes>,
 }
 
 impl Capacity {
@@ -89,6 +93,22 @@ pub struct PodReport {
     /// The containers that count (app and sidecar), or all while the roster is not known.
     #[serde(default)]
     pub containers: Vec<ContainerReport>,
+    /// The pod's own cgroup; of managed pods only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<PodCgroup>,
+}
+
+/// What the kernel enforces on all of a pod. A resize of its containers may leave an older, lower limit here
+/// (kubernetes/kubernetes#138760).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodCgroup {
+    /// The quota, in cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_cores: Option<Limit<Cores>>,
+    /// The memory limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<Limit<Bytes>>,
 }
 
 /// One container's numbers.
@@ -124,6 +144,18 @@ pub struct ContainerCpu {
     /// Share of the quota's periods in which it was throttled, 0 to 1, over the last sweep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttled: Option<f64>,
+    /// The same over the last 2 s; of managed pods only, and absent while the last 2 s are not all known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled2: Option<f64>,
+    /// The same over the last 3 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled3: Option<f64>,
+    /// Mean usage over the last 3 s, in cores; of managed pods only, and absent while the last 3 s are not all known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean3: Option<Cores>,
+    /// `mean3` relative to the quota that is enforced, else to the request, however small; absent without either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilization3: Option<f64>,
     /// PSI `some avg10`, percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pressure: Option<f64>,
@@ -148,6 +180,13 @@ pub struct ContainerMemory {
     /// What cannot be reclaimed: anonymous, shared and unreclaimable kernel memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreclaimable: Option<Bytes>,
+    /// The smallest `unreclaimable` of the last 2 s; of managed pods only, and absent while the last 2 s are not all known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreclaimable2: Option<Bytes>,
+    /// Growth of `unreclaimable` over the last 15 s in bytes per second, negative where it shrinks; of managed pods only, and absent
+    /// while most of the last 15 s are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth: Option<f64>,
     /// The limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit<Bytes>>,
@@ -157,6 +196,10 @@ pub struct ContainerMemory {
     /// Counts of memory events since the container started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<MemoryEvents>,
+    /// Rises of these counts since the last report of the container that was accepted, also through its restarts; of managed pods only. They
+    /// are repeated where the answer to an accepted report was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_delta: Option<MemoryEvents>,
     /// Largest 1-minute mean of the working set in the last 24 h.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak: Option<Bytes>,
@@ -205,7 +248,9 @@ impl Report {
             return Err(ReportRejection::TooMany(self.pods.len(), "pods", MAX_PODS));
         }
         amount("-", "capacity.cpus", self.capacity.cpus.map(|cpus| cpus.0), f64::INFINITY)?;
-        amount("-", "capacity.cores", Some(self.capacity.cores.0), f64::INFINITY)
+        amount("-", "capacity.cores", Some(self.capacity.cores.0), f64::INFINITY)?;
+        let available = self.capacity.available_bytes.map(Bytes::as_f64);
+        amount("-", "capacity.availableBytes", available, self.capacity.bytes.as_f64())
     }
 }
 
@@ -236,6 +281,8 @@ impl PodReport {
             amount(pod, "memory.cause.usage", Some(cause.usage.as_f64()), bytes)?;
             amount(pod, "memory.cause.seconds", Some(cause.seconds), f64::INFINITY)?;
         }
+        let own_quota = self.cgroup.and_then(|cgroup| cgroup.limit_cores).and_then(Limit::bound);
+        amount(pod, "cgroup.limitCores", own_quota.map(|c| c.0), f64::INFINITY)?;
         for container in &self.containers {
             let (cpu, memory) = (&container.cpu, &container.memory);
             amount(pod, "containers.cpu.cores", cpu.cores.map(|c| c.0), cores)?;
@@ -248,8 +295,15 @@ impl PodReport {
                 f64::INFINITY,
             )?;
             amount(pod, "containers.cpu.throttled", cpu.throttled, 1.0)?;
+            amount(pod, "containers.cpu.throttled2", cpu.throttled2, 1.0)?;
+            amount(pod, "containers.cpu.throttled3", cpu.throttled3, 1.0)?;
+            amount(pod, "containers.cpu.mean3", cpu.mean3.map(|c| c.0), cores)?;
+            amount(pod, "containers.cpu.utilization3", cpu.utilization3, f64::INFINITY)?;
             amount(pod, "containers.cpu.pressure", cpu.pressure, 100.0)?;
             amount(pod, "containers.memory.workingSet", memory.working_set.map(Bytes::as_f64), bytes)?;
+            amount(pod, "containers.memory.unreclaimable2", memory.unreclaimable2.map(Bytes::as_f64), bytes)?;
+            // the only number that may be negative: by no more than there is to shrink
+            amount(pod, "containers.memory.growth", memory.growth.map(f64::abs), bytes)?;
             amount(pod, "containers.memory.pressure", memory.pressure, 100.0)?;
             amount(pod, "containers.limitsAge", container.limits_age, f64::INFINITY)?;
             amount(pod, "containers.window", container.window, f64::INFINITY)?;

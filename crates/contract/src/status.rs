@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::NodeName;
 use crate::load::{ResourceLoad, UnknownReason};
 use crate::report::Capacity;
+use crate::resize::ResizeStatus;
 use crate::roster::Bands;
 
 /// A pod as the aggregator sees it.
@@ -55,6 +56,9 @@ pub struct PodStatus {
     /// The last decision on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Decision>,
+    /// Where it stands with resizing; absent where it has no class or the aggregator does not resize.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Box<ResizeStatus>>,
 }
 
 /// One resource of a pod, for people: plain numbers of cores or bytes, the hottest container by name.
@@ -246,7 +250,7 @@ impl fmt::Display for Withheld {
 pub struct Decision {
     /// When it was decided.
     pub at: Timestamp,
-    /// `label`, `resize`, `announce`.
+    /// `label`, `record` (the decision to resize, on the pod), `resize`, `probe` (a dry run), `announce`.
     pub action: String,
     /// Namespace of the pod.
     pub namespace: String,

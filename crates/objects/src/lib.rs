@@ -26,7 +26,7 @@ mod problem;
 mod response;
 mod watch;
 
-pub use object::{Content, Nothing, Object, Unreadable};
+pub use object::{Checked, Content, Nothing, Object, Unreadable};
 pub use problem::describe;
 pub use response::{MAX_RESPONSE, client, is_too_large};
 pub use watch::watch;

@@ -115,6 +115,17 @@ impl<K: Resource<DynamicType = ()> + Clone + fmt::Debug + 'static> Content for N
     const METADATA_ONLY: bool = true;
 }
 
+/// A field whose content may be unreadable by itself: the rest of the object is known all the same. The path starts at the field.
+#[derive(Debug, Clone)]
+pub struct Checked<T>(pub Result<T, Unreadable>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Checked<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Checked(serde_json::from_str(text).map_err(|_| unreadable::<T>(text))))
+    }
+}
+
 fn names(text: &str) -> ObjectMeta {
     #[derive(Default, Deserialize)]
     #[serde(default)]

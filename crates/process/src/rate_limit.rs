@@ -1,30 +1,29 @@
 //! A bound on how often something is done. Pure: time is an argument.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// A token bucket that holds the tokens of one second.
+/// A token bucket.
 #[derive(Debug)]
 pub struct RateLimiter {
-    per_second: f64,
-    tokens: f64,
-    refilled: Instant,
+    within: Duration,
+    /// From one action to the next, at the rate that can be kept up.
+    interval: Duration,
+    /// When the bucket is full again.
+    full_at: Instant,
 }
 
 impl RateLimiter {
-    /// A full bucket: `per_second` actions may be done at once, and then as many every second.
-    pub fn new(per_second: u32, now: Instant) -> Self {
-        let per_second = f64::from(per_second);
-        Self { per_second, tokens: per_second, refilled: now }
+    /// A full bucket: `most` actions may be done at once, and then as many every `within`, evenly. At least one.
+    pub fn new(most: u32, within: Duration, now: Instant) -> Self {
+        Self { within, interval: within / most.max(1), full_at: now }
     }
 
     /// Whether one more action is allowed at `now`; if so, it is counted.
     pub fn try_acquire(&mut self, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.refilled).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.per_second).min(self.per_second);
-        self.refilled = self.refilled.max(now);
-        let allowed = self.tokens >= 1.0;
+        let full_at = self.full_at.max(now) + self.interval;
+        let allowed = full_at.saturating_duration_since(now) <= self.within;
         if allowed {
-            self.tokens -= 1.0;
+            self.full_at = full_at;
         }
         allowed
     }

@@ -6,6 +6,9 @@
 //! No filter lets the bodies of the API server's responses into the log.
 //! A panic becomes a log line too.
 
+#[cfg(any(test, feature = "captured-log"))]
+mod captured;
+
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
 
@@ -19,6 +22,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+#[cfg(any(test, feature = "captured-log"))]
+pub use captured::Captured;
 
 /// The part of the Kubernetes client that logs responses which it cannot decode, whole: the environment of a stranger's pod may be in
 /// them. No filter makes it write anything. Its errors say the same without the body.

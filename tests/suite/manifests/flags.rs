@@ -47,7 +47,7 @@ fn the_agent_accepts_the_flags_of_its_manifest() {
 }
 
 #[test]
-fn the_aggregator_accepts_the_flags_of_its_manifest_and_of_the_labels_component() {
+fn the_aggregator_accepts_the_flags_of_its_manifest_and_of_the_components_that_write() {
     let base = objects("base");
     let aggregator = find(&base, "Deployment", "plimsoll-aggregator");
     let args = plimsoll_aggregator::args::Args::try_parse_from(arguments(aggregator)).unwrap();
@@ -57,6 +57,9 @@ fn the_aggregator_accepts_the_flags_of_its_manifest_and_of_the_labels_component(
     assert_variables_are_known(aggregator, &command);
     let output = &sources(&super::files::root().join("components/labels/output.yaml"))[0];
     assert_variables_are_known(output, &command);
+    let resize = &sources(&super::files::root().join("components/resizing/resize.yaml"))[0];
+    assert_variables_are_known(resize, &command);
+    assert_eq!(text(resize, &format!("{CONTAINER}/env/0/value")), "true", "it turns resizing on");
     let switch = |object: &Value| text(object, &format!("{CONTAINER}/env/0/name")).to_owned();
     assert_eq!(switch(output), switch(aggregator), "the component must replace the variable, not add one");
 }

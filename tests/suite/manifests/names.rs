@@ -53,12 +53,25 @@ fn objects_that_the_aggregator_fills_are_empty() {
 fn every_namespace_that_is_used_is_declared() {
     let base = objects("base");
     let mut everything = base.clone();
-    for folder in ["components/labels", "components/prometheus", "components/network-policy", "examples"] {
+    for folder in [
+        "components/labels",
+        "components/resizing",
+        "components/prometheus",
+        "components/network-policy",
+        "examples",
+    ] {
         everything.extend(objects(folder));
     }
     let declared: BTreeSet<_> =
         everything.iter().filter(|o| o["kind"] == "Namespace").map(|o| text(o, "/metadata/name")).collect();
-    let cluster_wide = ["Namespace", "PriorityClass", "ClusterRole", "ClusterRoleBinding"];
+    let cluster_wide = [
+        "Namespace",
+        "PriorityClass",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "SLAClass",
+    ];
     for object in &everything {
         let (kind, namespace) = (text(object, "/kind"), text(object, "/metadata/namespace"));
         assert_eq!(
@@ -116,7 +129,8 @@ fn every_overlay_uses_the_images_that_make_images_builds() {
     for (folder, overlay) in overlays {
         let expected = images.map(|(_, name)| Image { name: name.into(), new_tag: "dev".into() });
         assert_eq!(overlay.images, expected, "{}", folder.display());
-        let components = ["../../components/labels", "../../components/network-policy"];
+        let components =
+            ["../../components/labels", "../../components/resizing", "../../components/network-policy"];
         assert_eq!(overlay.components, components, "{}", folder.display());
     }
     for (kind, name) in images {

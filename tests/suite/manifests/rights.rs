@@ -20,13 +20,24 @@ const EXPECTED: &[&str] = &[
     "Role plimsoll-system/plimsoll-aggregator: coordination.k8s.io/leases [plimsoll-aggregator] get update",
     "Role plimsoll-agents/plimsoll-aggregator: configmaps [plimsoll-ca] get update",
     "ClusterRole plimsoll-labeller: pods [] patch",
+    "ClusterRole plimsoll-resizer: pods/resize [] patch",
+    "ClusterRole plimsoll-resizer: plimsoll.dev/slaclasses [] get list watch",
+    "ClusterRole plimsoll-resizer: plimsoll.dev/slaclasses/status [] patch",
+    "ClusterRole plimsoll-resizer: autoscaling/horizontalpodautoscalers [] list watch",
+    "ClusterRole plimsoll-resizer: resourcequotas [] list watch",
+    "ClusterRole plimsoll-resizer: limitranges [] list watch",
 ];
 
 fn everything() -> Vec<Value> {
-    ["base", "components/labels", "components/prometheus", "components/network-policy", "examples"]
-        .into_iter()
-        .flat_map(objects)
-        .collect()
+    let folders = [
+        "base",
+        "components/labels",
+        "components/resizing",
+        "components/prometheus",
+        "components/network-policy",
+        "examples",
+    ];
+    folders.into_iter().flat_map(objects).collect()
 }
 
 fn words(object: &Value, field: &str) -> Vec<String> {

@@ -39,7 +39,7 @@ fn of_a_cgroup_the_other_values_are_read_and_the_path_is_noted() {
                 (reading.memory_detail.known().err(), reading.memory_pressure.known().err()),
                 (failed, failed)
             );
-            assert_eq!(reading.memory.value(), Some(plimsoll_contract::Bytes(104_857_600)));
+            assert_eq!(reading.memory.value(), Some(Bytes(104_857_600)));
             assert_eq!(errors(&host, "cpu.stat", UnknownReason::Failed), 1);
             let named = host.reader.irregular_paths();
             assert!(

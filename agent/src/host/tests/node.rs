@@ -79,6 +79,31 @@ fn on_v1_each_limit_is_in_its_own_hierarchy() {
     assert!(host.mounts.paths.iter().all(|path| !path.ends_with("cpuset")), "no container is read there");
 }
 
+#[test]
+fn available_memory_is_what_the_kernel_says_and_on_a_limited_node_no_more_than_the_limit_leaves() {
+    let tree = Tree::of("kind");
+    let available = |tree: &Tree| tree.host().node_info().unwrap().capacity.available_bytes;
+    assert_eq!(available(&tree), Some(Bytes(6 * GI)), "MemAvailable");
+    tree.write("memory.max", "3221225472\n");
+    tree.write("memory.current", "2147483648\n");
+    tree.write(
+        "memory.stat",
+        "anon 1073741824\nfile 1073741824\nshmem 0\ninactive_file 805306368\nactive_file 268435456\n",
+    );
+    assert_eq!(available(&tree), Some(Bytes(2 * GI)), "3 Gi, of which 1 Gi cannot be reclaimed");
+    let host = tree.host();
+    assert_eq!(host.available_memory(Bytes(3 * GI)), Some(Bytes(2 * GI)), "also alone");
+    assert_eq!(host.available_memory(Bytes(8 * GI)), Some(Bytes(6 * GI)));
+    fs::remove_file(tree.path("memory.stat")).unwrap();
+    assert_eq!(available(&tree), None, "not that of the machine");
+    let meminfo = tree.dir.path().join("proc/meminfo");
+    let text = fs::read_to_string(&meminfo).unwrap();
+    let without = text.lines().filter(|line| !line.starts_with("MemAvailable"));
+    fs::write(&meminfo, without.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    tree.write("memory.max", "max\n");
+    assert_eq!(available(&tree), None, "before Linux 3.14");
+}
+
 /// LXC: `/proc` of the container shows two CPUs, its threads may run on eight.
 #[test]
 fn more_cpus_than_proc_shows_bound_the_rates_but_are_not_the_capacity() {

@@ -188,7 +188,7 @@ proptest! {
         let mut host = tree.host();
         let mode = if odd.roster { WithoutRoster::Unknown } else { WithoutRoster::NodeBasis };
         let mut state = NodeState::new(Profile::standard(), mode);
-        let capacity = plimsoll_contract::report::Capacity { cores: Cores(CPUS), bytes: plimsoll_contract::Bytes(MEMORY * MI), cpus: None };
+        let capacity = plimsoll_contract::report::Capacity { cores: Cores(CPUS), bytes: Bytes(MEMORY * MI), cpus: None, available_bytes: None };
         state.set_capacity(capacity, Some(Cores(CPUS)));
         let info = NodeInfo { capacity, cpus: None, boot: "b".into() };
         for second in 0..SWEEPS {

@@ -91,6 +91,38 @@ fn limits_of_managed_pods_are_read_in_every_sweep() {
 }
 
 #[test]
+fn memory_events_of_managed_pods_are_read_in_every_sweep_and_their_details_near_the_limit() {
+    let tree = Tree::bare();
+    let dirs = [1, 2].map(|number| tree.container(number, number));
+    tree.pod(1, "max 100000\n");
+    let mut host = tree.host();
+    sweep_until_not_new(&mut host);
+    host.set_interest(Interest { managed: BTreeSet::from([uid(1)]), ..Interest::default() });
+    let count = |host: &mut Host| {
+        let mut due_now = [0, 0, 0, 0];
+        for _ in 0..10 {
+            let readings = sweep(host);
+            let own = readings.iter().find(|(target, _)| **target == Target { pod: uid(1), container: None });
+            let (managed, other) = (&readings[&container(1, 1)], &readings[&container(2, 2)]);
+            let now = [
+                due(&managed.memory_events),
+                due(&other.memory_events),
+                due(&managed.memory_detail),
+                own.is_some_and(|(_, own)| due(&own.memory_events)),
+            ];
+            due_now.iter_mut().zip(now).for_each(|(count, due)| *count += u32::from(due));
+        }
+        due_now
+    };
+    assert_eq!(count(&mut host), [10, 2, 2, 10]);
+    for dir in dirs {
+        tree.write(&format!("{dir}/memory.max"), "209715200\n");
+    }
+    sweep(&mut host);
+    assert_eq!(count(&mut host), [10, 2, 10, 10], "100 of 200 MiB are in use");
+}
+
+#[test]
 fn memory_stat_is_read_at_once_when_memory_changed_by_a_twentieth() {
     let tree = Tree::bare();
     let dir = tree.container(1, 1);

@@ -178,7 +178,12 @@ fn a_change_of_the_nodes_cpus_rescales_the_utilization() {
     sim.run(20.0);
     assert_eq!(sim.cpu(), Moderate);
     sim.state.set_capacity(
-        plimsoll_contract::report::Capacity { cores: Cores(2.0), bytes: Bytes(8 * GIB), cpus: None },
+        plimsoll_contract::report::Capacity {
+            cores: Cores(2.0),
+            bytes: Bytes(8 * GIB),
+            cpus: None,
+            available_bytes: None,
+        },
         None,
     );
     assert_eq!(sim.run_cpu(29.0), []);

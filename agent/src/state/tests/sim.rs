@@ -45,7 +45,7 @@ impl Cgroup {
             cpu_limit: Limit::Of(Cores(1.0)),
             memory_limit: Limit::Of(Bytes(GIB)),
             pressure: 0.0,
-            events: MemoryEvents::default(),
+            events: MemoryEvents { high: Some(0), max: Some(0), oom_kill: Some(0) },
             throttled: 0,
             used: 0.0,
             periods: 0,
@@ -179,7 +179,7 @@ pub(crate) fn entry(containers: &[RosterContainer]) -> RosterPod {
 /// A report without pods.
 pub(crate) fn head() -> Report {
     let info = NodeInfo {
-        capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None },
+        capacity: Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None, available_bytes: None },
         cpus: Some(Cores(4.0)),
         boot: "boot".into(),
     };
@@ -191,7 +191,7 @@ impl Sim {
         let period = profile.period.as_secs_f64();
         let mut state = NodeState::new(profile, mode);
         state.set_capacity(
-            Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None },
+            Capacity { cores: Cores(4.0), bytes: Bytes(8 * GIB), cpus: None, available_bytes: None },
             Some(Cores(4.0)),
         );
         Sim { state, now: 0.0, cgroups: BTreeMap::new(), fault: Box::new(|_, _, _| {}), period }

@@ -11,22 +11,21 @@ use plimsoll_contract::api_status::is_pod_gone;
 use plimsoll_contract::keys;
 use plimsoll_contract::status::KeyConflict;
 
-use crate::input::WriteResult;
+use serde::Deserialize;
+
+use crate::input::{PodVersion, RefusalKind, WriteResult};
 
 /// Characters of a message that are kept.
 const SHOWN: usize = 300;
 /// The longest wait that a server is granted.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Classifies a response. `retry_after` is the header; a body that is not a Status is taken for a message.
+/// Classifies the response to a write of labels. `retry_after` is the header; a body that is not a Status is taken for a message.
 pub(crate) fn classify(status: u16, retry_after: Option<&str>, body: &[u8]) -> WriteResult {
     if (200..300).contains(&status) {
-        return WriteResult::Written;
+        return WriteResult::Written(version(body));
     }
-    let said: Status = serde_json::from_slice(body).unwrap_or_else(|_| Status {
-        message: String::from_utf8_lossy(body).trim().to_owned(),
-        ..Status::default()
-    });
+    let said = said(body);
     // A webhook chooses the status of its refusal, also that of a busy server or of a pod that is gone: it is never more than a refusal.
     if said.message.starts_with("admission webhook ") {
         return WriteResult::Failed(status, short(&said.message));
@@ -42,6 +41,98 @@ pub(crate) fn classify(status: u16, retry_after: Option<&str>, body: &[u8]) -> W
         429 => WriteResult::Throttled(pause(retry_after, &said)),
         _ => WriteResult::Failed(status, short(&said.message)),
     }
+}
+
+/// Classifies the response to a resize or its dry run.
+pub(crate) fn classify_resize(status: u16, retry_after: Option<&str>, body: &[u8]) -> WriteResult {
+    if (200..300).contains(&status) {
+        return WriteResult::Written(version(body));
+    }
+    let said = said(body);
+    let refused = |why| WriteResult::Refused(why, short(&said.message));
+    // Whatever status it chooses: see above.
+    if said.message.starts_with("admission webhook ") || said.message.contains("ValidatingAdmissionPolicy") {
+        return refused(RefusalKind::Policy);
+    }
+    if is_pod_gone(status, &said.message, causes(&said).map(|cause| cause.field.as_str())) {
+        return WriteResult::Gone;
+    }
+    match status {
+        409 => refused(RefusalKind::Stale),
+        429 => WriteResult::Throttled(pause(retry_after, &said)),
+        400 | 403 | 405 | 422 => match resize_refusal(status, &said) {
+            Some(why) => refused(why),
+            None => WriteResult::Failed(status, short(&said.message)),
+        },
+        _ => WriteResult::Failed(status, short(&said.message)),
+    }
+}
+
+/// Why a resize is refused, by the words of the server; the first that fits. `None`: for a reason that passes.
+fn resize_refusal(status: u16, said: &Status) -> Option<RefusalKind> {
+    let message = said.message.to_ascii_lowercase();
+    let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    let cause = |reason: &str| causes(said).any(|cause| cause.reason == reason);
+    Some(if cause("NodeCapacity") || says(&["node didn't have enough allocatable resources"]) {
+        RefusalKind::NodeCapacity
+    } else if cause("UnsupportedPlatform")
+        || says(&[
+            "without support for resize",
+            "static pods",
+            "windows pods",
+            "pod-level resources",
+            "declared feature",
+        ])
+    {
+        RefusalKind::Unsupported
+    } else if says(&["exceeded quota"]) {
+        RefusalKind::Quota
+    } else if says(&["not yet ready to handle request"])
+        || (status == 403 && says(&["node \""]) && says(&["not found"]))
+    {
+        // A cache of the API server that is not filled yet.
+        return None;
+    } else if says(&["cannot patch resource"]) {
+        RefusalKind::Forbidden
+    } else if status == 403 && says(&[" usage per ", "limit to request ratio"]) {
+        RefusalKind::LimitRange
+    } else if says(&["qos class"]) {
+        RefusalKind::QosClass
+    } else if says(&["memory limits cannot be decreased", "memory limits cannot be added"]) {
+        RefusalKind::MemoryLimit
+    } else if says(&["cannot be removed"]) {
+        RefusalKind::Removal
+    } else if status == 405 {
+        // A server without the subresource.
+        RefusalKind::Unsupported
+    } else {
+        RefusalKind::Invalid
+    })
+}
+
+/// The version in the body, the metadata of the pod. A body that cannot be read says none: that the write was done is in the status line.
+fn version(body: &[u8]) -> PodVersion {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Metadata {
+        resource_version: Option<String>,
+        generation: Option<i64>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Object {
+        metadata: Metadata,
+    }
+    let Metadata { resource_version, generation } =
+        serde_json::from_slice::<Object>(body).unwrap_or_default().metadata;
+    PodVersion { resource_version: resource_version.filter(|version| !version.is_empty()), generation }
+}
+
+fn said(body: &[u8]) -> Status {
+    serde_json::from_slice(body).unwrap_or_else(|_| Status {
+        message: String::from_utf8_lossy(body).trim().to_owned(),
+        ..Status::default()
+    })
 }
 
 fn causes(said: &Status) -> impl Iterator<Item = &StatusCause> {
@@ -222,6 +313,73 @@ mod tests {
             };
             assert_eq!((code, message.len()), (status, SHOWN));
         }
-        assert_eq!(classify(200, None, b"not json"), WriteResult::Written);
+        assert_eq!(classify(200, None, b"not json"), WriteResult::written());
+    }
+
+    #[test]
+    fn a_success_says_the_version_of_the_pod() {
+        let body =
+            json!({"kind": "PartialObjectMetadata", "metadata": {"resourceVersion": "812", "generation": 3}});
+        let version = PodVersion { resource_version: Some("812".into()), generation: Some(3) };
+        for classify in [classify, classify_resize] {
+            let result = classify(200, None, body.to_string().as_bytes());
+            assert_eq!(result, WriteResult::Written(version.clone()));
+            assert_eq!(
+                classify(200, None, b"{\"metadata\": {\"resourceVersion\": 5}}"),
+                WriteResult::written()
+            );
+        }
+    }
+
+    #[test]
+    fn each_refusal_of_a_resize_is_told_from_the_others_by_the_servers_words() {
+        use RefusalKind::*;
+        let forbidden = |text: &str| format!("pods \"web\" is forbidden: {text}");
+        let invalid = |text: &str| format!("Pod \"web\" is invalid: {text}");
+        let table = [
+            (403, forbidden("node didn't have enough allocatable resources: cpu, requested: 5000, allocatable: 1000"), NodeCapacity),
+            (403, forbidden("exceeded quota: compute, requested: requests.cpu=400m, used: requests.cpu=1, limited: requests.cpu=1200m"), Quota),
+            (403, forbidden("maximum cpu usage per Container is 800m, but limit is 1"), LimitRange),
+            (403, forbidden("cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000"), LimitRange),
+            (403, forbidden("User \"system:serviceaccount:plimsoll-system:plimsoll-aggregator\" cannot patch resource \"pods/resize\" in API group \"\" in the namespace \"shop\""), Forbidden),
+            (422, invalid("spec: Invalid value: \"BestEffort\": Pod QOS Class may not change as a result of resizing"), QosClass),
+            (422, invalid("spec.containers[0].resources.limits: Forbidden: memory limits cannot be decreased unless resizePolicy is RestartContainer"), MemoryLimit),
+            (422, invalid("spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed"), Removal),
+            (403, forbidden("Pod running on node without support for resize"), Unsupported),
+            (422, invalid("spec: Forbidden: static pods cannot be resized"), Unsupported),
+            (405, "the server does not allow this method on the requested resource".to_owned(), Unsupported),
+            (409, "Operation cannot be fulfilled on pods \"web\": the object has been modified; please apply your changes to the latest version and try again".to_owned(), Stale),
+            (403, "admission webhook \"size.example.com\" denied the request: exceeded quota".to_owned(), Policy),
+            (422, "pods \"web\" is invalid: : ValidatingAdmissionPolicy 'plimsoll-resize' with binding 'plimsoll-resize' denied request: at most double".to_owned(), Policy),
+            (422, invalid("spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"), Invalid),
+        ];
+        for (code, message, why) in table {
+            let want = WriteResult::Refused(why, message.chars().take(SHOWN).collect());
+            assert_eq!(classify_resize(code, None, &status(code, &message, &[])), want);
+        }
+        let capacity = status(403, &forbidden("no"), &[("NodeCapacity", "")]);
+        assert!(matches!(classify_resize(403, None, &capacity), WriteResult::Refused(NodeCapacity, _)));
+    }
+
+    #[test]
+    fn a_resize_that_fails_for_a_reason_that_passes_is_no_refusal() {
+        let mismatch = "Pod \"web\" is invalid: metadata.uid: Invalid value: \"a\": field is immutable";
+        assert_eq!(classify_resize(422, None, &status(422, mismatch, &[])), WriteResult::Gone);
+        assert_eq!(classify_resize(404, None, b"404 page not found"), WriteResult::Gone);
+        assert_eq!(
+            classify_resize(429, Some("2"), b"busy"),
+            WriteResult::Throttled(Some(Duration::from_secs(2)))
+        );
+        let passing = [
+            (500, "etcdserver: request timed out"),
+            (503, "apiserver not ready"),
+            (401, "Unauthorized"),
+            (403, "pods \"web\" is forbidden: node \"n1\" not found"),
+            (403, "pods \"web\" is forbidden: not yet ready to handle request"),
+        ];
+        for (code, message) in passing {
+            let want = WriteResult::Failed(code, message.into());
+            assert_eq!(classify_resize(code, None, &status(code, message, &[])), want);
+        }
     }
 }

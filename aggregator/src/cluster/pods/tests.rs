@@ -70,13 +70,18 @@ fn a_pod_is_reduced_to_its_facts() {
 }
 
 #[test]
-fn requests_are_those_allocated_else_actual_else_declared() {
+fn requests_are_those_allocated_else_actual_else_declared_of_each_resource() {
     let mut pod = web();
+    let requests = |pod: &Value| {
+        let requests = facts(pod).unwrap().containers[0].requests();
+        (requests.cpu_request.unwrap(), requests.memory_request.unwrap())
+    };
     pod["status"]["containerStatuses"][0]["resources"] = json!({"requests": {"cpu": "300m"}});
-    assert_eq!(facts(&pod).unwrap().containers[0].requests().cpu_request, Some(Cores(0.3)));
-    assert_eq!(facts(&pod).unwrap().containers[0].requests().memory_request, None);
+    assert_eq!(requests(&pod), (Cores(0.3), Bytes(64 << 20)));
+    pod["status"]["containerStatuses"][0]["allocatedResources"] = json!({"memory": "1Gi"});
+    assert_eq!(requests(&pod), (Cores(0.3), Bytes(1 << 30)), "kubernetes/kubernetes#141814");
     pod["status"]["containerStatuses"][0]["allocatedResources"] = json!({"cpu": "400m", "memory": "1Gi"});
-    assert_eq!(facts(&pod).unwrap().containers[0].requests().cpu_request, Some(Cores(0.4)));
+    assert_eq!(requests(&pod), (Cores(0.4), Bytes(1 << 30)));
 }
 
 #[test]
@@ -148,7 +153,8 @@ fn everything_that_a_resize_needs_is_read() {
     pod["status"]["observedGeneration"] = json!(3);
     pod["status"]["conditions"] = json!([
         {"type": "Initialized", "status": "True"},
-        {"type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "node has not enough"},
+        {"type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "node has not enough",
+         "observedGeneration": 4},
     ]);
     pod["status"]["containerStatuses"][0]["resources"] =
         json!({"requests": {"cpu": "300m"}, "limits": {"cpu": "400m"}});
@@ -161,6 +167,7 @@ fn everything_that_a_resize_needs_is_read() {
     let conditions: Vec<_> =
         facts.conditions.iter().map(|c| (c.kind.as_str(), c.reason.as_deref())).collect();
     assert_eq!(conditions, [("PodResizePending", Some("Deferred"))]);
+    assert_eq!(facts.conditions[0].observed_generation, Some(4));
     let app = &facts.containers[0];
     assert_eq!((app.spec.cpu_limit, app.spec.memory_limit), (Some(Cores(0.5)), Some(Bytes(128 << 20))));
     let actual = app.actual.unwrap();
@@ -285,4 +292,106 @@ fn of_what_strangers_wrote_under_our_prefix_only_known_keys_stay_and_no_long_val
     assert_eq!(kept, [(keys::EPOCH, "3"), (keys::EVIDENCE, ""), (keys::ORIGINAL_RESOURCES, "")]);
     assert!(facts.carries(keys::EVIDENCE), "that the key is there is known");
     assert_eq!(facts.cgroup_uid, None);
+}
+
+#[test]
+fn who_else_decides_about_a_pods_size_is_read_and_odd_values_of_it_are_none() {
+    let none = facts(&web()).unwrap();
+    assert_eq!((none.priority_class, none.queue_managed, none.bounds), (None, false, None));
+    assert!(none.containers.iter().all(|container| !container.extended && container.oom_killed_at.is_none()));
+
+    let mut pod = web();
+    pod["spec"]["priorityClassName"] = json!("system-node-critical");
+    pod["metadata"]["annotations"][keys::BOUNDS] = json!(r#"{"app": {"cpu": {"max": "2"}}}"#);
+    let resources =
+        json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2", "nvidia.com/gpu": 1, "hugepages-2Mi": {}}});
+    pod["spec"]["containers"][0]["resources"] = resources;
+    let killed =
+        json!({"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": "2026-01-01T10:00:00Z"}});
+    pod["status"]["containerStatuses"][0]["lastState"] = killed;
+    let read = facts(&pod).unwrap();
+    assert_eq!(read.priority_class.as_deref(), Some("system-node-critical"));
+    let bounds = read.bounds.as_ref().unwrap().of("app", plimsoll_contract::Resource::Cpu).unwrap();
+    assert_eq!((bounds.min, bounds.max), (None, Some(2000)));
+    let app = &read.containers[0];
+    assert!(app.extended);
+    assert_eq!(app.spec.cpu_limit, Some(Cores(2.0)), "beside a limit that is none");
+    assert_eq!(app.oom_killed_at, Some("2026-01-01T10:00:00Z".parse().unwrap()));
+
+    pod["spec"]["priorityClassName"] = json!(5);
+    pod["spec"]["containers"][0]["resources"] = json!({"limits": ["cpu"]});
+    for state in [
+        json!({"terminated": {"reason": "Error", "finishedAt": "2026-01-01T10:00:00Z"}}),
+        json!({"terminated": {"reason": "OOMKilled", "finishedAt": "soon"}}),
+        json!(5),
+    ] {
+        pod["status"]["containerStatuses"][0]["lastState"] = state;
+        let read = facts(&pod).unwrap();
+        assert_eq!((read.priority_class, read.containers[0].oom_killed_at), (None, None));
+        assert!(!read.containers[0].extended);
+    }
+    pod["spec"]["containers"][0]["resources"] =
+        json!({"limits": {"cpu": "2", "memory": "1Gi", "ephemeral-storage": "1Gi"}});
+    assert!(!facts(&pod).unwrap().containers[0].extended);
+}
+
+#[test]
+fn a_label_or_annotation_of_kueue_means_that_a_queue_admitted_the_pod() {
+    for (map, key) in [
+        ("labels", "kueue.x-k8s.io/queue-name"),
+        ("labels", "kueue.x-k8s.io/managed"),
+        ("annotations", "kueue.x-k8s.io/workload"),
+    ] {
+        let mut pod = web();
+        pod["metadata"][map][key] = json!("x");
+        let facts = facts(&pod).unwrap();
+        assert!(facts.queue_managed, "{key}");
+        assert!(
+            !facts.labels.contains_key(key) && !facts.annotations.contains_key(key),
+            "only that it is there"
+        );
+    }
+}
+
+#[test]
+fn a_record_of_original_resources_is_ours_only_if_our_field_manager_applied_it() {
+    let entry = |manager: &str, operation: &str| {
+        let fields = json!({"f:metadata": {"f:annotations": {"f:plimsoll.dev/original-resources": {}}}});
+        json!({"manager": manager, "operation": operation, "fieldsV1": fields})
+    };
+    let mut pod = web();
+    pod["metadata"]["managedFields"] = json!([entry("kubectl", "Update")]);
+    assert_eq!(facts(&pod).unwrap().original_by, None, "there is none");
+    pod["metadata"]["annotations"]["plimsoll.dev/original-resources"] = json!("{}");
+    assert_eq!(facts(&pod).unwrap().original_by.as_deref(), Some("kubectl"));
+    pod["metadata"]["managedFields"] = json!([entry("plimsoll", "Update")]);
+    assert_eq!(facts(&pod).unwrap().original_by.as_deref(), Some("plimsoll"), "we apply");
+    pod["metadata"]["managedFields"] = json!([entry("kubectl", "Apply"), entry("plimsoll", "Apply")]);
+    assert_eq!(facts(&pod).unwrap().original_by, None);
+    for odd in [
+        json!(1),
+        json!([]),
+        json!([{"manager": "plimsoll", "operation": "Apply", "fieldsV1": {"f:metadata": 1}}]),
+    ] {
+        pod["metadata"]["managedFields"] = odd;
+        assert_eq!(facts(&pod).unwrap().original_by.as_deref(), Some(""), "nobody says that it is ours");
+    }
+}
+
+#[test]
+fn the_newest_resize_of_another_field_manager_is_known_by_its_name() {
+    let entry = |manager: &str, subresource: &str, minute: u32| {
+        let time = format!("2026-11-28T10:{minute:02}:00Z");
+        json!({"manager": manager, "subresource": subresource, "time": time, "operation": "Update", "fieldsV1": {"f:spec": {}}})
+    };
+    let mut pod = web();
+    pod["metadata"]["managedFields"] = json!([
+        entry("vpa-updater", "resize", 1), entry("cnpg-operator", "resize", 5), entry("plimsoll", "resize", 9),
+        entry("kubelet", "status", 9), {"manager": "kubectl", "operation": "Update"},
+    ]);
+    assert_eq!(facts(&pod).unwrap().resized_by.as_deref(), Some("cnpg-operator"));
+    for odd in [json!(1), json!([1]), json!([{"manager": 7, "subresource": "resize"}]), json!(null)] {
+        pod["metadata"]["managedFields"] = odd;
+        assert_eq!(facts(&pod).unwrap().resized_by, None);
+    }
 }

@@ -12,9 +12,15 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::Kind;
+use crate::cluster::autoscalers::AutoscalerObject;
+use crate::cluster::classes::ClassObject;
 use crate::cluster::nodes::NodeObject;
 use crate::cluster::pods::PodObject;
-use crate::facts::{Ignore, NamespaceFacts, NodeFacts, PodFacts};
+use crate::cluster::quotas::{LimitRangeObject, QuotaObject};
+use crate::facts::{
+    AutoscalerFacts, ClassFacts, Ignore, LimitRangeFacts, NamespaceFacts, NodeFacts, ObjectKey, PodFacts,
+    QuotaFacts,
+};
 use crate::input::{Input, PodKey, WatchEvent};
 use crate::readiness::Part;
 
@@ -31,6 +37,19 @@ pub(crate) struct Namespaces;
 /// The ConfigMap with the pause switch.
 #[derive(Debug)]
 pub(crate) struct PauseSwitch;
+
+/// SLA classes.
+#[derive(Debug)]
+pub(crate) struct Classes;
+/// HorizontalPodAutoscalers.
+#[derive(Debug)]
+pub(crate) struct Autoscalers;
+/// ResourceQuotas.
+#[derive(Debug)]
+pub(crate) struct Quotas;
+/// LimitRanges.
+#[derive(Debug)]
+pub(crate) struct LimitRanges;
 
 impl Kind for Pods {
     type Object = PodObject;
@@ -174,5 +193,77 @@ impl Kind for PauseSwitch {
             WatchEvent::Deleted(()) => false,
             WatchEvent::Unreadable((), _) => true,
         })
+    }
+}
+
+impl Kind for Classes {
+    type Object = ClassObject;
+    type Facts = ClassFacts;
+    type Key = String;
+    const PART: Part = Part::Classes;
+
+    fn facts(object: &ClassObject) -> anyhow::Result<ClassFacts> {
+        object.facts()
+    }
+    fn key(names: &ObjectMeta) -> Option<String> {
+        names.name.clone()
+    }
+    fn input(event: WatchEvent<ClassFacts, String>) -> Input {
+        Input::Classes(event)
+    }
+}
+
+fn object_key(names: &ObjectMeta) -> Option<ObjectKey> {
+    Some(ObjectKey { namespace: names.namespace.clone()?, name: names.name.clone()? })
+}
+
+impl Kind for Autoscalers {
+    type Object = AutoscalerObject;
+    type Facts = AutoscalerFacts;
+    type Key = ObjectKey;
+    const PART: Part = Part::Autoscalers;
+
+    fn facts(object: &AutoscalerObject) -> anyhow::Result<AutoscalerFacts> {
+        object.facts()
+    }
+    fn key(names: &ObjectMeta) -> Option<ObjectKey> {
+        object_key(names)
+    }
+    fn input(event: WatchEvent<AutoscalerFacts, ObjectKey>) -> Input {
+        Input::Autoscalers(event)
+    }
+}
+
+impl Kind for Quotas {
+    type Object = QuotaObject;
+    type Facts = QuotaFacts;
+    type Key = ObjectKey;
+    const PART: Part = Part::Quotas;
+
+    fn facts(object: &QuotaObject) -> anyhow::Result<QuotaFacts> {
+        object.facts()
+    }
+    fn key(names: &ObjectMeta) -> Option<ObjectKey> {
+        object_key(names)
+    }
+    fn input(event: WatchEvent<QuotaFacts, ObjectKey>) -> Input {
+        Input::Quotas(event)
+    }
+}
+
+impl Kind for LimitRanges {
+    type Object = LimitRangeObject;
+    type Facts = LimitRangeFacts;
+    type Key = ObjectKey;
+    const PART: Part = Part::LimitRanges;
+
+    fn facts(object: &LimitRangeObject) -> anyhow::Result<LimitRangeFacts> {
+        object.facts()
+    }
+    fn key(names: &ObjectMeta) -> Option<ObjectKey> {
+        object_key(names)
+    }
+    fn input(event: WatchEvent<LimitRangeFacts, ObjectKey>) -> Input {
+        Input::LimitRanges(event)
     }
 }

@@ -9,6 +9,11 @@ use crate::readiness::Part;
 pub(super) fn explain(error: &Error, part: Part) -> String {
     let what = part.as_str();
     match error {
+        Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 && part == Part::Classes => {
+            "cannot list sla_classes: there is no such kind; apply manifests/components/resizing, which holds its \
+             CustomResourceDefinition"
+                .to_owned()
+        }
         Error::InitialListFailed(error) => format!("cannot list {what}: {}", describe(error)),
         Error::WatchStartFailed(error) => format!("cannot start to watch {what}: {}", describe(error)),
         Error::WatchFailed(error) => format!("the watch of {what} failed: {}", describe(error)),
@@ -26,6 +31,13 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
+
+    #[test]
+    fn a_kind_that_is_not_installed_is_named_with_what_installs_it() {
+        let status = Status::failure("404 page not found", "NotFound").with_code(404).boxed();
+        let line = explain(&Error::InitialListFailed(kube::Error::Api(status)), Part::Classes);
+        assert!(line.contains("no such kind; apply manifests/components/resizing"), "{line}");
+    }
 
     #[test]
     fn every_failure_says_what_was_attempted_what_was_said_and_what_to_do() {

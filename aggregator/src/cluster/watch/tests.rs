@@ -6,6 +6,7 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::facts::ObjectKey;
 use crate::facts::{NamespaceFacts, PodFacts};
 use crate::input::PodKey;
 
@@ -121,11 +122,11 @@ fn the_deletion_of_a_pod_is_noticed_also_when_the_rest_of_it_is_unreadable() {
 #[test]
 fn the_log_names_many_unreadable_objects_and_not_each_of_ten_thousand() {
     let mut watch = new::<Pods>();
-    let now = Instant::now();
-    let mut named = |now| (0..10_000).filter(|_| watch.log.spend(now)).count();
-    assert_eq!(named(now), MAX_LOGGED);
-    assert_eq!(named(now + LOG_WINDOW / 2), 0);
-    assert_eq!(named(now + LOG_WINDOW * 2), MAX_LOGGED);
+    let now = Instant::now().into_std();
+    let mut named = |now| (0..10_000).filter(|_| watch.log.try_acquire(now)).count();
+    assert_eq!(named(now), MAX_LOGGED as usize);
+    assert_eq!(named(now + LOG_WINDOW / 2), MAX_LOGGED as usize / 2);
+    assert_eq!(named(now + LOG_WINDOW * 2), MAX_LOGGED as usize);
 }
 
 #[test]
@@ -162,6 +163,85 @@ fn writes_continue_only_while_the_pause_switch_is_false_or_absent() {
     }
     assert_eq!(PauseSwitch::input(WatchEvent::Listed(Vec::new())), Input::Paused(false));
     assert_eq!(PauseSwitch::input(WatchEvent::Deleted(())), Input::Paused(false));
+}
+
+#[test]
+fn a_class_that_is_wrong_is_listed_with_its_problem_beside_those_that_are_whole() {
+    let resource = json!({"targetOfLimit": 0.5, "targetOfRequest": 0.75});
+    let class = |name: &str, rank: Value| json!({"metadata": {"name": name, "uid": "u", "generation": 1}, "spec": {"rank": rank, "cpu": resource, "memory": resource}});
+    let list = json!({"kind": "SLAClassList", "apiVersion": "plimsoll.dev/v1alpha1", "metadata": {}, "items": [class("a", json!(1)), class("b", json!("x")), json!(5)]});
+    let events = [
+        json!({"type": "MODIFIED", "object": class("a", json!(-1))}),
+        json!({"type": "DELETED", "object": class("b", json!(null))}),
+    ];
+    let said: Vec<_> = inputs::<Classes>(&list, &events)
+        .into_iter()
+        .map(|input| match input {
+            Input::Classes(WatchEvent::Listed(all)) => all
+                .iter()
+                .map(|facts| (facts.name.clone(), facts.policy.clone().map(|policy| policy.rank)))
+                .collect(),
+            Input::Classes(WatchEvent::Changed(facts)) => {
+                vec![(facts.name, facts.policy.map(|policy| policy.rank))]
+            }
+            Input::Classes(WatchEvent::Deleted(name)) => vec![(name, Err("deleted".to_owned()))],
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let wrong = |text: &str| Err(text.to_owned());
+    let listed = vec![
+        ("a".to_owned(), Ok(1)),
+        ("b".to_owned(), wrong("spec.rank: invalid type: string, expected i32")),
+    ];
+    assert_eq!(
+        said,
+        [
+            listed,
+            vec![("a".to_owned(), wrong("spec.rank: below 0"))],
+            vec![("b".to_owned(), wrong("deleted"))]
+        ]
+    );
+}
+
+#[test]
+fn an_odd_autoscaler_quota_or_limit_range_leaves_the_others_untouched() {
+    let named =
+        |name: &str, spec: Value| json!({"metadata": {"namespace": "shop", "name": name}, "spec": spec});
+    let list = |specs: [Value; 2]| {
+        let [odd, whole] = specs;
+        json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [named("odd", odd), json!(5), named("whole", whole)]})
+    };
+    fn words<F: std::fmt::Debug>(event: &WatchEvent<F, ObjectKey>) -> String {
+        match event {
+            WatchEvent::Listed(all) => format!("{} listed", all.len()),
+            WatchEvent::Unreadable(key, problem) => format!("{}: {problem}", key.name),
+            other => format!("{other:?}"),
+        }
+    }
+    let target = json!({"scaleTargetRef": {"kind": "Deployment", "name": "web"}});
+    let said = inputs::<Autoscalers>(&list([json!({}), target]), &[]);
+    let said: Vec<_> = said
+        .iter()
+        .map(|input| if let Input::Autoscalers(event) = input { words(event) } else { panic!("{input:?}") })
+        .collect();
+    assert_eq!(said, ["1 listed", "odd: spec: missing field `scaleTargetRef`"]);
+
+    let said = inputs::<Quotas>(
+        &list([json!({"hard": {"limits.cpu": [1]}}), json!({"hard": {"limits.cpu": 1}})]),
+        &[],
+    );
+    let said: Vec<_> = said
+        .iter()
+        .map(|input| if let Input::Quotas(event) = input { words(event) } else { panic!("{input:?}") })
+        .collect();
+    assert!(said[0] == "1 listed" && said[1].starts_with("odd: spec.hard.limits.cpu: "), "{said:?}");
+
+    let said = inputs::<LimitRanges>(&list([json!({"limits": 5}), json!({"limits": []})]), &[]);
+    let said: Vec<_> = said
+        .iter()
+        .map(|input| if let Input::LimitRanges(event) = input { words(event) } else { panic!("{input:?}") })
+        .collect();
+    assert!(said[0] == "1 listed" && said[1].starts_with("odd: spec.limits: "), "{said:?}");
 }
 
 /// The inputs that follow from a list and from the events of a watch after it, both as the API server sends them.

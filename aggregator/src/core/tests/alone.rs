@@ -38,7 +38,7 @@ fn a_pod_ignored_later_loses_our_keys_once() {
     }));
     assert_eq!(short(&write), "withdrawn cpu=low memory=low -> cpu=- memory=-");
     assert_eq!((write.labels().len(), write.annotations().len()), (0, 0));
-    assert_eq!(harness.outcome(&write, WriteResult::Written), []);
+    assert_eq!(harness.outcome(&write, WriteResult::written()), []);
     assert_eq!(harness.show(&name(1)), [], "the watch is behind, or the keys are somebody else's");
     harness.apply(&write);
     assert_eq!(harness.show(&name(1)), []);
@@ -97,10 +97,10 @@ fn a_pod_that_is_gone_leaves_nothing_behind() {
     let mut harness = labeled_low();
     harness.step(Input::Paused(true));
     harness.report(0, false, high());
-    assert_eq!(harness.core.gauges(harness.now()).pending, BTreeMap::from([(Order::Transition, 1)]));
+    assert_eq!(harness.core.counts(harness.now()).pending, BTreeMap::from([(Order::Transition, 1)]));
     harness.step(Input::Pods(WatchEvent::Deleted(PodKey { pod: name(1), uid: uid(1).as_str().into() })));
     assert_eq!(writes(&harness.step(Input::Paused(false))), []);
-    assert_eq!(harness.core.gauges(harness.now()).pending, BTreeMap::new());
+    assert_eq!(harness.core.counts(harness.now()).pending, BTreeMap::new());
     assert_eq!(harness.core.pod(&name(1)), None);
 }
 

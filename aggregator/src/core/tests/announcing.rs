@@ -1,7 +1,11 @@
 //! Events: each transition once, by the leader, and never one for each of many.
 
+use plimsoll_sizing::policy::Policy;
+
 use super::*;
 use crate::core::Note;
+use crate::facts::ClassFacts;
+use crate::settings::ResizeSettings;
 
 /// Nodes n0 and up, each with a pod that is labeled and reports.
 fn cluster(nodes: usize) -> Harness {
@@ -246,4 +250,27 @@ fn a_mistake_on_many_pods_is_announced_ten_at_a_time() {
     assert_eq!(harness.wait(59), []);
     assert_eq!(events(&harness.wait(1)).len(), 10);
     assert_eq!(events(&harness.wait(120)).len(), 5);
+}
+
+#[test]
+fn a_broken_class_is_announced_once_on_the_class_with_what_stays_in_force() {
+    let resize = ResizeSettings::new(true);
+    let mut harness = Harness::with(Settings { resize, ..Settings::default() }, vec![facts(1, 0)], 2);
+    let class = |policy: Result<Policy, &str>| {
+        let policy = policy.map_err(str::to_owned);
+        let facts = ClassFacts { name: "gold".into(), uid: Some("u".into()), generation: Some(1), policy };
+        Input::Classes(WatchEvent::Changed(Box::new(facts)))
+    };
+    let about = || Subject::Class { name: "gold".into(), uid: Some("u".into()) };
+    let said = |effect: &str| {
+        let note = format!("spec.rank: below 0. Until that field is corrected, {effect}.");
+        [Action::Publish(KubeEvent::warning(about(), "InvalidClass", note))]
+    };
+    assert_eq!(harness.step(class(Err("spec.rank: below 0"))), said("no pod is sized by it"));
+    assert_eq!(harness.step(class(Ok(Policy::builtin("gold").unwrap()))), []);
+    assert_eq!(harness.step(class(Err("spec.rank: below 0"))), said("what it said before stays in force"));
+    let note = Note::InvalidClass { class: "gold".into(), problem: "spec.rank: below 0".into(), held: true };
+    assert_eq!(harness.core.take_notes(), [note]);
+    assert_eq!(harness.step(class(Err("spec.rank: below 0"))), [], "nothing new");
+    assert_eq!(harness.wait(120), []);
 }

@@ -65,18 +65,6 @@ fn a_new_basis_goes_with_a_write_that_is_sent_anyway() {
 }
 
 #[test]
-fn a_report_of_version_1_gives_the_evidence_of_its_time() {
-    let mut harness = Harness::new(vec![facts(1, 0)]);
-    let mut pod = load(1, Band::High, Band::Low);
-    (pod.cpu.cause, pod.memory.cause) = (None, None);
-    let mut report = harness.next_report(0, true, vec![pod]);
-    report.version = 1;
-    let write = only(&harness.step(reported(report)));
-    let expected = "cpu high at 10:00:05Z: 412m of limit 500m (app), bound by limit; memory low: 120Mi of limit 512Mi (app)";
-    assert_eq!(text(&write), expected);
-}
-
-#[test]
 fn a_band_taken_over_from_the_labels_is_not_explained_by_the_current_load() {
     let mut harness = Harness::new(vec![labeled(1, 0, "high", "low")]);
     let mut pod = load(1, Band::High, Band::High);
@@ -160,7 +148,7 @@ fn evidence_does_not_stand_beside_another_managers_basis_as_if_it_were_ours() {
     );
     let said = "; the label plimsoll.dev/cpu-basis is owned by another manager";
     assert!(text(&rest).ends_with(said), "{rest:?}");
-    assert_eq!(harness.outcome(&rest, WriteResult::Written), []);
+    assert_eq!(harness.outcome(&rest, WriteResult::written()), []);
     harness.apply(&rest);
     assert_eq!(harness.edit(1, set_basis), []);
     assert_eq!(harness.live(300), [], "once, and not again after the shortest time between two repairs");

@@ -72,7 +72,7 @@ fn partial_reports_alone_do_not_keep_an_old_load_alive_for_ever() {
 fn a_silent_node_makes_its_pods_bands_unknown_and_says_so_once() {
     let mut harness = labeled_low();
     harness.wait(119);
-    assert_eq!(harness.core.nodes(harness.now())[0].state, AgentState::Late);
+    assert_eq!(harness.core.nodes_after(harness.now(), None, 1)[0].state, AgentState::Late);
     let write = only_write(&harness.wait(1));
     assert_eq!(short(&write), "silence cpu=low memory=low -> cpu=unknown memory=unknown");
     let evidence = &write.annotations()[keys::EVIDENCE];
@@ -128,9 +128,9 @@ fn a_label_that_is_no_band_is_not_ours_to_call_unknown() {
 fn late_nodes_are_told_and_written_to_as_before() {
     let mut harness = labeled_low();
     harness.wait(29);
-    assert_eq!(harness.core.nodes(harness.now())[0].state, AgentState::Reporting);
+    assert_eq!(harness.core.nodes_after(harness.now(), None, 1)[0].state, AgentState::Reporting);
     assert_eq!(harness.wait(1), []);
-    assert_eq!(harness.core.nodes(harness.now())[0].state, AgentState::Late);
+    assert_eq!(harness.core.nodes_after(harness.now(), None, 1)[0].state, AgentState::Late);
     assert_eq!(harness.core.take_notes().iter().filter(|n| matches!(n, Note::NodeLate { .. })).count(), 2);
     assert_eq!(harness.report(0, false, vec![load(1, Band::High, Band::Low)]).len(), 1);
 }

@@ -1,10 +1,13 @@
 //! Which pods a report is about, which reports are rejected, and what agents are told in return.
 
 use plimsoll_contract::rejection::{PodRejection, RejectedPod};
+use plimsoll_sizing::policy::Policy;
 
 use super::*;
 use crate::core::Note;
+use crate::facts::ClassFacts;
 use crate::rejection::Rejection;
+use crate::settings::ResizeSettings;
 
 fn rejected(n: usize, reason: PodRejection) -> RejectedPod {
     RejectedPod { uid: uid(n), reason }
@@ -173,8 +176,17 @@ fn the_roster_tells_each_pod_once_and_again_when_it_changed() {
 }
 
 #[test]
-fn a_class_on_pod_or_namespace_makes_a_pod_managed() {
-    let mut harness = Harness::new(vec![facts(1, 0)]);
+fn a_class_on_pod_or_namespace_makes_a_pod_managed_if_there_is_such_a_class() {
+    let resize = ResizeSettings::new(true);
+    let settings = Settings { process: 1000 << 12, resize, ..Settings::default() };
+    let mut harness = Harness::with(settings, vec![facts(1, 0)], 2);
+    let class = |name: &str| ClassFacts {
+        name: name.into(),
+        uid: None,
+        generation: None,
+        policy: Ok(Policy::builtin(name).unwrap()),
+    };
+    harness.step(Input::Classes(WatchEvent::Listed(vec![class("gold"), class("bronze")])));
     let managed = |harness: &Harness| harness.core.state.answer(&node(0), 0).roster[0].managed;
     let version = |harness: &Harness| harness.core.state.answer(&node(0), 0).roster_version;
     let before = version(&harness);
@@ -195,7 +207,10 @@ fn a_class_on_pod_or_namespace_makes_a_pod_managed() {
     harness.edit(1, |pod| {
         drop(pod.labels.insert(keys::SLA.into(), "silver".into()));
     });
-    assert!(managed(&harness));
+    assert!(!managed(&harness), "there is no such class");
+    let before = version(&harness);
+    harness.step(Input::Classes(WatchEvent::Changed(Box::new(class("silver")))));
+    assert!(managed(&harness) && version(&harness) > before);
 }
 
 #[test]

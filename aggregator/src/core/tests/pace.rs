@@ -27,9 +27,9 @@ fn never_more_than_four_writes_without_an_answer_and_three_in_one_namespace() {
     let of_bank = harness.report(0, false, all_high(40));
     assert_eq!(only(&of_bank).pod, PodName::new("bank", "p38"));
     assert_eq!(harness.wait(5), []);
-    let next = only(&harness.outcome(&writes(&first)[0], WriteResult::Written));
+    let next = only(&harness.outcome(&writes(&first)[0], WriteResult::written()));
     assert_eq!(&*next.pod.namespace, "shop", "it has waited longer");
-    assert_eq!(only(&harness.outcome(&next, WriteResult::Written)).pod, PodName::new("bank", "p39"));
+    assert_eq!(only(&harness.outcome(&next, WriteResult::written())).pod, PodName::new("bank", "p39"));
 }
 
 #[test]
@@ -51,9 +51,9 @@ fn a_server_that_asks_to_slow_down_is_heard() {
     assert_eq!(harness.wait(9), []);
     let actions = harness.wait(1);
     assert!((1..=4).contains(&actions.len()), "{}", actions.len());
-    assert!(harness.core.gauges(harness.now()).rate < 3.0, "half, and ten seconds of recovery");
+    assert!(harness.core.gauges().rate < 3.0, "half, and ten seconds of recovery");
     harness.wait(60);
-    assert!((harness.core.gauges(harness.now()).rate - 5.02).abs() < 0.01, "2 nodes add 0.02");
+    assert!((harness.core.gauges().rate - 5.02).abs() < 0.01, "2 nodes add 0.02");
 }
 
 #[test]
@@ -140,6 +140,6 @@ fn the_same_input_twice_has_no_second_effect() {
     let write = only(&harness.step(input.clone()));
     assert_eq!(harness.step(input), []);
     harness.land(&write);
-    assert_eq!(harness.outcome(&write, WriteResult::Written), []);
+    assert_eq!(harness.outcome(&write, WriteResult::written()), []);
     assert_eq!(harness.show(&name(1)), []);
 }

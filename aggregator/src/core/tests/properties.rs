@@ -161,14 +161,14 @@ impl Model {
             Fate::Done | Fate::DoneUnanswered if conflict => {
                 WriteResult::Conflict(vec![KeyConflict { key: keys::CPU_BAND.into(), manager: None }])
             }
-            Fate::Done => WriteResult::Written,
+            Fate::Done => WriteResult::written(),
             Fate::DoneUnanswered | Fate::Lost => WriteResult::NoAnswer,
             Fate::Failed => WriteResult::Failed(500, "no".into()),
             Fate::Throttled => WriteResult::Throttled(Some(Duration::from_secs(3))),
             Fate::NeverAnswered => return,
         };
         self.unanswered.remove(&write.id);
-        if result == WriteResult::Written {
+        if result == WriteResult::written() {
             self.answered.insert(write.uid.clone(), (write.labels().clone(), self.harness.at));
         }
         let took = Duration::from_millis(5);

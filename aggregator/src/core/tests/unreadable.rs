@@ -67,7 +67,7 @@ fn an_outcome_that_arrives_after_its_pod_became_unreadable_changes_nothing() {
     let mut harness = Harness::new(vec![facts(1, 0)]);
     let write = only(&harness.report(0, true, vec![load(1, Band::Low, Band::Low)]));
     harness.step(unreadable(1));
-    assert_eq!(harness.outcome(&write, WriteResult::Written), []);
+    assert_eq!(harness.outcome(&write, WriteResult::written()), []);
     assert_eq!(harness.live(60), []);
 }
 
@@ -79,7 +79,7 @@ fn a_pod_that_is_readable_again_gets_no_second_write_beside_one_in_flight() {
     harness.step(unreadable(1));
     assert_eq!(writes(&harness.show(&name(1))), []);
     assert_eq!(writes(&harness.report(0, true, high())), []);
-    assert_eq!(writes(&harness.outcome(&write, WriteResult::Written)), [], "it was the right one");
+    assert_eq!(writes(&harness.outcome(&write, WriteResult::written())), [], "it was the right one");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn writes_on_others(list: &[Value], changed: Option<&Value>, odd: usize) -> BTre
     let mut step = |harness: &mut Harness, actions: Vec<Action>| {
         let mut open = writes(&actions);
         while let Some(write) = open.pop() {
-            open.extend(writes(&harness.outcome(&write, WriteResult::Written)));
+            open.extend(writes(&harness.outcome(&write, WriteResult::written())));
             all.push(write);
         }
     };

@@ -195,7 +195,7 @@ fn a_watch_far_behind_causes_no_second_write() {
     let mut harness = Harness::new(vec![facts(1, 0)]);
     let pod = load(1, Band::Low, Band::Low);
     let write = only(&harness.report(0, true, vec![pod.clone()]));
-    assert_eq!(harness.outcome(&write, WriteResult::Written), []);
+    assert_eq!(harness.outcome(&write, WriteResult::written()), []);
     for _ in 0..6 {
         assert_eq!(harness.wait(10), []);
         assert_eq!(harness.show(&name(1)), [], "the watch still shows the pod without labels");
@@ -258,7 +258,7 @@ fn a_decision_tells_its_outcome() {
     let decision = &decisions[0];
     assert_eq!((decision.outcome.as_str(), decision.took_ms, decisions.len()), ("written", Some(12), 1));
     assert_eq!((decision.reason.as_str(), decision.to.as_str()), ("first", "cpu=low memory=low"));
-    assert_eq!(harness.core.pod(&name(1)).unwrap().last.as_ref(), Some(decision));
+    assert_eq!(harness.core.pod(&name(1)).unwrap().last.as_ref(), Some(&**decision));
     harness.report(0, false, vec![load(1, Band::High, Band::Low)]);
     assert_eq!(harness.core.decisions()[0].outcome, "sent");
 }

@@ -15,7 +15,7 @@ const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
 
 fn smallest() -> Value {
     json!({
-        "version": 1, "node": "n1", "boot": "b", "seq": 1, "full": true, "rosterVersion": 0,
+        "version": 2, "node": "n1", "boot": "b", "seq": 1, "full": true, "rosterVersion": 0,
         "capacity": {"cores": 4.0, "bytes": 1024},
         "pods": [{"uid": UID, "cpu": {"band": "unknown"}, "memory": {"band": "unknown"}, "containers": []}],
     })
@@ -46,7 +46,10 @@ fn fields_of_a_later_schema_are_ignored() {
 
 #[test]
 fn another_schema_version_is_refused_naming_both() {
-    for version in [0, VERSION + 1, u32::MAX] {
+    for version in [VERSION, VERSION - 1] {
+        Report { version, ..report(&smallest()) }.check().unwrap();
+    }
+    for version in [0, VERSION - 2, VERSION + 1, u32::MAX] {
         let refusal = Report { version, ..report(&smallest()) }.check().unwrap_err();
         assert_eq!(refusal, ReportRejection::Version(version));
         let text = refusal.to_string();
@@ -59,7 +62,7 @@ type Spoil = fn(&mut Report, f64);
 
 #[test]
 fn numbers_that_cannot_be_are_refused_by_the_fields_name() {
-    let fields: [(&str, Spoil); 12] = [
+    let fields: [(&str, Spoil); 17] = [
         ("capacity.cores", |r, v| r.capacity.cores = Cores(v)),
         ("cpu.cores", |r, v| r.pods[0].cpu.usage = Some(Cores(v))),
         ("cpu.of", |r, v| r.pods[0].cpu.of = Some(Cores(v))),
@@ -78,6 +81,22 @@ fn numbers_that_cannot_be_are_refused_by_the_fields_name() {
         }),
         ("containers.cpu.throttled", |r, v| {
             r.pods[0].containers[0].cpu.throttled = Some(v);
+        }),
+        ("containers.cpu.throttled2", |r, v| {
+            r.pods[0].containers[0].cpu.throttled2 = Some(v);
+        }),
+        ("containers.cpu.throttled3", |r, v| {
+            r.pods[0].containers[0].cpu.throttled3 = Some(v);
+        }),
+        ("containers.cpu.mean3", |r, v| {
+            r.pods[0].containers[0].cpu.mean3 = Some(Cores(v));
+        }),
+        ("containers.cpu.utilization3", |r, v| {
+            r.pods[0].containers[0].cpu.utilization3 = Some(v);
+        }),
+        ("cgroup.limitCores", |r, v| {
+            let limit_cores = Some(Limit::Of(Cores(v)));
+            r.pods[0].cgroup = Some(PodCgroup { limit_cores, limit_bytes: None });
         }),
         ("containers.memory.pressure", |r, v| {
             r.pods[0].containers[0].memory.pressure = Some(v);
@@ -119,6 +138,73 @@ fn more_than_the_node_has_is_refused_but_measuring_noise_is_not() {
     assert!(refusal.contains("cpu.cores") && refusal.contains(UID), "{refusal}");
     at_full_load.pods[0].memory.usage = Some(Bytes(1300));
     assert!(at_full_load.check().unwrap_err().to_string().contains("memory.bytes"));
+}
+
+fn with_container(container: &Value) -> Report {
+    let mut document = smallest();
+    document["pods"][0]["containers"] = json!([container]);
+    report(&document)
+}
+
+fn refused_field(report: &Report) -> &'static str {
+    match report.check() {
+        Err(ReportRejection::Value { field, .. }) => field,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn memory_may_shrink_as_fast_as_it_may_grow_but_no_faster() {
+    let growing = |growth: f64| {
+        let mut report = with_container(&json!({"id": "ab".repeat(32)}));
+        report.pods[0].containers[0].memory.growth = Some(growth);
+        report
+    };
+    for growth in [-1024.0, -0.5, 0.0, 1024.0] {
+        assert_eq!(growing(growth).check(), Ok(()), "{growth}");
+    }
+    for growth in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1300.0, -1300.0] {
+        assert_eq!(refused_field(&growing(growth)), "containers.memory.growth", "{growth}");
+    }
+}
+
+#[test]
+fn the_numbers_of_the_last_seconds_are_within_what_there_is() {
+    let id = "ab".repeat(32);
+    for (field, cpu, memory) in [
+        ("containers.cpu.throttled2", json!({"throttled2": 1.1}), json!({})),
+        ("containers.cpu.throttled3", json!({"throttled3": 1.1}), json!({})),
+        ("containers.cpu.mean3", json!({"mean3": 5.0}), json!({})),
+        ("containers.memory.unreclaimable2", json!({}), json!({"unreclaimable2": 1300})),
+    ] {
+        let report = with_container(&json!({"id": id, "cpu": cpu, "memory": memory}));
+        assert_eq!(refused_field(&report), field);
+    }
+    let mut available = report(&smallest());
+    available.capacity.available_bytes = Some(Bytes(1024));
+    assert_eq!(available.check(), Ok(()));
+    available.capacity.available_bytes = Some(Bytes(1025));
+    assert_eq!(refused_field(&available), "capacity.availableBytes");
+}
+
+#[test]
+fn the_numbers_for_sizing_have_these_names() {
+    let mut document = smallest();
+    document["capacity"]["availableBytes"] = json!(512);
+    document["pods"][0]["cgroup"] = json!({"limitCores": 0.5, "limitBytes": "max"});
+    document["pods"][0]["containers"] = json!([{
+        "id": "ab".repeat(32),
+        "cpu": {"throttled2": 0.25, "throttled3": 0.125, "mean3": 0.5, "utilization3": 1.0},
+        "memory": {"unreclaimable2": 512, "growth": -10.5, "eventsDelta": {"max": 2, "oomKill": 1}},
+    }]);
+    let read = report(&document);
+    let container = &read.pods[0].containers[0];
+    assert_eq!(
+        container.memory.events_delta,
+        Some(MemoryEvents { high: None, max: Some(2), oom_kill: Some(1) })
+    );
+    assert_eq!(read.pods[0].cgroup.unwrap().limit_bytes, Some(Limit::Unlimited));
+    assert_eq!(serde_json::to_value(&read).unwrap(), document);
 }
 
 #[test]
@@ -210,7 +296,8 @@ prop_compose! {
         pods in proptest::collection::vec((cpu_load(), proptest::collection::vec(container(), 0..3)), 0..4),
     ) -> Report {
         let pods = pods.into_iter().map(|(cpu, containers)| {
-            PodReport { uid: PodUid::new(UID).unwrap(), cpu, memory: MemoryLoad::default(), containers }
+            let (uid, memory) = (PodUid::new(UID).unwrap(), MemoryLoad::default());
+            PodReport { uid, cpu, memory, containers, cgroup: None }
         });
         Report { seq, full, roster_version, roster_process, pods: pods.collect(), ..report(&smallest()) }
     }

@@ -162,3 +162,22 @@ fn one_object_does_not_spoil_a_watch() {
         assert_eq!((object.names.name.as_deref(), object.content.is_err()), (Some("web"), true));
     }
 }
+
+#[test]
+fn a_checked_field_that_cannot_be_read_says_why_and_spoils_nothing_else() {
+    #[derive(Debug, Clone, Deserialize)]
+    struct Outer {
+        parts: Checked<Vec<Part>>,
+        after: u8,
+    }
+    let read = |parts: &Value| {
+        serde_json::from_str::<Outer>(&json!({"parts": parts, "after": 7}).to_string()).unwrap()
+    };
+    let Outer { parts: Checked(parts), after } = read(&json!([{"name": "a"}]));
+    assert_eq!((parts.unwrap()[0].name.as_str(), after), ("a", 7));
+    let Outer { parts: Checked(parts), after } = read(&json!([{"name": "a"}, {"name": 5}]));
+    assert_eq!(
+        (parts.unwrap_err().to_string().as_str(), after),
+        ("[1].name: invalid type: integer, expected a string", 7)
+    );
+}

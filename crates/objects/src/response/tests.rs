@@ -1,12 +1,11 @@
 //! What a response that is too large does, and that no body reaches the log.
 
 use std::io;
-use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{ListParams, WatchParams};
-use plimsoll_process::telemetry::{LogFormat, TelemetryArgs};
+use plimsoll_process::telemetry::{Captured, LogFormat, TelemetryArgs};
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
 use tracing::instrument::WithSubscriber;
@@ -47,26 +46,12 @@ async fn a_watch_is_not_bounded() {
     assert_eq!(count, 2);
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_body_is_logged_whatever_the_filter_says() {
     for filter in ["warn", "trace", "trace,kube_client=trace", "info,kube_client::client=trace"] {
         let captured = Captured::default();
-        let writer = captured.clone();
         let args = TelemetryArgs { log_format: LogFormat::Json, log_filter: filter.to_owned() };
-        let subscriber = args.subscriber(move || writer.clone(), false).unwrap();
+        let subscriber = args.subscriber(captured.clone(), false).unwrap();
         let requests = async {
             // The time does not fit any type: kube cannot decode this pod, and says so with the whole body.
             let odd = pods_of(&json!({"name": "s3cr3t", "creationTimestamp": "yesterday"}));
@@ -78,7 +63,7 @@ async fn no_body_is_logged_whatever_the_filter_says() {
             tracing::warn!("the log works");
         };
         requests.with_subscriber(subscriber).await;
-        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+        let text = captured.text();
         assert!(text.contains("the log works") && !text.contains("s3cr3t"), "{filter}: {text}");
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -37,7 +37,8 @@ pub(super) struct Handler {
 
 impl Handler {
     pub(super) fn new(limits: Limits, metrics: HttpMetrics) -> Handler {
-        Handler { limits, metrics, log: Mutex::new(RateLimiter::new(LOG_LINES_PER_SECOND, Instant::now())) }
+        let log = RateLimiter::new(LOG_LINES_PER_SECOND, Duration::from_secs(1), Instant::now());
+        Handler { limits, metrics, log: Mutex::new(log) }
     }
 
     /// Answers one request, whatever the service does.

@@ -117,7 +117,8 @@ where
     let limiter = ConnectionLimiter::new(&limits, &metrics);
     let port = Arc::new(Port { tls, shutdown, handler: Handler::new(limits, metrics) });
     let mut connections = JoinSet::new();
-    let (mut backoff, mut accept_errors) = (ACCEPT_BACKOFF, RateLimiter::new(1, Instant::now()));
+    let (mut backoff, mut accept_errors) =
+        (ACCEPT_BACKOFF, RateLimiter::new(1, Duration::from_secs(1), Instant::now()));
     loop {
         let accepted = tokio::select! {
             biased;

@@ -1,9 +1,6 @@
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use clap::Parser;
 
-use super::{LogFormat, TelemetryArgs};
+use super::{Captured, LogFormat, TelemetryArgs};
 
 #[derive(Debug, Parser)]
 struct Program {
@@ -16,29 +13,13 @@ fn parse(flags: &[&str]) -> Result<TelemetryArgs, String> {
     Program::try_parse_from(words).map(|program| program.telemetry).map_err(|error| error.to_string())
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What is written when `log` runs.
 fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
     let captured = Captured::default();
-    let writer = captured.clone();
     let args = TelemetryArgs { log_format: format, log_filter: filter.to_owned() };
-    let subscriber = args.subscriber(move || writer.clone(), false).unwrap();
+    let subscriber = args.subscriber(captured.clone(), false).unwrap();
     tracing::subscriber::with_default(subscriber, log);
-    let bytes = captured.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    captured.text()
 }
 
 #[test]

@@ -191,16 +191,16 @@ impl Cluster {
     fn answer(&mut self, write: &Write) {
         let fate = (self.fate)(write);
         let (result, took) = match fate {
-            Fate::Done | Fate::Stripped => (WriteResult::Written, 0.1),
-            Fate::Late => (WriteResult::Written, 2.9),
+            Fate::Done | Fate::Stripped => (WriteResult::written(), 0.1),
+            Fate::Late => (WriteResult::written(), 2.9),
             Fate::Refused => (WriteResult::Failed(403, "denied by policy".into()), 0.1),
             Fate::Hangs => (WriteResult::NoAnswer, 3.0),
         };
-        if result == WriteResult::Written {
+        if result == WriteResult::written() {
             self.harness.apply(write);
             self.note_delay(&write.pod);
         }
-        let written = result == WriteResult::Written;
+        let written = result == WriteResult::written();
         let outcome = Outcome { write: write.id, result, took: seconds(took) };
         let actions = self.harness.step(Input::Outcome(outcome));
         self.perform(&actions);

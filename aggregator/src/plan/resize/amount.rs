@@ -1,0 +1,143 @@
+//! From facts and reports to what each resource of a container should have, before anything is divided.
+
+use std::time::Duration;
+
+use plimsoll_contract::Resource;
+use plimsoll_sizing::cpu::{self, CpuInput};
+use plimsoll_sizing::memory::{self, MemoryInput};
+use plimsoll_sizing::policy::{Policy, ResourcePolicy};
+use plimsoll_sizing::size::SizeBounds;
+use plimsoll_sizing::verdict::{Keep, Trigger, Verdict};
+
+use super::birth::size_at_birth;
+use super::bounds::bounds;
+use super::draft::Draft;
+use super::eligible::{GROWTH_SEEN_WITHIN, SILENT_AFTER, container_obstacle};
+use super::refusal::Refusal;
+use super::rules;
+use super::view::{self, ContainerView, NodeView, PodView, millicores};
+use crate::resize::Purpose;
+
+/// What the containers of one pod should have. `number` is its place among the pods of the node.
+pub(super) fn drafts(node: &NodeView<'_>, number: usize, pod: &PodView<'_>, policy: &Policy) -> Vec<Draft> {
+    let ranges = node.limit_ranges.get(pod.facts.pod.namespace.as_ref()).copied().unwrap_or_default();
+    let mut drafts = Vec::with_capacity(pod.containers.len() * Resource::ALL.len());
+    for (place, container) in pod.containers.iter().enumerate() {
+        for resource in Resource::ALL {
+            let of_class = of(policy, resource);
+            let owner = container.resource(resource).bounds.and_then(Result::ok).unwrap_or_default();
+            let range = ranges.container.of(resource);
+            let original = view::of(&container.original, resource);
+            let bounds = bounds(
+                of_class,
+                original,
+                container.size(resource),
+                allocatable(node, resource),
+                owner,
+                range,
+            );
+            let (verdict, pressure) = verdict(container, resource, policy, bounds);
+            let mut draft = Draft::new(number, place, resource, container.size(resource), verdict);
+            draft.pressure = pressure;
+            if let Some(obstacle) = container_obstacle(container, resource, policy) {
+                draft.refuse(obstacle);
+            } else if let Some((to, siblings)) = size_at_birth(pod, container, resource, bounds)
+                .filter(|_| of_class.allow_increase && !draft.changes())
+            {
+                draft.to = to;
+                draft.purpose = Some(Purpose::Birth);
+                draft.siblings = siblings;
+            } else if container.report.is_none() {
+                draft.refuse(Refusal::NoReport);
+            } else if verdict == Verdict::Keep(Keep::AtMaximum) && allocatable(node, resource).is_none() {
+                draft.refuse(Refusal::RoomUnknown);
+            } else if verdict == Verdict::Keep(Keep::AtMaximum) && range.max == Some(bounds.limit.max) {
+                draft.refuse(Refusal::LimitRange);
+            }
+            if is_stale(&draft, pod) {
+                draft.refuse(Refusal::StaleReport);
+            }
+            if draft.shrinks()
+                && let Some(obstacle) = rules::shrink_obstacle(node, resource, policy)
+            {
+                draft.refuse(obstacle);
+            }
+            if let Some((message, until)) = container.resource(resource).held
+                && draft.changes()
+            {
+                draft.refuse(Refusal::Failed { message: message.to_owned(), until });
+            }
+            rules::apply(&mut draft, container, pod, range);
+            drafts.push(draft);
+        }
+    }
+    rules::keep_pod_range(&mut drafts, pod, &ranges.pod);
+    drafts
+}
+
+/// Whether a change is for a load that was seen too long ago. A birth is for none.
+fn is_stale(draft: &Draft, pod: &PodView<'_>) -> bool {
+    let within = if draft.grows() { GROWTH_SEEN_WITHIN } else { SILENT_AFTER };
+    draft.changes() && draft.purpose != Some(Purpose::Birth) && pod.report_age.is_none_or(|age| age > within)
+}
+
+fn verdict(
+    container: &ContainerView<'_>,
+    resource: Resource,
+    policy: &Policy,
+    bounds: SizeBounds,
+) -> (Verdict, Option<Trigger>) {
+    let Some(report) = container.report else { return (Verdict::Keep(Keep::NoData), None) };
+    let seen = container.resource(resource);
+    let window = report.window.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match resource {
+        Resource::Cpu => {
+            let input = CpuInput {
+                policy: &policy.cpu,
+                up_cooldown: policy.up_cooldown,
+                down_hold: policy.down_hold,
+                size: container.size(resource),
+                bounds,
+                usage: &report.cpu,
+                window,
+                since_growth: seen.since_growth,
+                since_shrink: seen.since_shrink,
+                since_pressure: seen.since_pressure,
+                grown_for: container.cpu_growth.map(|growth| growth.used),
+                throttled_to: container.cpu_growth.and_then(|growth| growth.throttled_to),
+            };
+            (cpu::decide(&input), cpu::calls_for_growth(&input))
+        }
+        Resource::Memory => {
+            let input = MemoryInput {
+                policy: &policy.memory,
+                down_hold: policy.down_hold,
+                min_window: policy.memory_window,
+                size: container.size(resource),
+                bounds,
+                usage: &report.memory,
+                events: container.memory_events,
+                window,
+                since_growth: seen.since_growth,
+                since_shrink: seen.since_shrink,
+                since_pressure: seen.since_pressure,
+            };
+            (memory::decide(&input), memory::calls_for_growth(&input))
+        }
+    }
+}
+
+pub(super) fn of(policy: &Policy, resource: Resource) -> &ResourcePolicy {
+    match resource {
+        Resource::Cpu => &policy.cpu,
+        Resource::Memory => &policy.memory,
+    }
+}
+
+/// What pods may request on a node in total, in millicores or bytes.
+fn allocatable(node: &NodeView<'_>, resource: Resource) -> Option<u64> {
+    match resource {
+        Resource::Cpu => node.facts?.allocatable_cpu.map(millicores),
+        Resource::Memory => node.facts?.allocatable_memory.map(|bytes| bytes.0),
+    }
+}

@@ -1,0 +1,207 @@
+//! Who gets what when growth is wanted for more than there is: first what a namespace's quota leaves, then what the node has.
+//!
+//! Requests share the node's headroom. Limits need none, but growth of memory limits shares the memory that is really free. Where request
+//! and limit are the same, both pools bound both. Pods that are only recommended for take nothing from the others.
+
+use std::collections::BTreeMap;
+
+use plimsoll_contract::Resource;
+use plimsoll_sizing::policy::{Mode, Policy};
+use plimsoll_sizing::share::{Claim, KEPT_FOR_LOWER, tiered, weighted};
+use plimsoll_sizing::{cpu, memory};
+
+use super::draft::{Draft, Share};
+use super::headroom::{self, Headroom};
+use super::refusal::Refusal;
+use super::view::NodeView;
+use crate::settings::Division;
+use crate::state::QuotaRoom;
+
+/// Something that is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pool {
+    /// The node's headroom.
+    Requests(Resource),
+    /// Memory that is really free: for limits.
+    FreeMemory,
+}
+
+/// Both are needed of equal requests and limits: what free memory takes is not asked of the headroom any more.
+const POOLS: [Pool; 3] = [Pool::Requests(Resource::Cpu), Pool::FreeMemory, Pool::Requests(Resource::Memory)];
+
+/// What quotas leave after those that were served: by namespace, quota, resource, and whether it counts limits.
+type QuotasLeft<'a> = BTreeMap<(&'a str, &'a str, Resource, bool), u64>;
+
+/// Trims every growth to its share.
+pub(super) fn divide(drafts: &mut [Draft], node: &NodeView<'_>, headroom: Headroom, division: Division) {
+    let (applied, recommended) = in_order(drafts, node);
+    let mut quotas = BTreeMap::new();
+    keep_quotas(drafts, &applied, node, &mut quotas);
+    let rest = share_all(drafts, &applied, node, headroom, division);
+    for of_pod in recommended.values() {
+        keep_quotas(drafts, of_pod, node, &mut quotas.clone());
+        share_all(drafts, of_pod, node, rest, division);
+    }
+}
+
+/// The growths that are applied, the most urgent first; and those that are only recommended, by pod.
+fn in_order(drafts: &[Draft], node: &NodeView<'_>) -> (Vec<usize>, BTreeMap<usize, Vec<usize>>) {
+    let (mut applied, mut recommended) = (Vec::new(), BTreeMap::<usize, Vec<usize>>::new());
+    for (number, draft) in drafts.iter().enumerate().filter(|(_, draft)| draft.grows()) {
+        match policy(node, draft).map(|policy| policy.mode) {
+            Some(Mode::Apply) => applied.push(number),
+            Some(Mode::Recommend) => recommended.entry(draft.pod).or_default().push(number),
+            None => {}
+        }
+    }
+    // By name where they are equal: drafts are in the order of names.
+    applied.sort_by(|a, b| {
+        let rank = |i: &usize| policy(node, &drafts[*i]).map_or(u32::MAX, |policy| policy.rank);
+        let urgency = |i: &usize| drafts[*i].urgency.score;
+        rank(a).cmp(&rank(b)).then(urgency(b).total_cmp(&urgency(a))).then(a.cmp(b))
+    });
+    (applied, recommended)
+}
+
+fn policy<'a>(node: &NodeView<'a>, draft: &Draft) -> Option<&'a Policy> {
+    node.pods[draft.pod].policy()
+}
+
+/// Each takes what its quota leaves, in this order.
+fn keep_quotas<'a>(drafts: &mut [Draft], order: &[usize], node: &NodeView<'a>, left: &mut QuotasLeft<'a>) {
+    for number in order {
+        let draft = &mut drafts[*number];
+        let pod = &node.pods[draft.pod];
+        let quotas = match draft.resource {
+            Resource::Cpu => pod.quotas.cpu,
+            Resource::Memory => pod.quotas.memory,
+        };
+        let resource = draft.resource;
+        let key =
+            |quota: QuotaRoom<'a>, of_limits| (&*pod.facts.pod.namespace, quota.quota, resource, of_limits);
+        let room = |quota: Option<QuotaRoom<'a>>, of_limits| {
+            let quota = quota?;
+            // Not counted yet: there may be none.
+            Some(left.get(&key(quota, of_limits)).copied().unwrap_or_else(|| quota.left.unwrap_or(0)))
+        };
+        let (requests, limits) = (room(quotas.requests, false), room(quotas.limits, true));
+        let most = |from: Option<u64>, room: Option<u64>| {
+            room.map_or(u64::MAX, |room| from.unwrap_or(0).saturating_add(room))
+        };
+        let keys =
+            [quotas.requests.map(|quota| key(quota, false)), quotas.limits.map(|quota| key(quota, true))];
+        let (from, rooms) = (draft.from, [requests, limits]);
+        draft.cap(most(from.request, requests), most(from.limit, limits), Refusal::Quota);
+        let grown = |from: Option<u64>, to: Option<u64>| to.unwrap_or(0).saturating_sub(from.unwrap_or(0));
+        let grown = [grown(from.request, draft.to.request), grown(from.limit, draft.to.limit)];
+        for ((key, room), grown) in keys.into_iter().zip(rooms).zip(grown) {
+            left.extend(key.zip(room).map(|(key, room)| (key, room.saturating_sub(grown))));
+        }
+    }
+}
+
+/// Divides each pool, and says what is left of them.
+fn share_all(
+    drafts: &mut [Draft],
+    chosen: &[usize],
+    node: &NodeView<'_>,
+    headroom: Headroom,
+    division: Division,
+) -> Headroom {
+    let mut left = headroom;
+    for pool in POOLS {
+        let room = match pool {
+            Pool::Requests(Resource::Cpu) => &mut left.cpu,
+            Pool::Requests(Resource::Memory) => &mut left.memory,
+            Pool::FreeMemory => &mut left.free_memory,
+        };
+        *room = share_pool(drafts, chosen, node, pool, *room, division);
+    }
+    left
+}
+
+/// Divides one pool, and says what is left of it.
+fn share_pool(
+    drafts: &mut [Draft],
+    chosen: &[usize],
+    node: &NodeView<'_>,
+    pool: Pool,
+    room: Option<u64>,
+    division: Division,
+) -> Option<u64> {
+    let claimants: Vec<(usize, u64)> = chosen
+        .iter()
+        .map(|number| (*number, demand(&drafts[*number], node, pool)))
+        .filter(|(_, amount)| *amount > 0)
+        .collect();
+    let Some(room) = room else {
+        for (number, _) in claimants {
+            trim(&mut drafts[number], node, pool, 0, Refusal::RoomUnknown);
+        }
+        return None;
+    };
+    let claims: Vec<Claim> = claimants
+        .iter()
+        .filter_map(|(number, amount)| {
+            let (draft, policy) = (&drafts[*number], policy(node, &drafts[*number])?);
+            let pod = &node.pods[draft.pod];
+            let value = match pool {
+                Pool::Requests(_) => draft.from.request,
+                Pool::FreeMemory => draft.from.limit,
+            };
+            Some(Claim {
+                key: format!("{}/{}", pod.facts.pod, pod.containers[draft.container].facts.name),
+                rank: policy.rank,
+                weight: policy.weight,
+                urgency: draft.urgency.score,
+                amount: *amount,
+                least: draft.least(value),
+            })
+        })
+        .collect();
+    let step = match pool {
+        Pool::Requests(Resource::Cpu) => cpu::STEP,
+        Pool::Requests(Resource::Memory) | Pool::FreeMemory => memory::STEP,
+    };
+    let grants = match division {
+        Division::Tiered => tiered(room, step, KEPT_FOR_LOWER, &claims),
+        Division::Weighted => weighted(room, step, &claims),
+    };
+    let others = claims.len().saturating_sub(1);
+    let mut left = room;
+    for ((number, amount), grant) in claimants.into_iter().zip(grants) {
+        let draft = &mut drafts[number];
+        let share = Share { headroom: room, others };
+        draft.share = Some(draft.share.filter(|before| before.headroom <= room).unwrap_or(share));
+        if grant < amount {
+            trim(draft, node, pool, grant, Refusal::NoRoom);
+        }
+        left = left.saturating_sub(demand(&drafts[number], node, pool));
+    }
+    Some(left)
+}
+
+/// What of a pool a growth takes: what is booked already is not booked again.
+fn demand(draft: &Draft, node: &NodeView<'_>, pool: Pool) -> u64 {
+    match pool {
+        Pool::Requests(resource) if resource == draft.resource => {
+            draft.to.request.map_or(0, |to| to.saturating_sub(booked(draft, node)))
+        }
+        Pool::FreeMemory if draft.resource == Resource::Memory => {
+            draft.to.limit.unwrap_or(0).saturating_sub(draft.from.limit.unwrap_or(0))
+        }
+        Pool::Requests(_) | Pool::FreeMemory => 0,
+    }
+}
+
+fn trim(draft: &mut Draft, node: &NodeView<'_>, pool: Pool, grant: u64, reason: Refusal) {
+    match pool {
+        Pool::Requests(_) => draft.cap(booked(draft, node).saturating_add(grant), u64::MAX, reason),
+        Pool::FreeMemory => draft.cap(u64::MAX, draft.from.limit.unwrap_or(0).saturating_add(grant), reason),
+    }
+}
+
+fn booked(draft: &Draft, node: &NodeView<'_>) -> u64 {
+    let pod = &node.pods[draft.pod];
+    headroom::request(pod.containers[draft.container].facts, &pod.reserved, draft.resource)
+}

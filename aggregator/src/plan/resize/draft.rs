@@ -1,0 +1,167 @@
+//! One resource of one container while it is planned: what is wanted, what is left of it after each rule, and which rule took the rest.
+
+use plimsoll_contract::Resource;
+use plimsoll_sizing::size::Size;
+use plimsoll_sizing::verdict::{Change, Trigger, Verdict};
+use plimsoll_sizing::{cpu, memory};
+
+use super::refusal::Refusal;
+use super::urgency::Urgency;
+use crate::resize::Purpose;
+
+/// Changes below one part in this many are not made: 5 %.
+const SMALLEST_CHANGE: u64 = 20;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    /// Its place among the pods of the node, and among the pod's containers.
+    pub(super) pod: usize,
+    pub(super) container: usize,
+    pub(super) resource: Resource,
+    pub(super) verdict: Verdict,
+    pub(super) from: Size,
+    /// As large as all rules so far allow; `from` where nothing changes.
+    pub(super) to: Size,
+    /// Absent where nothing was wanted.
+    pub(super) purpose: Option<Purpose>,
+    /// The last rule that took something.
+    pub(super) refusal: Option<Refusal>,
+    /// What calls for growth now, whether or not it may grow.
+    pub(super) pressure: Option<Trigger>,
+    /// Of a birth: how many siblings it is sized by.
+    pub(super) siblings: usize,
+    pub(super) urgency: Urgency,
+    pub(super) share: Option<Share>,
+}
+
+/// What a growth was a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    /// What there was, in millicores or bytes.
+    pub(super) headroom: u64,
+    /// How many others asked for some of it.
+    pub(super) others: usize,
+}
+
+impl Draft {
+    pub(super) fn new(
+        pod: usize,
+        container: usize,
+        resource: Resource,
+        from: Size,
+        verdict: Verdict,
+    ) -> Draft {
+        let (to, purpose) = match verdict {
+            Verdict::Keep(_) => (from, None),
+            Verdict::Grow(Change { to, .. }) => (to, Some(Purpose::Grow)),
+            Verdict::Shrink(Change { to, .. }) => (to, Some(Purpose::Shrink)),
+        };
+        Draft {
+            pod,
+            container,
+            resource,
+            verdict,
+            from,
+            to,
+            purpose,
+            refusal: None,
+            pressure: None,
+            siblings: 0,
+            urgency: Urgency::default(),
+            share: None,
+        }
+    }
+
+    /// Whether it is to grow, and something is left of that.
+    pub(super) fn grows(&self) -> bool {
+        matches!(self.purpose, Some(Purpose::Grow | Purpose::Birth)) && self.changes()
+    }
+
+    pub(super) fn shrinks(&self) -> bool {
+        self.purpose == Some(Purpose::Shrink) && self.changes()
+    }
+
+    pub(super) fn changes(&self) -> bool {
+        self.from != self.to
+    }
+
+    /// Whether request and limit are the same, and must stay so.
+    pub(super) fn is_equal(&self) -> bool {
+        self.from.request.is_some() && self.from.request == self.from.limit
+    }
+
+    pub(super) fn step(&self) -> u64 {
+        match self.resource {
+            Resource::Cpu => cpu::STEP,
+            Resource::Memory => memory::STEP,
+        }
+    }
+
+    /// The least growth of a value that is worth a resize.
+    pub(super) fn least(&self, value: Option<u64>) -> u64 {
+        self.step().max(value.unwrap_or(0).div_ceil(SMALLEST_CHANGE))
+    }
+
+    /// Nothing changes, for this reason.
+    pub(super) fn refuse(&mut self, reason: Refusal) {
+        self.to = self.from;
+        self.refusal = Some(reason);
+    }
+
+    /// The request stays, for this reason.
+    pub(super) fn keep_request(&mut self, reason: Refusal) {
+        if self.to.request == self.from.request {
+            return;
+        }
+        if self.is_equal() {
+            return self.refuse(reason);
+        }
+        self.to.request = self.from.request;
+        self.refusal = Some(reason);
+        // A limit that was to fall below it stays above it.
+        let above = self.from.request.map_or(0, |request| request.saturating_add(self.step()));
+        self.to.limit = self.to.limit.zip(self.from.limit).map(|(to, from)| to.max(above.min(from)));
+    }
+
+    /// The values grow at most to these, in whole steps that are worth it; for this reason where that takes something.
+    pub(super) fn cap(&mut self, request: u64, limit: u64, reason: Refusal) {
+        let before = self.to;
+        if self.is_equal() {
+            let both = self.capped(self.from.request, self.to.request, request.min(limit));
+            self.to = Size { request: both, limit: both };
+        } else {
+            self.to.request = self.capped(self.from.request, self.to.request, request);
+            self.to.limit = self.capped(self.from.limit, self.to.limit, limit);
+            // Below the limit, where it was: else the QoS class might change.
+            if let (Some(to), Some(limit)) = (self.to.request, self.to.limit)
+                && to >= limit
+            {
+                let below = limit.saturating_sub(self.step());
+                self.to.request = self.capped(self.from.request, Some(to), below);
+            }
+        }
+        if self.to != before {
+            self.refusal = Some(reason);
+        }
+    }
+
+    /// The values become at most twice what they are: the admission policy refuses more at once.
+    pub(super) fn cap_at_twice(&mut self) {
+        let least = |to: Option<u64>, from: Option<u64>| Some(to?.min(from?.saturating_mul(2)));
+        self.to = Size {
+            request: least(self.to.request, self.from.request),
+            limit: least(self.to.limit, self.from.limit),
+        };
+    }
+
+    fn capped(&self, from: Option<u64>, to: Option<u64>, most: u64) -> Option<u64> {
+        let (from, to) = (from?, to?);
+        if to <= most || to <= from {
+            return Some(to);
+        }
+        let whole = most / self.step() * self.step();
+        let worth_it = whole >= from.saturating_add(self.least(Some(from)));
+        Some(if worth_it { whole } else { from })
+    }
+}

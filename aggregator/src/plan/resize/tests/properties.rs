@@ -1,0 +1,161 @@
+//! What holds for every node, whatever its pods are and need.
+
+use plimsoll_sizing::size::{qos, qos_changes};
+use proptest::prelude::*;
+
+use super::*;
+use crate::plan::resize::headroom::headroom;
+
+/// Sizes of a container, its use, throttling, pressure, memory over limit and growth, seconds in the high band, OOM kills.
+type Made = (Size, Size, [f64; 5], u64, u64);
+
+fn amounts(step: u64, most: u64) -> impl Strategy<Value = Size> {
+    let amount = move || (1..=most).prop_map(move |n| n * step);
+    prop_oneof![
+        Just(Size::default()),
+        amount().prop_map(|both| size(both, both)),
+        amount().prop_map(|request| size(request, None)),
+        (amount(), 1..4_u64).prop_map(move |(request, more)| size(request, request + more * step)),
+    ]
+}
+
+prop_compose! {
+    fn containers()(
+        cpu in amounts(35, 40),
+        memory in amounts(10 * MI + 1, 40),
+        used in 0.0..1.5_f64,
+        throttled in 0.0..1.0_f64,
+        pressure in 0.0..100.0_f64,
+        high in 0..600_u64,
+        filled in 0.0..1.0_f64,
+        growth in -1e6..1e7_f64,
+        kills in 0..2_u64,
+    ) -> Made {
+        (cpu, memory, [used, throttled, pressure, filled, growth], high, kills)
+    }
+}
+
+prop_compose! {
+    fn pods()(
+        class in prop::sample::select(vec![None, Some("gold"), Some("silver"), Some("bronze")]),
+        decrease in any::<bool>(),
+        of in prop::collection::vec(containers(), 1..3),
+    ) -> (Option<&'static str>, bool, Vec<Made>) {
+        (class, decrease, of)
+    }
+}
+
+fn build(number: usize, (class, decrease, containers): (Option<&str>, bool, Vec<Made>)) -> TestPod {
+    let mut pod = TestPod::new(&format!("pod-{number}"), class);
+    if let Some(Ok(policy)) = &mut pod.class {
+        policy.memory.allow_decrease = decrease;
+    }
+    for (n, (cpu, memory, [used, throttled, pressure, filled, growth], high, kills)) in
+        containers.into_iter().enumerate()
+    {
+        let name = format!("c{n}");
+        pod = pod.container(&name, cpu, memory);
+        let basis = cpu.limit.or(cpu.request).unwrap_or(100);
+        let bytes = (memory.limit.or(memory.request).unwrap_or(GI) as f64 * filled) as u64;
+        pod = pod.uses((basis as f64 * used) as u64, bytes);
+        let report = pod.reports.last_mut().unwrap();
+        report.cpu.throttled2 = cpu.limit.map(|_| throttled);
+        report.cpu.throttled3 = cpu.limit.map(|_| throttled);
+        report.cpu.pressure = Some(pressure);
+        report.memory.growth = Some(growth);
+        let seen = pod.seen_mut(&name);
+        seen.cpu.high = Duration::from_secs(high);
+        seen.events.oom_kill = Some(kills);
+    }
+    let sizes: Vec<Sizes> = pod.facts.containers.iter().map(|container| sizes_of(&container.spec)).collect();
+    pod.facts.qos = Some(format!("{:?}", qos(&sizes)));
+    pod
+}
+
+fn spec(pod: &TestPod) -> BTreeMap<String, Sizes> {
+    pod.facts.containers.iter().map(|container| (container.name.clone(), sizes_of(&container.spec))).collect()
+}
+
+fn any_wanted(outcome: &Outcome) -> Option<&Wanted> {
+    match outcome {
+        Outcome::Wanted(wanted) => Some(wanted),
+        _ => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn grants_never_exceed_the_headroom_and_no_size_breaks_a_rule(
+        made in prop::collection::vec(pods(), 0..12),
+        allocatable in 500..30_000_u64,
+        gib in 1..32_u64,
+        free in 0.0..1.0_f64,
+        weighted in any::<bool>(),
+    ) {
+        let mut node = TestNode::new(allocatable, gib * GI).with(made.into_iter().enumerate().map(|(n, pod)| build(n, pod)));
+        node.capacity.as_mut().unwrap().available_bytes = Some(Bytes((gib as f64 * GI as f64 * free) as u64));
+        let left = headroom(&node.view(), [0, 0]);
+        let plan = node.plan(if weighted { Division::Weighted } else { Division::Tiered });
+        let (mut cpu, mut memory, mut memory_limits) = (0, 0, 0);
+        for pod in &node.pods {
+            let Some(wanted) = plan.get(&*pod.facts.pod.name).and_then(|verdict| any_wanted(&verdict.outcome)) else { continue };
+            let (old, mut new) = (spec(pod), spec(pod));
+            new.extend(wanted.sizes.clone());
+            let (before, after): (Vec<_>, Vec<_>) = (old.values().copied().collect(), new.values().copied().collect());
+            prop_assert!(!qos_changes(&before, &after), "{before:?} {after:?}");
+            let Some(Ok(policy)) = &pod.class else { unreachable!("it has a class") };
+            for (name, to) in &wanted.sizes {
+                let from = old[name];
+                prop_assert_ne!(from, *to);
+                for (from, to, of_class, all, step) in [
+                    (from.cpu, to.cpu, &policy.cpu, allocatable, 10),
+                    (from.memory, to.memory, &policy.memory, gib * GI, 4 * MI),
+                ] {
+                    prop_assert_eq!(from.request.is_some(), to.request.is_some());
+                    prop_assert_eq!(from.limit.is_some(), to.limit.is_some());
+                    prop_assert!(to.limit.is_none_or(|limit| to.request.unwrap_or(0) <= limit));
+                    prop_assert_eq!(from.request == from.limit, to.request == to.limit);
+                    let bounds = of_class.bounds(from, from, Some(all));
+                    for (from, to, bounds) in [(from.request, to.request, bounds.request), (from.limit, to.limit, bounds.limit)] {
+                        let Some((from, to)) = from.zip(to).filter(|(from, to)| from != to) else { continue };
+                        // What starts outside comes nearer.
+                        let within = if to > from { to <= bounds.max } else { to >= bounds.min };
+                        prop_assert!(within, "{from} -> {to}, {bounds:?}");
+                        prop_assert!(to <= 2 * from && from <= 2 * to, "{from} -> {to}");
+                        prop_assert!(from.abs_diff(to) >= (from / 20).min(step), "{from} -> {to}");
+                    }
+                }
+                let grown = |from: Option<u64>, to: Option<u64>| to.unwrap_or(0).saturating_sub(from.unwrap_or(0));
+                cpu += grown(from.cpu.request, to.cpu.request);
+                memory += grown(from.memory.request, to.memory.request);
+                memory_limits += grown(from.memory.limit, to.memory.limit);
+            }
+        }
+        prop_assert!(cpu <= left.cpu.unwrap(), "{cpu} of {left:?}");
+        prop_assert!(memory <= left.memory.unwrap(), "{memory} of {left:?}");
+        prop_assert!(memory_limits <= left.free_memory.unwrap(), "{memory_limits} of {left:?}");
+    }
+
+    #[test]
+    fn another_pod_changes_no_score_and_no_need(made in prop::collection::vec(pods(), 2..8)) {
+        let pods: Vec<TestPod> = made.into_iter().enumerate().map(|(n, pod)| build(n, pod)).collect();
+        let node = |pods: &[TestPod]| TestNode::new(1_000_000, 1024 * GI).with(pods.iter().cloned());
+        let (with, without) = (node(&pods).plan(Division::Tiered), node(&pods[1..]).plan(Division::Tiered));
+        let score = |line: &str| line.split_once('[').map(|(_, rest)| rest.split(']').next().unwrap_or_default().to_owned());
+        for (name, verdict) in without {
+            let other = &with[&name];
+            prop_assert_eq!(
+                verdict.sizing.iter().map(|said| (said.verdict, score(&said.line))).collect::<Vec<_>>(),
+                other.sizing.iter().map(|said| (said.verdict, score(&said.line))).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_node_has_the_same_plan(made in prop::collection::vec(pods(), 0..8)) {
+        let node = TestNode::new(4000, 8 * GI).with(made.into_iter().enumerate().map(|(n, pod)| build(n, pod)));
+        prop_assert_eq!(node.plan(Division::Weighted), node.plan(Division::Weighted));
+    }
+}

@@ -1,0 +1,207 @@
+//! What holds of every change.
+
+use super::*;
+use crate::facts::{Range, Ranges};
+
+fn node(pod: TestPod) -> TestNode {
+    TestNode::new(8000, 16 * GI).with([pod])
+}
+
+/// Throttled, with a limit of twice the request.
+fn throttled() -> TestPod {
+    TestPod::new("web", Some("gold"))
+        .container("app", size(500, 1000), size(64 * MI, 128 * MI))
+        .burning(0.5, 1.0, 30.0, 60)
+}
+
+#[test]
+fn the_request_that_an_autoscaler_uses_stays_and_the_limit_may_grow() {
+    let mut pod = throttled();
+    pod.seen_mut("app").cpu.autoscaler = Some("web-hpa");
+    let verdict = node(pod).verdict("web");
+    assert_eq!(verdict.sizing[0].refused, Some(Refusal::Autoscaled("web-hpa".into())));
+    assert_eq!(wanted(verdict.outcome).sizes["app"].cpu, size(500, 2000));
+
+    let mut guaranteed = burner("web", "gold", 500);
+    guaranteed.seen_mut("web").cpu.autoscaler = Some("web-hpa");
+    assert_eq!(node(guaranteed).outcome("web"), Outcome::Waiting(Refusal::Autoscaled("web-hpa".into())));
+
+    let mut idle =
+        TestPod::new("web", Some("bronze")).container("app", size(500, 600), size(MI, None)).uses(10, MI);
+    idle.seen_mut("app").cpu.autoscaler = Some("web-hpa");
+    assert_eq!(
+        node(idle).wanted("web").sizes["app"].cpu,
+        size(500, 510),
+        "the limit stays above the request"
+    );
+}
+
+#[test]
+fn the_requests_of_a_pod_that_kueue_admitted_are_not_raised() {
+    // kubernetes-sigs/kueue#5257
+    let mut pod = throttled();
+    pod.facts.queue_managed = true;
+    let verdict = node(pod).verdict("web");
+    assert_eq!(verdict.sizing[0].refused, Some(Refusal::QueueManaged));
+    assert!(
+        verdict.sizing[0].line.ends_with("Kueue admitted it with its requests: they are not raised"),
+        "{}",
+        verdict.sizing[0].line
+    );
+    assert_eq!(wanted(verdict.outcome).sizes["app"].cpu, size(500, 2000));
+    let mut guaranteed = burner("web", "gold", 500);
+    guaranteed.facts.queue_managed = true;
+    assert_eq!(node(guaranteed).outcome("web"), Outcome::Waiting(Refusal::QueueManaged));
+    let mut idle =
+        TestPod::new("web", Some("bronze")).container("app", size(500, None), size(MI, None)).uses(10, MI);
+    idle.facts.queue_managed = true;
+    assert_eq!(node(idle).wanted("web").sizes["app"].cpu, size(400, None), "they may be lowered");
+}
+
+#[test]
+fn only_the_container_that_needs_it_is_resized_and_only_in_what_it_needs() {
+    let pod = throttled().container("proxy", size(100, 200), size(64 * MI, 128 * MI)).uses(60, 32 * MI);
+    let wanted = node(pod).wanted("web");
+    let spec = Sizes { cpu: size(1000, 2000), memory: size(64 * MI, 128 * MI) };
+    assert_eq!(wanted.sizes, BTreeMap::from([("app".to_owned(), spec)]));
+}
+
+#[test]
+fn a_container_with_a_gpu_is_resized_in_cpu_alone() {
+    // attune-io/attune#800: sizes hold CPU and memory, and nothing else can be in them.
+    let mut pod = throttled();
+    pod.facts.containers[0].extended = true;
+    let wanted = node(pod).wanted("web");
+    assert_eq!(wanted.sizes["app"], Sizes { cpu: size(1000, 2000), memory: size(64 * MI, 128 * MI) });
+}
+
+#[test]
+fn what_is_not_set_is_not_set_by_us() {
+    let requests_only = TestPod::new("web", Some("gold")).container("app", size(500, None), size(None, None));
+    let wanted = node(requests_only.burning(0.0, 1.2, 10.0, 60)).wanted("web");
+    assert_eq!(wanted.sizes["app"], Sizes { cpu: size(1000, None), memory: Size::default() });
+}
+
+#[test]
+fn no_growth_is_more_than_twice_the_size() {
+    // Ten millicores are the least step, and three and a half times a request of 3m: the admission policy refuses that.
+    let tiny = TestPod::new("web", Some("gold")).container("app", size(3, None), size(MI, None));
+    assert_eq!(node(tiny.uses(200, MI)).wanted("web").sizes["app"].cpu, size(6, None));
+}
+
+#[test]
+fn bounds_of_the_owner_hold_within_those_of_the_class() {
+    let with = |min: Option<u64>, max: Option<u64>| {
+        let mut pod = throttled();
+        pod.seen_mut("app").cpu.bounds = Some(Ok(UserBounds { min, max }));
+        node(pod)
+    };
+    assert_eq!(with(None, Some(1500)).wanted("web").sizes["app"].cpu.limit, Some(1500));
+    assert_eq!(with(None, Some(100_000)).wanted("web").sizes["app"].cpu.limit, Some(2000));
+    let held = with(None, Some(1000)).wanted("web");
+    assert_eq!(held.sizes["app"].cpu.limit, Some(1000), "only the request grows, and below the limit");
+    assert!(held.sizes["app"].cpu.request < Some(1000));
+    let mut idle =
+        TestPod::new("web", Some("bronze")).container("app", size(500, None), size(MI, None)).uses(10, MI);
+    idle.seen_mut("app").cpu.bounds = Some(Ok(UserBounds { min: Some(450), max: None }));
+    assert_eq!(node(idle).wanted("web").sizes["app"].cpu, size(450, None));
+}
+
+fn ranges(cpu: Range) -> Ranges {
+    Ranges { cpu, memory: Range::default() }
+}
+
+#[test]
+fn a_limit_range_bounds_containers_their_ratio_and_pods() {
+    let mut of_container = node(throttled());
+    of_container.limit_ranges.container = ranges(Range { max: Some(1200), ..Range::default() });
+    assert_eq!(of_container.wanted("web").sizes["app"].cpu.limit, Some(1200));
+    let mut at_maximum = node(burner("web", "gold", 1200));
+    at_maximum.limit_ranges.container = of_container.limit_ranges.container;
+    assert_eq!(at_maximum.verdict("web").sizing[0].refused, Some(Refusal::LimitRange));
+
+    let mut pod = throttled();
+    pod.seen_mut("app").cpu.autoscaler = Some("web-hpa");
+    let mut ratio = node(pod);
+    ratio.limit_ranges.container = ranges(Range { max_ratio: Some(3.0), ..Range::default() });
+    assert_eq!(ratio.wanted("web").sizes["app"].cpu, size(500, 1500), "at most three times the request");
+
+    let two = throttled().container("second", size(400, 500), size(MI, None)).uses(200, MI);
+    let mut of_pod = node(two);
+    of_pod.limit_ranges.pod = ranges(Range { max: Some(2000), ..Range::default() });
+    let verdict = of_pod.verdict("web");
+    assert_eq!(verdict.sizing[0].refused, Some(Refusal::LimitRange));
+    assert_eq!(wanted(verdict.outcome).sizes["app"].cpu.limit, Some(1500), "the other has 500m of the 2000m");
+
+    let idle =
+        TestPod::new("web", Some("bronze")).container("app", size(500, None), size(MI, None)).uses(10, MI);
+    let mut least = node(idle);
+    least.limit_ranges.pod = ranges(Range { min: Some(480), ..Range::default() });
+    assert_eq!(least.outcome("web"), Outcome::Waiting(Refusal::LimitRange));
+}
+
+#[test]
+fn what_the_kubelet_deferred_is_not_asked_for_again() {
+    let mut pod = burner("web", "gold", 500);
+    let deferred = Sizes { cpu: size(800, 800), memory: size(64 * MI, 64 * MI) };
+    pod.deferred = Some(BTreeMap::from([("web".to_owned(), deferred)]));
+    assert_eq!(
+        node(pod.clone()).wanted("web").sizes["web"].cpu,
+        size(650, 650),
+        "half of that growth may fit"
+    );
+    let mut asked = Vec::new();
+    loop {
+        let verdict = node(pod.clone()).verdict("web");
+        let Outcome::Wanted(wanted) = &verdict.outcome else {
+            assert_eq!(verdict.outcome, Outcome::Waiting(Refusal::NoRoom));
+            break;
+        };
+        asked.push(wanted.sizes["web"].cpu.request.unwrap());
+        pod.deferred = Some(wanted.sizes.clone());
+    }
+    assert_eq!(asked, [650, 570, 530], "and then there is no room");
+}
+
+#[test]
+fn a_failure_of_one_resource_holds_only_that_one() {
+    let mut pod = throttled().uses_up_memory();
+    pod.seen_mut("app").cpu.held = Some(("exceeded quota: team", NOW + Duration::from_secs(60)));
+    let verdict = node(pod.clone()).verdict("web");
+    let until = NOW + Duration::from_secs(60);
+    assert_eq!(
+        verdict.sizing[0].refused,
+        Some(Refusal::Failed { message: "exceeded quota: team".into(), until })
+    );
+    let wanted = wanted(verdict.outcome);
+    assert_eq!(wanted.sizes["app"].cpu, size(500, 1000));
+    assert!(wanted.sizes["app"].memory.limit > Some(128 * MI));
+    pod.seen_mut("app").memory.held = Some(("infeasible", until));
+    assert!(matches!(node(pod).outcome("web"), Outcome::Waiting(Refusal::Failed { .. })));
+}
+
+#[test]
+fn memory_that_runs_out_grows_alone() {
+    let both = throttled().uses_up_memory();
+    let wanted = node(both).wanted("web");
+    assert_eq!(wanted.sizes["app"].cpu, size(500, 1000), "a refusal of CPU would refuse memory, too");
+    assert!(wanted.sizes["app"].memory.limit > Some(128 * MI));
+    assert_eq!(wanted.why.len(), 1);
+    let mut pressed = throttled();
+    pressed.reports[0].memory.pressure = Some(20.0);
+    pressed.reports[0].memory.working_set = Some(Bytes(120 * MI));
+    let wanted = node(pressed).wanted("web");
+    assert_eq!(wanted.sizes["app"].cpu, size(1000, 2000), "where nothing is killed, both at once");
+    assert!(wanted.sizes["app"].memory.limit > Some(128 * MI));
+}
+
+#[test]
+fn memory_events_make_memory_grow_although_decreases_are_forbidden() {
+    // kubernetes/autoscaler#10181; the container restarted since, and its own counts say nothing any more.
+    let mut pod = TestPod::new("web", Some("silver"))
+        .container("app", size(100, None), size(128 * MI, 256 * MI))
+        .uses(80, 100 * MI);
+    pod.seen_mut("app").events = MemoryEvents { high: None, max: Some(3), oom_kill: Some(1) };
+    let memory = node(pod).wanted("web").sizes["app"].memory;
+    assert!(memory.limit > Some(300 * MI), "{memory:?}");
+}

@@ -1,0 +1,290 @@
+//! What the watch and the reports say of a resize that was accepted, and what follows from it.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::time::Duration;
+
+use plimsoll_contract::{Moment, Resource};
+use plimsoll_sizing::size::Sizes;
+
+use super::conditions::{Progress, has_seen, is_transient, of_resizes, progress};
+use super::machine::PodResize;
+use super::phase::{Accepted, DEFERRED, Phase, Resize, VERIFIED_WITHIN};
+use super::rejected::RejectionKind;
+use super::sizes::{given_by_node, spec_is};
+use super::undo::{Harm, RecentShrink, WATCHED};
+use super::verify::{Kernel, Seen, kernel, requests_are_set};
+use super::yielding::Changed;
+use super::{Purpose, Wanted, What};
+use crate::facts::PodFacts;
+
+/// How the arithmetic of a resize begins that puts a size back; a later leader reads it.
+pub(super) const PUT_BACK: &str = "put back: ";
+/// What follows where there was no room.
+pub(super) const DEFERRED_WORD: &str = "deferred: ";
+/// What follows where there never is.
+pub(super) const INFEASIBLE_WORD: &str = "infeasible: ";
+
+impl PodResize {
+    /// The watch shows the pod.
+    pub(crate) fn observe(&mut self, now: Moment, facts: &PodFacts) {
+        let carries = |(key, value): (&String, &String)| facts.annotations.get(key) == Some(value);
+        if self.written.as_ref().is_some_and(|written| written.iter().all(carries)) {
+            self.written = None;
+        }
+        match &self.phase {
+            Phase::Unanswered(resize) if spec_is(facts, &resize.wanted.sizes) => {
+                self.accepted(now, facts.generation);
+            }
+            // The plan was made for another size.
+            Phase::Planned(resize) | Phase::Recorded(resize, _) if !spec_is(facts, &resize.from) => {
+                self.phase = Phase::Idle;
+            }
+            _ => {}
+        }
+        if !matches!(self.phase, Phase::Sent(_) | Phase::Unanswered(_)) {
+            self.yield_to_others(now, facts);
+        }
+        self.unverified =
+            self.unverified.take().filter(|accepted| spec_is(facts, &accepted.resize.wanted.sizes));
+        if self.phase == Phase::Idle {
+            self.take_up_late(now, facts);
+        }
+        self.follow(now, facts);
+    }
+
+    /// A report names the pod.
+    pub(crate) fn report(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
+        let pressures = self.history.report(now, facts, seen);
+        self.shrunk = self.shrunk.take().filter(|shrunk| !shrunk.is_over(now));
+        if let Some(harm) = self.shrunk.as_ref().and_then(|shrunk| shrunk.harm(&pressures)) {
+            self.undo(now, facts, harm);
+        }
+        self.drop_pressed_shrink(now);
+        let stale = self.stale.compare_pod(now, facts, seen);
+        if let (Some(What::PodCgroupStale { text }), Phase::Accepted(_) | Phase::InProgress(_)) =
+            (&stale, &self.phase)
+        {
+            self.phase = Phase::Idle;
+            self.say_failed(text.clone());
+        }
+        self.happened.extend(stale);
+        match &mut self.phase {
+            Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
+                let asked = &accepted.resize.wanted.sizes;
+                match kernel(now, facts, seen, asked, accepted.at) {
+                    Kernel::Differs => accepted.in_kernel = None,
+                    held if held.shows(facts, accepted) && !self.stale.is_there() => {
+                        accepted.in_kernel.get_or_insert(now);
+                    }
+                    _ => {}
+                }
+                self.follow(now, facts);
+            }
+            Phase::Idle if self.unverified.is_some() => self.verify_late(now, facts, seen),
+            Phase::Idle if of_resizes(facts).is_empty() && has_seen(facts, facts.generation) => {
+                let drift = self.drift.compare(now, facts, seen);
+                self.happened.extend(drift);
+            }
+            _ => {}
+        }
+    }
+
+    /// The kubelet begins late with a resize that nobody could verify in time: it is followed again.
+    fn take_up_late(&mut self, now: Moment, facts: &PodFacts) {
+        let has_begun = self.unverified.as_ref().is_some_and(|accepted| {
+            progress(facts, accepted.generation, &accepted.resize.conditions_before) != Progress::Nothing
+        });
+        if let Some(mut accepted) = self.unverified.take_if(|_| has_begun) {
+            (accepted.until, accepted.error) = (now + VERIFIED_WITHIN, None);
+            self.phase = Phase::Accepted(accepted);
+        }
+    }
+
+    /// A resize that nobody could verify in time is in the kernel after all.
+    fn verify_late(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
+        let is_done = self.unverified.as_ref().is_some_and(|accepted| {
+            let sizes = &accepted.resize.wanted.sizes;
+            requests_are_set(facts, sizes, accepted.generation)
+                && kernel(now, facts, seen, sizes, accepted.at).shows(facts, accepted)
+        });
+        if is_done {
+            (self.unverified, self.held) = (None, Default::default());
+        }
+    }
+
+    /// A shrink that is not sent yet is not for what calls for growth now.
+    fn drop_pressed_shrink(&mut self, now: Moment) {
+        let (Phase::Planned(resize) | Phase::Recorded(resize, _)) = &self.phase else { return };
+        let changes = Resource::ALL.into_iter().zip(resize.changes());
+        let mut changed = changes.filter(|(_, changes)| *changes).map(|(resource, _)| resource);
+        let is_pressed = changed.any(|resource| {
+            resize.wanted.sizes.keys().any(|name| self.history.pressed(name, resource) == Some(now))
+        });
+        if resize.purpose() == Purpose::Shrink && is_pressed {
+            self.phase = Phase::Idle;
+        }
+    }
+
+    /// What the kubelet says of a resize that was accepted.
+    pub(super) fn follow(&mut self, now: Moment, facts: &PodFacts) {
+        let mut accepted = match take(&mut self.phase) {
+            Phase::Accepted(accepted) | Phase::InProgress(accepted) => accepted,
+            Phase::Deferred(accepted, until) => {
+                let progress = progress(facts, accepted.generation, &accepted.resize.conditions_before);
+                if matches!(progress, Progress::Deferred(_)) {
+                    self.phase = Phase::Deferred(accepted, until);
+                    return;
+                }
+                let mut accepted = accepted;
+                (accepted.until, accepted.error) = (now + VERIFIED_WITHIN, None);
+                accepted
+            }
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        match progress(facts, accepted.generation, &accepted.resize.conditions_before) {
+            Progress::Nothing if accepted.error.is_none() => self.phase = Phase::Accepted(accepted),
+            Progress::Nothing | Progress::Working => {
+                accepted.error = None;
+                self.phase = Phase::InProgress(accepted);
+            }
+            Progress::Deferred(message) => {
+                self.happened.push(What::Deferred { message: message.clone() });
+                accepted.error = Some((now, message));
+                self.phase = Phase::Deferred(accepted, now + DEFERRED);
+            }
+            Progress::Infeasible(message) => {
+                self.rejected.add(&accepted.resize, RejectionKind::Infeasible, &message);
+                self.happened.push(What::Infeasible { message: message.clone() });
+                let given = given_by_node(facts, &accepted.resize.from);
+                self.put_back(now, facts, *accepted, given, &format!("{INFEASIBLE_WORD}{message}"));
+            }
+            Progress::Error(message) => {
+                let since = accepted.error.as_ref().map_or(now, |(since, _)| *since);
+                accepted.error = Some((since, message.clone()));
+                // A limit that the kernel does not lower stands below what is used: more use would be a kill.
+                if accepted.resize.lowers_memory_limit() && !is_transient(&message) {
+                    self.fail(now, facts, *accepted, &message);
+                } else {
+                    self.phase = Phase::InProgress(accepted);
+                }
+            }
+        }
+        self.settle(now, facts);
+    }
+
+    /// Ends a resize that is done.
+    fn settle(&mut self, now: Moment, facts: &PodFacts) {
+        let (Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _)) =
+            &self.phase
+        else {
+            return;
+        };
+        let resize = &accepted.resize;
+        // The watch may be behind the report, and what else is decided of the pod is decided by what the watch shows.
+        if !spec_is(facts, &resize.wanted.sizes) {
+            return;
+        }
+        let differs = |of: fn(&Sizes) -> [Option<u64>; 2]| {
+            resize.wanted.sizes.iter().any(|(name, to)| resize.from.get(name).map(of) != Some(of(to)))
+        };
+        let limits = differs(|sizes| [sizes.cpu.limit, sizes.memory.limit]);
+        let requests = differs(|sizes| [sizes.cpu.request, sizes.memory.request]);
+        let quiet = progress(facts, accepted.generation, &resize.conditions_before) == Progress::Nothing;
+        let set = quiet && requests_are_set(facts, &resize.wanted.sizes, accepted.generation);
+        if (limits && accepted.in_kernel.is_none()) || (requests && !set) {
+            return;
+        }
+        let took = accepted.took(if limits { accepted.in_kernel.unwrap_or(now) } else { now });
+        let done_at = accepted.in_kernel.unwrap_or(now);
+        let resize = match take(&mut self.phase) {
+            Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
+                accepted.resize
+            }
+            _ => return,
+        };
+        let purpose = resize.purpose();
+        self.history.verified(&resize.from, &resize.wanted.sizes);
+        self.happened.push(What::Verified { purpose, took });
+        self.last = Some(purpose != Purpose::Revert);
+        if purpose != Purpose::Revert {
+            for (held, _) in self.held.iter_mut().zip(resize.changes()).filter(|(_, done)| *done) {
+                *held = None;
+            }
+            if self.held.iter().all(Option::is_none) {
+                self.failures = 0;
+            }
+        }
+        if purpose == Purpose::Shrink {
+            self.shrunk = Some(Box::new(RecentShrink::new(&resize, done_at + WATCHED)));
+        }
+    }
+
+    fn undo(&mut self, now: Moment, facts: &PodFacts, harm: Harm) {
+        let is_free = match &self.phase {
+            Phase::Idle => true,
+            Phase::Planned(resize) | Phase::Recorded(resize, _) => !resize.purpose().is_way_back(),
+            _ => false,
+        };
+        if !is_free {
+            return;
+        }
+        let seen = harm.seen.unwrap_or_default();
+        let Some(undo) = self.shrunk.take().and_then(|shrunk| shrunk.undo(now, facts, &seen)) else { return };
+        for (container, resource, before) in harm.of {
+            self.history.undone(now, &container, resource, before);
+        }
+        self.phase = Phase::Planned(Box::new(undo));
+        self.happened.push(What::Undone { seen });
+    }
+
+    fn yield_to_others(&mut self, now: Moment, facts: &PodFacts) {
+        let Some(changed) = self.yielding.observe(now, facts) else { return };
+        // Whatever was under way was for a size that is not asked for any more.
+        if !matches!(self.phase, Phase::Recording(_)) {
+            self.phase = Phase::Idle;
+        }
+        self.shrunk = None;
+        if let Changed::Yields(owner, until) = changed {
+            self.happened.push(What::Yielded { owner, until });
+        }
+    }
+
+    /// A resize that the kubelet could not do: what is in the spec goes back to what the node has.
+    pub(super) fn fail(&mut self, now: Moment, facts: &PodFacts, accepted: Accepted, message: &str) {
+        self.hold_changed(now, Duration::from_secs(60), message, &accepted.resize);
+        self.say_failed(message.to_owned());
+        // The kubelet has set the new requests aside already: the way back is to the size before.
+        let before = accepted.resize.from.clone();
+        self.put_back(now, facts, accepted, before, message);
+    }
+
+    /// Puts the spec back: there is no way back from a way back, and none where the spec says something else already.
+    pub(super) fn put_back(
+        &mut self,
+        now: Moment,
+        facts: &PodFacts,
+        accepted: Accepted,
+        given: BTreeMap<String, Sizes>,
+        why: &str,
+    ) {
+        let wanted = accepted.resize.wanted;
+        self.last = Some(false);
+        if wanted.purpose == Purpose::Revert || !spec_is(facts, &wanted.sizes) || given == wanted.sizes {
+            return;
+        }
+        self.happened.push(What::PutBack { why: why.to_owned() });
+        let why = vec![format!("{PUT_BACK}{why}")];
+        let back = Wanted {
+            sizes: given,
+            purpose: Purpose::Revert,
+            class: wanted.class,
+            why,
+            growths: BTreeMap::new(),
+        };
+        self.phase = Phase::Planned(Box::new(Resize::new(now, back, wanted.sizes)));
+    }
+}

@@ -1,0 +1,174 @@
+//! The states of a resize, with what each of them carries.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use plimsoll_contract::{Moment, Resource};
+use plimsoll_sizing::size::Sizes;
+
+use super::conditions::is_transient;
+use super::sizes::size;
+use super::{Purpose, Wanted};
+use crate::facts::ConditionFacts;
+
+/// How long the kubelet may take, from acceptance to the kernel.
+pub(super) const VERIFIED_WITHIN: Duration = Duration::from_secs(120);
+/// How long a resize may be deferred before it is withdrawn.
+pub(super) const DEFERRED: Duration = Duration::from_secs(30);
+/// How long the kubelet may fail at a resize.
+pub(super) const ERRORS: Duration = Duration::from_secs(60);
+/// A plan that could not be recorded or sent for so long is not newest any more.
+pub(super) const PLAN_AGE: Duration = Duration::from_secs(60);
+
+/// A resize that is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Resize {
+    pub(super) wanted: Wanted,
+    /// The sizes of the same containers in the spec when it was decided.
+    pub(super) from: BTreeMap<String, Sizes>,
+    /// Tries so far.
+    pub(super) tries: u32,
+    /// Nothing is sent before.
+    pub(super) not_before: Moment,
+    /// When it entered its state.
+    pub(super) entered: Moment,
+    /// The kubelet's conditions before it was sent.
+    pub(super) conditions_before: Vec<ConditionFacts>,
+}
+
+/// A resize that the API server accepted: the spec has the new size.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Accepted {
+    pub(super) resize: Resize,
+    /// When; absent where another leader sent it.
+    pub(super) at: Option<Moment>,
+    /// It is to be verified until then.
+    pub(super) until: Moment,
+    /// The pod's generation with it.
+    pub(super) generation: Option<i64>,
+    /// When the kernel was first seen to hold the new limits.
+    pub(super) in_kernel: Option<Moment>,
+    /// Since when the kubelet says that it cannot do it, and its last words.
+    pub(super) error: Option<(Moment, String)>,
+}
+
+/// Where a pod's resize stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) enum Phase {
+    /// Nothing is under way.
+    #[default]
+    Idle,
+    /// Decided; to be recorded on the pod.
+    Planned(Box<Resize>),
+    /// The record is on its way.
+    Recording(Box<Resize>),
+    /// The pod says what is about to be done, in this version of it; to be sent.
+    Recorded(Box<Resize>, String),
+    /// On its way.
+    Sent(Box<Resize>),
+    /// Sent without a response: it may or may not have been done.
+    Unanswered(Box<Resize>),
+    /// The API server accepted it.
+    Accepted(Box<Accepted>),
+    /// The kubelet works on it.
+    InProgress(Box<Accepted>),
+    /// The kubelet waits for room. It is withdrawn at the moment named.
+    Deferred(Box<Accepted>, Moment),
+}
+
+impl Resize {
+    pub(super) fn new(now: Moment, wanted: Wanted, from: BTreeMap<String, Sizes>) -> Resize {
+        let (tries, conditions_before) = (0, Vec::new());
+        Resize { wanted, from, tries, not_before: now, entered: now, conditions_before }
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        self.wanted.purpose
+    }
+
+    /// When it is not newest any more, if nothing of it was sent until then. A way back is never: nobody plans it again.
+    pub(super) fn outdated_at(&self) -> Moment {
+        match self.purpose().is_way_back() {
+            true => Moment::NEVER,
+            false => self.entered.max(self.not_before) + PLAN_AGE,
+        }
+    }
+
+    pub(super) fn lowers_memory_limit(&self) -> bool {
+        let mut all = self.wanted.sizes.iter();
+        all.any(|(name, to)| self.from.get(name).is_some_and(|from| to.memory.limit < from.memory.limit))
+    }
+
+    /// Which resources it changes.
+    pub(super) fn changes(&self) -> [bool; 2] {
+        changes(&self.wanted, &self.from)
+    }
+
+    /// In another state since now.
+    pub(super) fn entering(mut self: Box<Self>, now: Moment) -> Box<Resize> {
+        self.entered = now;
+        self
+    }
+}
+
+/// Which resources change from these sizes to those wanted.
+pub(super) fn changes(wanted: &Wanted, from: &BTreeMap<String, Sizes>) -> [bool; 2] {
+    Resource::ALL.map(|resource| {
+        let of = |sizes: &Sizes| size(sizes, resource);
+        wanted.sizes.iter().any(|(name, to)| from.get(name).map(of) != Some(of(to)))
+    })
+}
+
+impl Accepted {
+    pub(super) fn new(
+        resize: Resize,
+        at: Option<Moment>,
+        until: Moment,
+        generation: Option<i64>,
+    ) -> Accepted {
+        Accepted { resize, at, until, generation, in_kernel: None, error: None }
+    }
+
+    /// When it ends, if nothing changes until then. An error that says nothing of the resize gets all the time that there is.
+    pub(super) fn ends_at(&self) -> Moment {
+        match &self.error {
+            Some((since, words)) if !is_transient(words) => self.until.min(*since + ERRORS),
+            _ => self.until,
+        }
+    }
+
+    /// From acceptance to when it was done.
+    pub(super) fn took(&self, done: Moment) -> Option<Duration> {
+        Some(done.since(self.at?))
+    }
+}
+
+impl Phase {
+    /// The resize under way.
+    pub(super) fn resize(&self) -> Option<&Resize> {
+        match self {
+            Phase::Idle => None,
+            Phase::Planned(resize)
+            | Phase::Recording(resize)
+            | Phase::Recorded(resize, _)
+            | Phase::Sent(resize)
+            | Phase::Unanswered(resize) => Some(resize),
+            Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
+                Some(&accepted.resize)
+            }
+        }
+    }
+
+    /// The word in statuses.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Phase::Idle => "idle",
+            Phase::Planned(_) | Phase::Recording(_) => "planned",
+            Phase::Recorded(..) => "recorded",
+            Phase::Sent(_) | Phase::Unanswered(_) => "sent",
+            Phase::Accepted(_) => "accepted",
+            Phase::InProgress(_) => "in_progress",
+            Phase::Deferred(..) => "deferred",
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What the plan, statuses and metrics may ask.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::time::Duration;
+
+use plimsoll_contract::{Moment, Resource};
+use plimsoll_sizing::size::{Size, Sizes};
+
+use super::annotations::original_on;
+use super::history::MemoryEventCounts;
+use super::machine::PodResize;
+use super::phase::{Phase, Resize, changes};
+use super::rejected::RejectionKind;
+use super::sizes::size;
+use super::verify::Seen;
+use super::{CpuGrowth, Purpose, Wanted, What};
+use crate::facts::PodFacts;
+
+/// Why no resize may be planned.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Blocked {
+    /// Another writer changed our sizes.
+    Yielding { owner: String, until: Moment },
+    /// The last resize failed, and nothing else may be tried.
+    Failed { message: String, until: Moment },
+    /// The pod or its node cannot be resized.
+    Unsupported { message: String },
+    /// Growth only: the pod's own cgroup is behind, and more for a container changes nothing.
+    PodCgroupStale { text: String },
+    /// The kernel's size is not the spec's.
+    Drift { text: String },
+    /// There would be no way back: the original resources cannot be recorded, or their annotation is none of ours.
+    Original { message: String },
+}
+
+impl PodResize {
+    /// What happened since the last call.
+    pub(crate) fn take_happened(&mut self) -> Vec<What> {
+        take(&mut self.happened)
+    }
+
+    /// Whether a resize that lowers a memory limit was accepted since the last call.
+    pub(crate) fn take_memory_decrease(&mut self) -> bool {
+        take(&mut self.takes_memory)
+    }
+
+    /// Memory events of a report to a replica that does not lead.
+    pub(crate) fn witness(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
+        self.history.witness(now, facts, seen);
+    }
+
+    /// What the resize that is under way is for.
+    pub(crate) fn purpose(&self) -> Option<Purpose> {
+        self.phase.resize().map(Resize::purpose)
+    }
+
+    /// The sizes that the resize that is under way asks for.
+    pub(crate) fn asked(&self) -> Option<&BTreeMap<String, Sizes>> {
+        self.phase.resize().map(|resize| &resize.wanted.sizes)
+    }
+
+    /// Whether a resize is under way: no other is planned.
+    pub(crate) fn busy(&self) -> bool {
+        self.phase != Phase::Idle
+    }
+
+    /// Whether a plan is taken on: nothing is under way but a plan that waits, and a newer one replaces it.
+    pub(crate) fn takes_plans(&self) -> bool {
+        match &self.phase {
+            Phase::Idle => true,
+            Phase::Planned(resize) => !resize.purpose().is_way_back(),
+            _ => false,
+        }
+    }
+
+    /// The words of [`PodResize::state`].
+    pub(crate) const STATES: [&str; 10] = [
+        "idle",
+        "planned",
+        "recorded",
+        "sent",
+        "accepted",
+        "deferred",
+        "in_progress",
+        "verified",
+        "reverting",
+        "failed",
+    ];
+
+    /// The word in statuses.
+    pub(crate) fn state(&self) -> &'static str {
+        match (&self.phase, self.last) {
+            (Phase::Idle, Some(true)) => "verified",
+            (Phase::Idle, Some(false)) => "failed",
+            (phase, _) if phase.resize().is_some_and(|r| r.purpose() == Purpose::Revert) => "reverting",
+            (phase, _) => phase.as_str(),
+        }
+    }
+
+    /// Time since this resource of a container grew last; absent: it never did, as far as is known.
+    pub(crate) fn since_growth(&self, now: Moment, container: &str, resource: Resource) -> Option<Duration> {
+        Some(now.since(self.history.grown(container, resource)?))
+    }
+
+    /// Time since this resource of a container shrank last; absent: it never did, as far as is known.
+    pub(crate) fn since_shrink(&self, now: Moment, container: &str, resource: Resource) -> Option<Duration> {
+        Some(now.since(self.history.shrunk(container, resource)?))
+    }
+
+    /// The largest of what a container's CPU grew for in the last day, as far as is known.
+    pub(crate) fn cpu_growth(&self, now: Moment, container: &str) -> Option<CpuGrowth> {
+        self.history.cpu_growth(now, container)
+    }
+
+    /// Time since something last called for its growth; absent: nothing ever did. A takeover counts as a call, because the new leader has not seen
+    /// what came before.
+    pub(crate) fn since_pressure(
+        &self,
+        now: Moment,
+        container: &str,
+        resource: Resource,
+    ) -> Option<Duration> {
+        let last = self.history.pressed(container, resource).max(self.taken_over);
+        last.map(|last| now.since(last))
+    }
+
+    /// Those of a container's memory events that are recent, and that its memory has not grown for.
+    pub(crate) fn recent_memory_events(&self, now: Moment, container: &str) -> MemoryEventCounts {
+        self.history.recent_events(now, container)
+    }
+
+    /// Memory events of a container since its memory grew last, through its restarts.
+    pub(crate) fn memory_events(&self, container: &str) -> MemoryEventCounts {
+        self.history.events(container)
+    }
+
+    /// What a resize that is under way may reserve for a container: its sizes before and after.
+    pub(crate) fn reserved(&self, container: &str, resource: Resource) -> Option<[Size; 2]> {
+        let resize = self.phase.resize()?;
+        let of = |sizes: &BTreeMap<String, Sizes>| sizes.get(container).map(|sizes| size(sizes, resource));
+        Some([of(&resize.from)?, of(&resize.wanted.sizes)?])
+    }
+
+    /// Whom we yield to and until when, if we do.
+    #[cfg(test)]
+    pub(crate) fn yielding_until(&self, now: Moment) -> Option<Moment> {
+        self.yielding.until(now).map(|(until, _)| until)
+    }
+
+    /// Why nothing may be planned.
+    pub(crate) fn blocked(&self, now: Moment, facts: &PodFacts) -> Option<Blocked> {
+        if let Some(message) = self.unsupported.clone() {
+            return Some(Blocked::Unsupported { message });
+        }
+        if let Err(message) = original_on(facts) {
+            return Some(Blocked::Original { message });
+        }
+        if let Some((until, owner)) = self.yielding.until(now) {
+            return Some(Blocked::Yielding { owner: owner.to_owned(), until });
+        }
+        let [cpu, memory] = Resource::ALL.map(|resource| self.held(now, resource));
+        if let (Some(held), Some(other)) = (cpu, memory) {
+            let first = if other.1 < held.1 { other } else { held };
+            return Some(failed(first));
+        }
+        if self.unverified.is_some() {
+            let text = "the node does not enforce the size that the pod was resized to last".to_owned();
+            return Some(Blocked::Drift { text });
+        }
+        if let Some(text) = self.drift.said() {
+            return Some(Blocked::Drift { text: text.to_owned() });
+        }
+        self.stale.said().map(|text| Blocked::PodCgroupStale { text: text.to_owned() })
+    }
+
+    /// Why this resource is not resized after a failure, and until when.
+    pub(crate) fn held(&self, now: Moment, resource: Resource) -> Option<(&str, Moment)> {
+        let held = self.held[resource as usize].as_ref().filter(|held| held.until > now)?;
+        Some((&held.message, held.until))
+    }
+
+    /// Why what changes is not resized after a failure. A way back is never held.
+    pub(super) fn held_of(
+        &self,
+        now: Moment,
+        wanted: &Wanted,
+        from: &BTreeMap<String, Sizes>,
+    ) -> Option<Blocked> {
+        let changed = Resource::ALL.into_iter().zip(changes(wanted, from)).filter(|(_, changes)| *changes);
+        let held = changed.filter_map(|(resource, _)| self.held(now, resource)).next();
+        held.filter(|_| !wanted.purpose.is_way_back()).map(failed)
+    }
+
+    /// The size that was deferred and withdrawn last: the plan offers the largest step below it that fits.
+    pub(crate) fn deferred_size(&self) -> Option<&BTreeMap<String, Sizes>> {
+        self.rejected.last(RejectionKind::Deferred)
+    }
+
+    /// The size that was infeasible last: nothing that needs as much is planned before something shrank.
+    #[cfg(test)]
+    pub(crate) fn infeasible_size(&self) -> Option<&BTreeMap<String, Sizes>> {
+        self.rejected.last(RejectionKind::Infeasible)
+    }
+}
+
+fn failed((message, until): (&str, Moment)) -> Blocked {
+    Blocked::Failed { message: message.to_owned(), until }
+}

@@ -1,0 +1,154 @@
+use super::*;
+use crate::urgency::{Criteria, Weights, score};
+use proptest::prelude::*;
+
+fn golden() -> Vec<Claim> {
+    let claim = |key: &str, rank, weight, [a, b, c, d]: [f64; 4], amount| {
+        let criteria = Criteria::cpu(Some(a), Some(b), Some(c), Some(d));
+        let urgency = score(&criteria, &Weights::default());
+        Claim { key: key.into(), rank, weight, urgency, amount, least: 10 }
+    };
+    vec![
+        claim("api", 0, 4.0, [0.20, 0.82, 12.0, 120.0], 500),
+        claim("db", 0, 4.0, [0.0, 0.60, 2.0, 0.0], 0),
+        claim("web", 1, 2.0, [0.45, 0.99, 40.0, 300.0], 500),
+        claim("batch", 2, 1.0, [0.50, 1.0, 50.0, 300.0], 1000),
+    ]
+}
+
+#[test]
+fn golden_division_by_weight() {
+    let claims = golden();
+    let exact = |room| {
+        let served = [0, 2, 3];
+        let mut grants = weighted::exact(room, &claims, &served, |claim| claim.urgency * claim.weight);
+        grants.sort_by_key(|(i, _)| *i);
+        grants.iter().map(|(_, grant)| format!("{grant:.2}")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(exact(600), "236.52 232.56 130.92");
+    assert_eq!(exact(1000), "394.21 387.60 218.20");
+    assert_eq!(exact(2500), "500.00 500.00 1000.00");
+    assert_eq!(weighted(600, 10, &claims), [240, 0, 230, 130]);
+    assert_eq!(weighted(1000, 10, &claims), [390, 0, 390, 220]);
+    assert_eq!(weighted(2500, 10, &claims), [500, 0, 500, 1000]);
+}
+
+#[test]
+fn golden_division_by_class() {
+    let claims = golden();
+    assert_eq!(tiered(600, 10, 0.0, &claims), [500, 0, 100, 0]);
+    assert_eq!(tiered(1000, 10, 0.0, &claims), [500, 0, 500, 0]);
+    assert_eq!(tiered(2500, 10, 0.0, &claims), [500, 0, 500, 1000]);
+}
+
+#[test]
+fn a_tenth_of_what_a_class_finds_is_left_to_those_below() {
+    let mut claims = golden();
+    claims[0].amount = 5000;
+    // gold leaves 100, silver 10 of these
+    assert_eq!(tiered(1000, 10, KEPT_FOR_LOWER, &claims), [900, 0, 90, 10]);
+    // nobody below claims it
+    assert_eq!(tiered(1000, 10, KEPT_FOR_LOWER, &claims[..2]), [1000, 0]);
+    // they claim less than a tenth
+    claims[2].amount = 20;
+    claims[3].amount = 0;
+    assert_eq!(tiered(1000, 10, KEPT_FOR_LOWER, &claims), [980, 0, 20, 0]);
+    // what is of no use to them goes back
+    (claims[2].amount, claims[2].least) = (500, 200);
+    assert_eq!(tiered(1000, 10, KEPT_FOR_LOWER, &claims), [1000, 0, 0, 0]);
+}
+
+#[test]
+fn two_burners_and_headroom_for_one_gold_is_served_first() {
+    let mut claims = golden();
+    claims.retain(|claim| claim.key == "api" || claim.key == "batch");
+    claims[1].amount = 500;
+    assert_eq!(tiered(500, 10, 0.0, &claims), [500, 0]);
+    assert_eq!(tiered(500, 10, KEPT_FOR_LOWER, &claims), [450, 50]);
+}
+
+#[test]
+fn ties_are_broken_by_class_and_then_by_name_and_nan_is_served_last() {
+    let claim = |key: &str, rank, urgency| Claim {
+        key: key.into(),
+        rank,
+        weight: 1.0,
+        urgency,
+        amount: 100,
+        least: 10,
+    };
+    let claims =
+        [claim("b/b", 0, 0.5), claim("a/a", 1, 0.5), claim("b/a", 0, 0.5), claim("a/b", 0, f64::NAN)];
+    assert_eq!(tiered(100, 10, 0.0, &claims), [0, 0, 100, 0]);
+    assert_eq!(tiered(300, 10, 0.0, &claims), [100, 0, 100, 100]);
+    assert_eq!(weighted(10, 10, &claims[..3]), [0, 10, 0], "one step for three alike: by name");
+    assert_eq!(weighted(300, 10, &claims), [100, 100, 100, 0]);
+}
+
+#[test]
+fn what_is_of_no_use_is_not_granted_and_goes_to_the_others() {
+    let claim = |key: &str, amount, least| Claim {
+        key: key.into(),
+        rank: 0,
+        weight: 1.0,
+        urgency: 0.5,
+        amount,
+        least,
+    };
+    let claims = [claim("a", 1000, 400), claim("b", 1000, 400)];
+    assert_eq!(weighted(600, 10, &claims), [600, 0]);
+    assert_eq!(tiered(300, 10, 0.0, &claims), [0, 0]);
+    assert_eq!(weighted(0, 10, &claims), [0, 0]);
+    assert!(weighted(100, 10, &[]).is_empty() && tiered(100, 10, 0.1, &[]).is_empty());
+}
+
+fn claims() -> impl Strategy<Value = Vec<Claim>> {
+    let urgency = prop_oneof![4 => 0.0..1.0, 1 => Just(0.0), 1 => Just(f64::NAN)];
+    let claim = (0u32..4, 0.0..5.0, urgency, 0u64..3000, 0u64..200);
+    prop::collection::vec(claim, 0..12).prop_map(|claims| {
+        let claim = |(i, (rank, weight, urgency, amount, least))| Claim {
+            key: format!("pod-{i}"),
+            rank,
+            weight,
+            urgency,
+            amount,
+            least,
+        };
+        claims.into_iter().enumerate().map(claim).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_more_is_granted_than_there_is_or_than_is_claimed_and_nothing_useless(
+        claims in claims(),
+        room in 0u64..10_000,
+        kept in 0.0..0.5,
+    ) {
+        for granted in [tiered(room, 10, kept, &claims), weighted(room, 10, &claims)] {
+            prop_assert!(granted.iter().sum::<u64>() <= room);
+            for (claim, part) in claims.iter().zip(&granted) {
+                prop_assert!(*part <= claim.amount);
+                prop_assert!(*part == 0 || *part >= claim.least.min(claim.amount));
+            }
+        }
+    }
+
+    #[test]
+    fn all_get_what_they_claim_where_there_is_enough(claims in claims()) {
+        let amounts: Vec<_> = claims.iter().map(|claim| claim.amount).collect();
+        let room = amounts.iter().sum();
+        prop_assert_eq!(&tiered(room, 10, KEPT_FOR_LOWER, &claims), &amounts);
+        prop_assert_eq!(&weighted(room, 10, &claims), &amounts);
+    }
+
+    #[test]
+    fn the_order_of_the_claims_does_not_matter(claims in claims(), room in 0u64..10_000) {
+        let reversed: Vec<_> = claims.iter().rev().cloned().collect();
+        for divide in [|room, claims: &[Claim]| tiered(room, 10, KEPT_FOR_LOWER, claims), |room, claims: &[Claim]| weighted(room, 10, claims)] {
+            let mut other = divide(room, &reversed);
+            other.reverse();
+            prop_assert_eq!(divide(room, &claims), other);
+        }
+    }
+}

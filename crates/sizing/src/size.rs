@@ -1,0 +1,42 @@
+//! Requests and limits of a container, and the bounds that they are kept within.
+
+use serde::{Deserialize, Serialize};
+
+mod qos;
+pub use qos::{QosClass, keep_qos, qos, qos_changes};
+
+/// The request and the limit of one resource, in millicores or bytes. Absent: not set, and never set by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+pub struct Size {
+    /// What is reserved.
+    pub request: Option<u64>,
+    /// What is enforced.
+    pub limit: Option<u64>,
+}
+
+/// Both resources of one container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+pub struct Sizes {
+    /// In millicores.
+    pub cpu: Size,
+    /// In bytes.
+    pub memory: Size,
+}
+
+/// The least and the most that a request or a limit may become, in millicores or bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The least.
+    pub min: u64,
+    /// The most.
+    pub max: u64,
+}
+
+/// The bounds of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeBounds {
+    /// Of the request.
+    pub request: Bounds,
+    /// Of the limit.
+    pub limit: Bounds,
+}

@@ -1,0 +1,78 @@
+//! Right-sizing on a real cluster: the kernel holds the new size, the pod is the same, and nobody is evicted.
+//!
+//! | module | shows |
+//! |---|---|
+//! | `throttled` | how long it takes from throttling to a larger `cpu.max` in the kernel |
+//! | `settles` | the example of the original project: how long until the first resize, and until the size is final |
+//! | `shared` | two burners, headroom for one: gold first |
+//! | `memory` | a growing container gets more memory before it is killed |
+//! | `idle` | idle pods give back |
+//! | `refused` | who is not resized, and why |
+//! | `undone` | `undo` puts the size back |
+
+pub(crate) mod idle;
+pub(crate) mod memory;
+pub(crate) mod refused;
+pub(crate) mod settles;
+pub(crate) mod shared;
+pub(crate) mod throttled;
+pub(crate) mod undone;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use plimsoll_contract::{Quantity, keys};
+use serde_json::{Value, json};
+
+use crate::harness::Harness;
+use crate::pods::pod;
+
+/// Timeout until a pod on these nodes runs and its agent knows it.
+pub(crate) const RUNS: Duration = Duration::from_secs(120);
+
+/// Is throttled until its limit changes, then uses no CPU: the tests of this phase share two cores.
+pub(crate) const UNTIL_RESIZED: &str = "sleep 30; read -r a _ </sys/fs/cgroup/cpu.max; b=$a; \
+     while [ $b = $a ]; do read -r b _ </sys/fs/cgroup/cpu.max; done; sleep 99999";
+
+/// A pod of a class; see [`pod`].
+pub(crate) fn sized(
+    class: &str,
+    name: &str,
+    node: &str,
+    script: &str,
+    requests: [&str; 2],
+    limits: [&str; 2],
+) -> Value {
+    let mut pod = pod(name, node, script, requests, limits);
+    pod["metadata"]["labels"] = json!({keys::SLA: class});
+    pod
+}
+
+/// What the spec of the first container says: `limits`, `cpu`.
+pub(crate) fn amount(pod: &Pod, kind: &str, resource: &str) -> Option<f64> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    let resources = container.resources.as_ref()?;
+    let map = if kind == "limits" { resources.limits.as_ref()? } else { resources.requests.as_ref()? };
+    Some(map.get(resource)?.0.parse::<Quantity>().ok()?.as_f64())
+}
+
+/// Restarts of all containers.
+pub(crate) fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.into_iter().flatten().map(|one| one.restart_count).sum()
+}
+
+/// The time and the words of the first log line that starts with a word: `2026-11-24T10:36:49.9Z up 5000`.
+pub(crate) fn logged(log: &str, word: &str) -> Option<(Timestamp, Vec<String>)> {
+    log.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let at = words.next()?.parse().ok()?;
+        (words.next()? == word).then(|| (at, words.map(str::to_owned).collect()))
+    })
+}
+
+/// Deletes a namespace without waiting: the next tests need the CPU of its nodes.
+pub(crate) async fn drop_namespace(harness: &Harness, namespace: &str) -> anyhow::Result<()> {
+    harness.kubectl(&["delete", "namespace", namespace, "--wait=false"]).await.map(drop)
+}

@@ -1,0 +1,78 @@
+//! Two containers that need more than their node has: the gold one first, and `explain` shows the arithmetic.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use plimsoll_contract::Quantity;
+
+use super::{amount, drop_namespace, restarts, sized};
+use crate::TestResult;
+use crate::harness::Harness;
+use crate::pods::{BURN, NODES, SLEEP, pod};
+
+const NAMESPACE: &str = "shared";
+/// The node of all three pods.
+const NODE: usize = 2;
+/// What is left of the node's CPU, in millicores, beside the two burners' own requests.
+const LEFT: u64 = 120;
+/// The burners' request and limit, in millicores.
+const SIZE: u64 = 60;
+
+/// A pod without load takes what the two are not to have. Their request is their limit: more limit is more request.
+pub(crate) async fn of_two_burners_with_headroom_for_one_gold_comes_first(harness: &Harness) -> TestResult {
+    let free = free_millicores(harness, NODES[NODE]).await?;
+    ensure!(free > LEFT + 2 * SIZE, "only {free}m are free on {}", NODES[NODE]);
+    let filler = format!("{}m", free - LEFT - 2 * SIZE);
+    let size = format!("{SIZE}m");
+    let burner = |class: &str| {
+        let name = format!("{class}-burner");
+        // It begins late, so that both are throttled at once.
+        let script = format!("sleep 60; {BURN}");
+        sized(class, &name, NODES[NODE], &script, [&size, "16Mi"], [&size, "16Mi"])
+    };
+    harness.run(NAMESPACE, vec![pod("filler", NODES[NODE], SLEEP, [&filler, "8Mi"], ["", ""])]).await?;
+    harness.run(NAMESPACE, vec![burner("bronze"), burner("gold")]).await?;
+    let request = async |name: &str| -> anyhow::Result<f64> {
+        Ok(amount(&harness.pod(NAMESPACE, name).await?, "requests", "cpu").unwrap_or_default() * 1000.0)
+    };
+    let grew = async || Ok(request("gold-burner").await? > SIZE as f64);
+    harness.until("the gold burner to grow", Duration::from_secs(180), grew).await?;
+    let gold_alone = request("bronze-burner").await?;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let (gold, bronze) = (request("gold-burner").await?, request("bronze-burner").await?);
+    let explained = harness.plimsoll(&["explain", "gold-burner", "-n", NAMESPACE]).await?;
+    let bronze_explained = harness.plimsoll(&["explain", "bronze-burner", "-n", NAMESPACE]).await?;
+    for name in ["gold-burner", "bronze-burner"] {
+        ensure!(restarts(&harness.pod(NAMESPACE, name).await?) == 0, "{name} was restarted");
+    }
+    drop_namespace(harness, NAMESPACE).await?;
+    let result = format!(
+        "gold from {SIZE}m to {gold:.0}m, bronze to {bronze:.0}m ({gold_alone:.0}m when gold grew), with {LEFT}m left on the node"
+    );
+    let grown = (gold - SIZE as f64) + (bronze - SIZE as f64);
+    ensure!(gold > bronze && grown <= LEFT as f64, "{result}");
+    ensure!(
+        explained.contains("headroom") && explained.contains("gold") && explained.contains("U 0."),
+        "{explained}"
+    );
+    ensure!(bronze_explained.contains("headroom"), "{bronze_explained}");
+    Ok(result)
+}
+
+/// What the pods of a node leave of its allocatable CPU.
+async fn free_millicores(harness: &Harness, node: &str) -> anyhow::Result<u64> {
+    let milli = |value: &serde_json::Value| {
+        value.as_str().and_then(|text| text.parse::<Quantity>().ok()).map_or(0.0, |q| q.as_f64() * 1000.0)
+    };
+    let object: serde_json::Value =
+        serde_json::from_str(&harness.kubectl(&["get", "node", node, "-o", "json"]).await?)?;
+    let field = format!("spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed");
+    let pods: serde_json::Value = serde_json::from_str(
+        &harness.kubectl(&["get", "pods", "-A", "--field-selector", &field, "-o", "json"]).await?,
+    )?;
+    let containers =
+        pods["items"].as_array().into_iter().flatten().flat_map(|pod| pod["spec"]["containers"].as_array());
+    let used: f64 = containers.flatten().map(|one| milli(&one["resources"]["requests"]["cpu"])).sum();
+    // A few for the reserve of the plan.
+    Ok((milli(&object["status"]["allocatable"]["cpu"]) * 0.95 - used).max(0.0) as u64)
+}
