@@ -241,6 +241,16 @@ pub(super) fn short(write: &Write) -> String {
     format!("{} {} -> {}", reason.as_str().unwrap(), write.from, write.to)
 }
 
+/// In no window more writes than the burst and the rate.
+fn check_budget(sent: &[Duration]) {
+    for (i, from) in sent.iter().enumerate() {
+        for (count, to) in sent[i..].iter().enumerate() {
+            let most = 20.0 + 5.03 * (*to - *from).as_secs_f64();
+            assert!((count + 1) as f64 <= most, "{} writes in {:?}", count + 1, *to - *from);
+        }
+    }
+}
+
 impl Harness {
     /// A synced leader that knows these pods and the nodes n0 and n1: too few for the silence guard.
     pub(super) fn new(pods: Vec<PodFacts>) -> Harness {
@@ -290,6 +300,15 @@ impl Harness {
             recorded.push((line, serde_json::to_string(&actions).unwrap()));
         }
         actions
+    }
+
+    /// What was recorded gives the same actions again, byte for byte.
+    pub(super) fn check_replay(&self, settings: Settings) {
+        let mut core = Core::new(settings);
+        for (line, actions) in self.recorded.as_ref().unwrap() {
+            let (now, input): (Now, Input) = serde_json::from_str(line).unwrap();
+            assert_eq!(&serde_json::to_string(&core.step(now, input).actions).unwrap(), actions);
+        }
     }
 
     /// Whether a report would be accepted.

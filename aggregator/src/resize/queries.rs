@@ -142,12 +142,6 @@ impl PodResize {
         Some([of(&resize.from)?, of(&resize.wanted.sizes)?])
     }
 
-    /// Whom we yield to and until when, if we do.
-    #[cfg(test)]
-    pub(crate) fn yielding_until(&self, now: Moment) -> Option<Moment> {
-        self.yielding.until(now).map(|(until, _)| until)
-    }
-
     /// Why nothing may be planned.
     pub(crate) fn blocked(&self, now: Moment, facts: &PodFacts) -> Option<Blocked> {
         if let Some(message) = self.unsupported.clone() {
@@ -195,12 +189,6 @@ impl PodResize {
     /// The size that was deferred and withdrawn last: the plan offers the largest step below it that fits.
     pub(crate) fn deferred_size(&self) -> Option<&BTreeMap<String, Sizes>> {
         self.rejected.last(RejectionKind::Deferred)
-    }
-
-    /// The size that was infeasible last: nothing that needs as much is planned before something shrank.
-    #[cfg(test)]
-    pub(crate) fn infeasible_size(&self) -> Option<&BTreeMap<String, Sizes>> {
-        self.rejected.last(RejectionKind::Infeasible)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-#[cfg(test)]
-use crate::cluster::apply::response::classify_resize;
 use crate::input::{RefusalKind, WriteResult};
 
 /// Why the API server did not accept a resize. Messages are its words.
@@ -60,13 +58,5 @@ impl From<&WriteResult> for ResizeRefusal {
             // No field manager owns the version of a pod, and what was done was not refused.
             WriteResult::Conflict(_) | WriteResult::Written(_) => ResizeRefusal::Overloaded(words(), None),
         }
-    }
-}
-
-#[cfg(test)]
-impl ResizeRefusal {
-    /// Of a response with this status code and message.
-    pub(crate) fn of(status: u16, message: &str) -> ResizeRefusal {
-        ResizeRefusal::from(&classify_resize(status, None, message.as_bytes()))
     }
 }

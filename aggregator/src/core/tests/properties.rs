@@ -361,24 +361,6 @@ impl Model {
             assert_eq!(has(keys::MEMORY_BASIS), ours("limit"), "{pod:?}");
         }
     }
-
-    /// In no window more than the burst and the rate.
-    fn check_budget(&self) {
-        for (i, from) in self.sent.iter().enumerate() {
-            for (count, to) in self.sent[i..].iter().enumerate() {
-                let most = 20.0 + 5.03 * (*to - *from).as_secs_f64();
-                assert!((count + 1) as f64 <= most, "{} writes in {:?}", count + 1, *to - *from);
-            }
-        }
-    }
-
-    fn check_replay(&self) {
-        let mut core = Core::new(Settings::default());
-        for (line, actions) in self.harness.recorded.as_ref().unwrap() {
-            let (now, input): (Now, Input) = serde_json::from_str(line).unwrap();
-            assert_eq!(&serde_json::to_string(&core.step(now, input).actions).unwrap(), actions);
-        }
-    }
 }
 
 proptest! {
@@ -394,7 +376,7 @@ proptest! {
         }
         model.heal();
         model.check_end();
-        model.check_budget();
-        model.check_replay();
+        check_budget(&model.sent);
+        model.harness.check_replay(Settings::default());
     }
 }

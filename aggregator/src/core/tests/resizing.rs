@@ -106,6 +106,16 @@ pub(super) fn apply(pod: &mut PodFacts, patch: &ResizePatch) {
     pod.generation = pod.generation.map(|generation| generation + 1);
 }
 
+/// What a kubelet says of a pod once it does what the spec says.
+fn obey(pod: &mut PodFacts) {
+    for container in &mut pod.containers {
+        let spec = container.spec;
+        container.actual = Some(spec);
+        container.allocated = Some(Resources { cpu_limit: None, memory_limit: None, ..spec });
+    }
+    pod.observed_generation = pod.generation;
+}
+
 impl Harness {
     /// A synced leader that resizes these pods.
     fn resizing(pods: Vec<PodFacts>) -> Harness {
@@ -122,14 +132,7 @@ impl Harness {
 
     /// The kubelet of pod `n` does what its spec says.
     fn kubelet(&mut self, n: usize) -> Vec<Action> {
-        self.edit(n, |pod| {
-            for container in &mut pod.containers {
-                let spec = container.spec;
-                container.actual = Some(spec);
-                container.allocated = Some(Resources { cpu_limit: None, memory_limit: None, ..spec });
-            }
-            pod.observed_generation = pod.generation;
-        })
+        self.edit(n, obey)
     }
 
     /// What the agent sees of pod `n`: this use of CPU, throttled in this share of the periods, of the limit in the kernel.

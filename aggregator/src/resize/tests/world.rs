@@ -10,8 +10,10 @@ use plimsoll_contract::{Bytes, ContainerId, Cores, Limit, Moment};
 use plimsoll_sizing::policy::Policy;
 use plimsoll_sizing::size::{Size, Sizes};
 
+use crate::cluster::apply::response::classify_resize;
 use crate::facts::{ConditionFacts, ContainerFacts, PodFacts, Resources};
 use crate::input::Now;
+use crate::resize::rejected::RejectionKind;
 use crate::resize::{Believed, PodResize, Purpose, ResizeRefusal, Seen, Step, Wanted, What};
 
 /// CPU request and limit in millicores, memory request and limit in Mi.
@@ -273,5 +275,24 @@ impl World {
 
     pub(super) fn nothing_is_due(&self) {
         assert_eq!(self.resize.next(self.time(), &self.facts), Step::Nothing);
+    }
+}
+
+impl PodResize {
+    /// Until when we yield, if we do.
+    pub(super) fn yielding_until(&self, now: Moment) -> Option<Moment> {
+        self.yielding.until(now).map(|(until, _)| until)
+    }
+
+    /// The size that was infeasible last.
+    pub(super) fn infeasible_size(&self) -> Option<&BTreeMap<String, Sizes>> {
+        self.rejected.last(RejectionKind::Infeasible)
+    }
+}
+
+impl ResizeRefusal {
+    /// Of a response with this status code and message.
+    pub(crate) fn of(status: u16, message: &str) -> ResizeRefusal {
+        ResizeRefusal::from(&classify_resize(status, None, message.as_bytes()))
     }
 }

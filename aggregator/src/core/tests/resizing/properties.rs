@@ -200,12 +200,7 @@ impl Model {
 
     fn kubelet(&mut self, n: usize) {
         self.edit(n, |pod| {
-            for container in &mut pod.containers {
-                let spec = container.spec;
-                container.actual = Some(spec);
-                container.allocated = Some(Resources { cpu_limit: None, memory_limit: None, ..spec });
-            }
-            pod.observed_generation = pod.generation;
+            obey(pod);
             pod.conditions.clear();
         });
     }
@@ -308,24 +303,6 @@ impl Model {
             assert!(self.harness.pods[&name(n)].labels.contains_key(keys::CPU_BAND));
         }
     }
-
-    /// In no window more than the burst and the rate.
-    fn check_budget(&self) {
-        for (i, from) in self.sent.iter().enumerate() {
-            for (count, to) in self.sent[i..].iter().enumerate() {
-                let most = 20.0 + 5.03 * (*to - *from).as_secs_f64();
-                assert!((count + 1) as f64 <= most, "{} writes in {:?}", count + 1, *to - *from);
-            }
-        }
-    }
-
-    fn check_replay(&self) {
-        let mut core = Core::new(settings());
-        for (line, actions) in self.harness.recorded.as_ref().unwrap() {
-            let (now, input): (Now, Input) = serde_json::from_str(line).unwrap();
-            assert_eq!(&serde_json::to_string(&core.step(now, input).actions).unwrap(), actions);
-        }
-    }
 }
 
 proptest! {
@@ -340,7 +317,7 @@ proptest! {
             model.happen(event);
         }
         model.heal();
-        model.check_budget();
-        model.check_replay();
+        check_budget(&model.sent);
+        model.harness.check_replay(settings());
     }
 }
