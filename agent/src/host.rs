@@ -38,6 +38,7 @@ mod cgroup;
 mod descriptors;
 mod discover;
 mod files;
+mod folder;
 pub mod layout;
 mod mounts;
 mod node;

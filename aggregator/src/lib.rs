@@ -88,7 +88,8 @@ use self::metrics::{CoreGauges, Metrics};
 use self::readiness::Readiness;
 use self::record::Recorder;
 use self::server::agents::{self, AgentsPort};
-use self::server::people::{self, OneAtATime, PeoplePort};
+use self::server::one_at_a_time::OneAtATime;
+use self::server::people::{self, PeoplePort};
 use self::server::probes::Probes;
 use self::settings::Settings;
 

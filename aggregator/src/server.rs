@@ -2,5 +2,6 @@
 
 pub(crate) mod agents;
 mod list;
+pub(crate) mod one_at_a_time;
 pub(crate) mod people;
 pub(crate) mod probes;

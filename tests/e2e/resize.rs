@@ -8,9 +8,11 @@
 //! | `memory` | a growing container gets more memory before it is killed |
 //! | `idle` | idle pods give back |
 //! | `refused` | who is not resized, and why |
+//! | `interrupted` | a killed aggregator, a deleted pod, a kubelet that cannot do it: nothing is left half done |
 //! | `undone` | `undo` puts the size back |
 
 pub(crate) mod idle;
+pub(crate) mod interrupted;
 pub(crate) mod memory;
 pub(crate) mod refused;
 pub(crate) mod settles;

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use plimsoll_contract::Moment;
 
 use super::cgroup::Cgroup;
+use super::folder::{Folder, Level};
 use super::layout::{Driver, KUBEPODS_PATHS, Layout, ORPHAN_SLICES};
 use super::mounts::Mounts;
-use super::places::{self, Place};
+use super::places::{self, Found, Place};
 use super::reader::Failure;
-use super::walk::{Folder, Found, Level, Walk, Walker};
+use super::walk::{Walk, Walker};
 use super::watch::Hint;
 use super::{CgroupEvent, Host, RECONCILE_EVERY};
 use crate::sample::Target;

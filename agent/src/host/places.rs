@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::mounts::Mounts;
 use super::parse;
-use super::walk::Found;
 use crate::regular;
+use crate::sample::Target;
 
 /// Where a cgroup is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,15 @@ impl Place {
         self.elsewhere.remove(&self.hierarchy);
         self.elsewhere != before
     }
+}
+
+/// A pod's or container's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) target: Target,
+    pub(super) place: Place,
+    /// As in the listing.
+    pub(super) inode: u64,
 }
 
 /// One finding of each target, with all its paths. `is_known`: whether it is read there now.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use plimsoll_contract::Moment;
 
-use super::walk::{Folder, Level};
+use super::folder::{Folder, Level};
 
 /// Delay before the watches are tried again, doubled after each failure; and the longest one.
 const RETRY_DELAY: Duration = Duration::from_secs(10);

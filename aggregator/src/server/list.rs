@@ -13,7 +13,7 @@ use plimsoll_contract::{NodeName, PodName};
 use plimsoll_process::http::answer;
 use serde::Serialize;
 
-use super::people::OneAtATime;
+use super::one_at_a_time::OneAtATime;
 use crate::core::Core;
 use crate::engine::{Engine, PAGE};
 use crate::input::Now;

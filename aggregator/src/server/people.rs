@@ -9,7 +9,6 @@
 //! The status and the lists of pods and of decisions have a weak `ETag`: clients that poll learn in a few bytes that nothing changed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -26,9 +25,10 @@ use plimsoll_process::http::answer;
 use plimsoll_process::metrics::{CONTENT_TYPE, render};
 use prometheus::Registry;
 use serde_json::json;
-use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::sync::watch;
 
 use super::list;
+use super::one_at_a_time::OneAtATime;
 use super::probes::Probes;
 use crate::cluster::lease::Holder;
 use crate::engine::Engine;
@@ -49,18 +49,6 @@ pub(crate) struct PeoplePort {
     /// Who holds the Lease.
     pub(crate) holder: watch::Receiver<Option<Holder>>,
     pub(crate) answers_made: OneAtATime,
-}
-
-/// Makes the answers of this port, and the pages of its lists, one at a time, in the order in which they were asked for. Whatever is
-/// asked for by however many clients, it costs one thread, and a report waits for the core behind one of them at most.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct OneAtATime(Arc<Mutex<()>>);
-
-impl OneAtATime {
-    /// To be held while an answer or a page is made, and not while it is sent.
-    pub(super) async fn permit(&self) -> OwnedMutexGuard<()> {
-        self.0.clone().lock_owned().await
-    }
 }
 
 pub(crate) fn router(port: PeoplePort) -> Router {
