@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
-use plimsoll_contract::keys;
 use plimsoll_contract::resize::ResizeDecision;
 use plimsoll_contract::status::Decision;
+use plimsoll_contract::{Quantity, keys};
 use tokio::time::sleep;
 
 use super::{logged, restarts, sized};
@@ -85,19 +85,21 @@ async fn hops_of(harness: &Harness, name: &str) -> anyhow::Result<Hops> {
     ensure!(quota(&changed) > quota(&before), "{name}: from {before:?} to {changed:?}");
     let pod = harness.pod(NAMESPACE, name).await?;
     ensure!(restarts(&pod) == 0, "{name} was restarted");
-    // The start of a container is a load too: what was decided before its step is another resize.
-    let after = |at: Timestamp| at >= up;
+    // The start of a container is a load too: the resize is the one whose limit the kernel was seen to get. Which came first says no clock,
+    // because a busy node's runtime records a line late.
+    let limit = Quantity::from_millicores(quota(&changed).unwrap_or_default() / 100).to_string();
     let observations = harness.history.of(NAMESPACE, name);
-    let decided = observations.iter().map(|observation| observation.get(keys::DECISION));
-    let decided = decided.filter_map(|text| serde_json::from_str::<ResizeDecision>(text).ok());
-    let decided = decided.map(|decision| decision.at).find(|at| after(*at));
-    let decided = decided.with_context(|| format!("nothing was decided about {name} after its step"))?;
+    let decided = observations.iter().rev().map(|observation| observation.get(keys::DECISION));
+    let mut decided = decided.filter_map(|text| serde_json::from_str::<ResizeDecision>(text).ok());
+    let decided = decided
+        .find(|decision| decision.to.values().any(|resources| resources.limits.get("cpu") == Some(&limit)));
+    let decided = decided.with_context(|| format!("{name}: nothing was decided about {limit}"))?.at;
     let decisions: Vec<Decision> = harness.ask("/v1/decisions").await?;
-    let sent = decisions.iter().rev().find(|one| {
+    let resizes = decisions.iter().filter(|one| {
         (one.namespace.as_str(), one.pod.as_str(), one.action.as_str()) == (NAMESPACE, name, "resize")
-            && after(one.at)
     });
-    let sent = sent.with_context(|| format!("{name} was not resized after its step"))?;
+    let sent = resizes.filter(|one| one.at >= decided).min_by_key(|one| one.at);
+    let sent = sent.with_context(|| format!("{name}: {limit} was decided and not sent"))?;
     let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
     let accepted = sent.took_ms.unwrap_or_default() as f64 / 1000.0;
     Ok(Hops {
