@@ -7,8 +7,9 @@ use clap::{ArgAction, Parser};
 use plimsoll_contract::keys;
 use plimsoll_contract::names::{DnsName, Namespace};
 use plimsoll_process::telemetry::TelemetryArgs;
+use plimsoll_sizing::urgency::Weights;
 
-use crate::settings::Output;
+use crate::settings::{Division, Output};
 
 /// Receives the reports of Plimsoll's agents, decides, and writes the load bands on the pods.
 ///
@@ -59,6 +60,15 @@ pub struct Args {
     /// Resize pods whose owners chose an SLA class; needs the CustomResourceDefinition and the rights of components/resizing
     #[arg(long, env = "PLIMSOLL_RESIZE", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, value_name = "true|false")]
     pub resize: bool,
+
+    /// Who gets what when pods want more than their node has
+    #[arg(long, env = "PLIMSOLL_DIVISION", value_enum, default_value_t)]
+    pub division: Division,
+
+    /// How much the criteria of urgency (throttle, util, psi, high) matter, in pairs: A/B=N where A matters N times as much as B, 1 to 9 [default:
+    /// throttle/util=2,throttle/psi=2,throttle/high=3,util/psi=1,util/high=2,psi/high=2]
+    #[arg(long, env = "PLIMSOLL_CRITERIA", value_name = "A/B=N,...")]
+    pub criteria: Option<Weights>,
 
     /// Record every input of the core and its actions to this file, as JSON lines, to replay them later
     #[arg(long, env = "PLIMSOLL_RECORD", value_name = "FILE")]
@@ -137,6 +147,32 @@ mod tests {
     }
 
     #[test]
+    fn headroom_is_divided_by_class_and_criteria_are_weighed_as_documented_unless_told_otherwise() {
+        let typed = |typed: &[&str]| {
+            let args = Args::try_parse_from([&["plimsoll-aggregator"], typed].concat()).unwrap();
+            (args.division, args.criteria.unwrap_or_default())
+        };
+        assert_eq!(typed(&[]), (Division::Tiered, Weights::default()));
+        let (division, weights) =
+            typed(&["--division", "weighted", "--criteria", "psi/throttle=2,psi/util=3"]);
+        assert_eq!(division, Division::Weighted);
+        assert!(weights.values()[2] > weights.values()[0]);
+        // The help names the default.
+        let help = Args::command().render_long_help().to_string();
+        let (_, default) = help.split_once("1 to 9 [default: ").unwrap();
+        let (default, _) = default.split_once(']').unwrap();
+        assert_eq!(default.split_whitespace().collect::<String>().parse(), Ok(Weights::default()));
+    }
+
+    #[test]
+    fn criteria_that_contradict_each_other_are_refused_and_the_comparison_to_revisit_is_named() {
+        let refusal = refusal(&["--criteria", "throttle/util=5,util/psi=5,psi/throttle=7"]);
+        assert!(refusal.contains("--criteria"), "{refusal}");
+        assert!(refusal.contains("consistency ratio") && refusal.contains("at most 0.10"), "{refusal}");
+        assert!(refusal.contains("revisit throttle compared with psi"), "{refusal}");
+    }
+
+    #[test]
     fn kube_logs_each_failed_request_only_if_the_filter_names_it() {
         let filter = |typed: &[&str]| {
             let typed = [&["plimsoll-aggregator"], typed].concat();
@@ -154,6 +190,8 @@ mod tests {
             (["--dns-name", "a..b"], "--dns-name", "such as"),
             (["--output", "label"], "--output", "annotations"),
             (["--leave-alone", "a.b"], "--leave-alone", "63"),
+            (["--division", "equal"], "--division", "weighted"),
+            (["--criteria", "cpu/util=2"], "--criteria", "throttle, util, psi, high"),
         ];
         for (args, flag, hint) in table {
             let refusal = refusal(&args);

@@ -119,7 +119,11 @@ impl Config {
             output: args.output,
             left_alone,
             agent_namespace: agents.namespace.clone(),
-            resize: ResizeSettings::new(args.resize),
+            resize: ResizeSettings {
+                enabled: args.resize,
+                division: args.division,
+                weights: args.criteria.unwrap_or_default(),
+            },
             ..Settings::default()
         };
         let mut dns_names: Vec<_> = args.dns_names.iter().map(ToString::to_string).collect();

@@ -16,7 +16,7 @@
 //! | `core/dispatch.rs` | writes: whose turn it is, and outcomes |
 //! | `core/resizing.rs` | resizes: what is planned when, and the writes of a resize |
 //! | `core/announce.rs` | Events: which transitions are announced, and how often |
-//! | `core/queries.rs` | questions to the core, which change nothing |
+//! | `core/queries.rs`, `core/snapshot.rs` | questions to the core, which change nothing |
 //! | `core/notes.rs` | what is logged and counted |
 //!
 //! Tests: `core/tests`, among them a model of a cluster that performs the actions, driven by random inputs.
@@ -26,6 +26,7 @@ mod dispatch;
 mod notes;
 mod queries;
 mod resizing;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -209,6 +210,9 @@ impl Core {
                     AgentState::Silent => Note::NodeSilent { node: name.clone() },
                     _ => Note::NodeLate { node: name.clone() },
                 });
+            }
+            if node.memory_shrinks.is_news(now) {
+                self.state.memory_shrinks_changed.insert(name.clone());
             }
             let fell_silent = agent == AgentState::Silent && node.agent != agent;
             node.agent = agent;

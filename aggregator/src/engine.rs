@@ -4,13 +4,14 @@
 
 mod log;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::ensure;
 use jiff::Timestamp;
 use plimsoll_contract::roster::Answer;
-use plimsoll_contract::{Moment, Report};
+use plimsoll_contract::{Moment, PodName, Report};
 use plimsoll_process::probe::Heartbeat;
 use plimsoll_process::shutdown::Shutdown;
 use tokio::sync::{mpsc, watch};
@@ -20,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::action::{Action, KubeEvent, Write};
 use crate::core::{Core, Counts, Effects, Standing};
 use crate::input::{Input, Now};
+use crate::ledger::ClassRow;
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::rejection::Rejection;
@@ -118,13 +120,25 @@ impl Engine {
     /// Counts all pods, page by page. A pod that is created or deleted meanwhile may be counted or not.
     pub(crate) async fn count(&self) -> Counts {
         let mut counts = self.ask(Core::counts);
-        let mut last = self.ask(|core, _| core.count_pods(None, PAGE, &mut counts));
+        self.page_by_page(|core, after| core.count_pods(after, PAGE, &mut counts)).await;
+        counts
+    }
+
+    /// What became of the pods of each class; they are counted as by [`Engine::count`].
+    pub(crate) async fn ledger(&self) -> Vec<ClassRow> {
+        let mut pods = BTreeMap::new();
+        self.page_by_page(|core, after| core.count_classes(after, PAGE, &mut pods)).await;
+        self.ask(|core, _| core.ledger(&pods))
+    }
+
+    /// Asks about the pods after the first, until there is none.
+    async fn page_by_page(&self, mut question: impl FnMut(&Core, Option<&PodName>) -> Option<PodName>) {
+        let mut last = self.ask(|core, _| question(core, None));
         while let Some(after) = last {
             // Reports that arrived are handled in between, also where the runtime has one thread.
             yield_now().await;
-            last = self.ask(|core, _| core.count_pods(Some(&after), PAGE, &mut counts));
+            last = self.ask(|core, _| question(core, Some(&after)));
         }
-        counts
     }
 
     /// Submits a tick about once a second, until the shutdown.

@@ -139,6 +139,9 @@ pub(crate) struct ContainerFacts {
     /// Whether its status says that it is running.
     #[serde(default)]
     pub(crate) running: bool,
+    /// Whether it says that it has ended: it is started again at once, or never. One that neither runs nor has ended waits to be started.
+    #[serde(default)]
+    pub(crate) terminated: bool,
     pub(crate) restarts: u32,
     /// Resources as declared in the spec.
     pub(crate) spec: Resources,
@@ -157,7 +160,8 @@ pub(crate) struct ContainerFacts {
     /// Whether it has a limit of something else than CPU, memory and ephemeral storage: GPUs, huge pages.
     #[serde(default)]
     pub(crate) extended: bool,
-    /// When it was last killed for memory, as its status says; a later restart overwrites that.
+    /// When its last run ended, where it was killed for memory, as its status says; a later restart overwrites that. Absent while the run
+    /// that ended is not its last state yet: then it is started again at once, or never.
     #[serde(default)]
     pub(crate) oom_killed_at: Option<Timestamp>,
 }

@@ -1,10 +1,10 @@
 //! What became of the pods of each SLA class, as numbers. Pure: [`crate::cluster::ledger`] writes them into the status of the classes.
 
-use plimsoll_contract::resize::PodResources;
-use plimsoll_contract::{Quantity, Resource, keys};
+use plimsoll_contract::Resource;
+use plimsoll_sizing::size::Size;
 
-use crate::facts::PodFacts;
-use crate::state::Class;
+use crate::resize::sizes_of;
+use crate::state::{Class, Pod};
 
 /// One class.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,27 +32,21 @@ pub(crate) struct ClassCounts {
 
 impl ClassCounts {
     /// Counts a pod of the class.
-    pub(crate) fn add_pod(&mut self, facts: &PodFacts) {
+    pub(crate) fn add_pod(&mut self, pod: &Pod) {
         self.pods += 1;
-        let original = facts.annotations.get(keys::ORIGINAL_RESOURCES);
-        let Some(original) = original.and_then(|text| serde_json::from_str::<PodResources>(text).ok()) else {
-            return;
-        };
-        for container in &facts.containers {
+        let Ok(Some(original)) = &pod.original else { return };
+        for container in &pod.facts.containers {
             let Some(before) = original.get(&container.name) else { continue };
-            let quantity =
-                |resource: Resource| before.requests.get(resource.as_str())?.parse::<Quantity>().ok();
-            let now = &container.spec;
-            if let (Some(before), Some(now)) = (quantity(Resource::Cpu), now.cpu_request) {
-                self.freed_cpu = self
-                    .freed_cpu
-                    .saturating_add(whole(before.milli_value()) - (now.0 * 1000.0).round() as i64);
-            }
-            if let (Some(before), Some(now)) = (quantity(Resource::Memory), now.memory_request) {
-                self.freed_memory =
-                    self.freed_memory.saturating_add(whole(before.value()) - whole(now.0.into()));
-            }
+            let now = sizes_of(&container.spec);
+            self.freed_cpu = self.freed_cpu.saturating_add(freed(before.cpu, now.cpu));
+            self.freed_memory = self.freed_memory.saturating_add(freed(before.memory, now.memory));
         }
+    }
+
+    /// With the pods that were counted elsewhere.
+    pub(crate) fn with_pods_of(self, counted: ClassCounts) -> ClassCounts {
+        let ClassCounts { pods, freed_cpu, freed_memory, .. } = counted;
+        ClassCounts { pods, freed_cpu, freed_memory, ..self }
     }
 
     /// What is freed, for people: `1500m 2Gi`.
@@ -69,7 +63,9 @@ impl ClassCounts {
     }
 }
 
-/// Amounts in annotations are of any size.
-fn whole(amount: i128) -> i64 {
-    i64::try_from(amount.clamp(0, i64::MAX.into())).unwrap_or(i64::MAX)
+/// How much less is requested; nothing where one of them is no request.
+fn freed(before: Size, now: Size) -> i64 {
+    // The size before is an annotation: its amount may be any.
+    let whole = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+    before.request.zip(now.request).map_or(0, |(before, now)| whole(before) - whole(now))
 }

@@ -33,6 +33,8 @@ pub mod certs;
 mod cluster;
 pub mod config;
 mod core;
+#[cfg(test)]
+mod cpu_time;
 mod decisions;
 mod engine;
 mod facts;

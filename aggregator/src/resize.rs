@@ -14,6 +14,7 @@
 //! | [`phase`] | the states, with what each carries |
 //! | [`machine`], [`refusal`], [`rejected`] | plans, records and the API server's answers; what is not asked for again |
 //! | [`follow`] | what the watch and the reports say of a resize that was accepted |
+//! | [`down`] | resizes of containers that are down, until these start |
 //! | [`next`] | the write that is due, and the timeouts |
 //! | [`queries`] | what the plan, statuses and metrics may ask |
 //! | [`conditions`], [`verify`] | what the kubelet says of a resize, and what the kernel says |
@@ -24,6 +25,7 @@
 mod annotations;
 mod believed;
 mod conditions;
+mod down;
 mod drift;
 mod follow;
 mod history;
@@ -48,7 +50,7 @@ use plimsoll_contract::Moment;
 use plimsoll_contract::resize::ResizeDecision;
 use plimsoll_sizing::size::Sizes;
 
-pub(crate) use annotations::{decision_on, encode as in_quantities, original_on};
+pub(crate) use annotations::{Original, decision_on, encode as in_quantities, original_on};
 pub(crate) use believed::Believed;
 pub(crate) use machine::{NotPlanned, PodResize};
 pub(crate) use queries::Blocked;
@@ -156,6 +158,8 @@ pub(crate) struct Record {
 pub(crate) enum What {
     /// The kernel holds the new size, this long after the API server accepted it; absent where another leader sent it.
     Verified { purpose: Purpose, took: Option<Duration> },
+    /// The kubelet has set the new size aside for containers that are down: they start with it. Their names.
+    SetAside { containers: String },
     /// It does not fit now, says the kubelet.
     Deferred { message: String },
     /// It never fits, says the API server or the kubelet.

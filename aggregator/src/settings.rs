@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plimsoll_contract::keys;
+use plimsoll_sizing::urgency::Weights;
 use serde::{Deserialize, Serialize};
 
 /// Where the bands are written.
@@ -95,6 +96,8 @@ pub struct ResizeSettings {
     pub enabled: bool,
     /// Who gets what when growth is wanted for more than there is.
     pub division: Division,
+    /// How much each criterion of need counts for who is served first.
+    pub weights: Weights,
 }
 
 /// The write budget: a token bucket for the whole cluster.

@@ -41,6 +41,7 @@ use by_namespace::ByNamespace;
 pub(crate) use classes::{Class, Classes, PolicyProblem};
 pub(crate) use ignore::InvalidIgnores;
 pub(crate) use machines::Machines;
+pub(crate) use memory_shrinks::{STOPPED_FOR as SHRINKS_STOPPED_FOR, WITHIN as SHRINK_HARMS_WITHIN};
 pub(crate) use node::Node;
 pub(crate) use pod::{LoadHistory, Pod};
 pub(crate) use quotas::{Counted, LimitRanges, QuotaRoom};
@@ -63,6 +64,8 @@ pub(crate) struct State {
     pub(crate) dirty: BTreeSet<PodName>,
     /// Nodes whose agent fell silent or reports again, until that is announced.
     pub(crate) agents_changed: BTreeSet<NodeName>,
+    /// Nodes where memory is not decreased any more, or is again, until that is announced.
+    pub(crate) memory_shrinks_changed: BTreeSet<NodeName>,
     /// Nodes whose pods' sizes are to be planned anew: a class, a pod that names one, or what bounds its size changed.
     pub(crate) resize_dirty: BTreeSet<NodeName>,
     pub(crate) machines: Machines,
@@ -98,6 +101,7 @@ impl State {
             namespaces: BTreeMap::new(),
             dirty: BTreeSet::new(),
             agents_changed: BTreeSet::new(),
+            memory_shrinks_changed: BTreeSet::new(),
             resize_dirty: BTreeSet::new(),
             machines: Machines::default(),
             classes: Classes::default(),
@@ -241,7 +245,7 @@ impl State {
         // Before and after: it may lose its class, or its node.
         self.dirty_resize(name);
         if let Some(pod) = self.pods.get_mut(name) {
-            pod.facts = facts;
+            pod.observe(facts);
         }
         self.dirty_resize(name);
         if moved {
@@ -336,6 +340,9 @@ impl State {
         self.listed_nodes += usize::from(before.is_none());
         if !ready && before.as_ref().is_some_and(NodeFacts::is_ready) {
             node.memory_shrinks.became_unready(now);
+            if node.memory_shrinks.is_news(now) {
+                self.memory_shrinks_changed.insert(name.clone());
+            }
         }
         if before.is_none_or(|before| before.uid != uid) {
             node.forget_agent(now);

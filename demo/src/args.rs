@@ -7,7 +7,7 @@ use plimsoll_process::telemetry::LogFormat;
 
 use crate::replay::ReplayArgs;
 
-/// Plimsoll on this machine: load, bands and labels, live.
+/// Plimsoll on this machine: load, bands, labels and sizes, live.
 ///
 /// Starts a sandbox (an API server and a kubelet on loopback, and a few pods), the agent and the aggregator, exactly
 /// as they run in a cluster, and shows what happens. Pods are processes in real cgroups where those can be created
@@ -51,7 +51,12 @@ pub struct Args {
 /// What to do instead of running the demo.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Compares rules that size a container's CPU, on a trace of its usage
+    /// Runs a recording again, or compares rules that size a container's CPU on a trace of its usage
+    ///
+    /// A recording is what the agent or the aggregator wrote with --record. It is run through the same code, which must say the same again; printed
+    /// are bands, decisions, slack, throttled time and resizes, as they were recorded and as the class of each pod sizes it. --class gives
+    /// every pod that has CPU requests or limits another one. What was used is demanded again, whatever the size, and memory is not sized
+    /// (docs/replay.md).
     ///
     /// A trace has lines `seconds,cores`, or one value a line. Each value is held until the next. The rules are a class of Plimsoll, static
     /// at the peak of the trace, the Vertical Pod Autoscaler's published algorithm, and usage / target with the targets of the class. All

@@ -39,6 +39,7 @@ use crate::folder;
 use crate::reserved::ReservedAddress;
 use crate::timeline::HostKind;
 
+mod classes;
 mod objects;
 
 /// Name of the node.
@@ -61,6 +62,8 @@ pub struct Options {
     pub workload_command: WorkloadCommand,
     /// Additional flags of the agent.
     pub agent_flags: Vec<String>,
+    /// Whether pods with an SLA class are resized. Installs the classes.
+    pub resize: bool,
     /// File to which the aggregator records its inputs.
     pub record: Option<PathBuf>,
     /// Final changes of the agent's configuration.
@@ -79,6 +82,7 @@ impl Options {
             host,
             workload_command: WorkloadCommand::this_program(),
             agent_flags: Vec::new(),
+            resize: false,
             record: None,
             tune_agent: |_| {},
             tune_aggregator: |_| {},
@@ -167,6 +171,10 @@ impl TestCluster {
         for (resource, object) in objects::installed(NODE) {
             create(&api, &resource, object)?;
         }
+        let classes = if options.resize { classes::installed()? } else { Vec::new() };
+        for (resource, object) in classes {
+            create(&api, &resource, object)?;
+        }
         (options.prepare)(&api);
         let kubelet = Kubelet::start(&api, host.clone(), KubeletOptions::new(NODE))
             .context("cannot start the kubelet")?;
@@ -201,6 +209,11 @@ impl TestCluster {
     /// The host.
     pub fn host(&self) -> &Arc<dyn Host> {
         &self.host
+    }
+
+    /// The size of the node.
+    pub fn node_size(&self) -> NodeSize {
+        self.host.info().size
     }
 
     /// The kind of host.
@@ -391,6 +404,7 @@ async fn aggregator(api: &ApiServer, options: &Options, listeners: Listeners) ->
     // The name under which the agent connects here, where there is no cluster DNS.
     config.dns_names.push("localhost".into());
     config.record = options.record.clone();
+    config.settings.resize.enabled = options.resize;
     (options.tune_aggregator)(&mut config);
     let stop = Shutdown::new();
     Ok(Program::start(stop.clone(), plimsoll_aggregator::run(config, listeners, stop)))

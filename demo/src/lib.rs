@@ -3,7 +3,8 @@
 //! ```text
 //!   cluster (sandbox + agent + aggregator)  <- pods
 //!     |
-//!     +-- observers: loads of workloads, bands of the agent, labels in a watch -> timeline -> show (JSON, lines, table)
+//!     +-- observers: loads of workloads, bands of the agent, labels and sizes in watches, limits of the host
+//!           -> timeline -> show (JSON, lines, table)
 //! ```
 //!
 //! | module | contents |
@@ -13,10 +14,10 @@
 //! | `folder` | the temporary directory of a run, and those of killed runs |
 //! | [`reserved`] | ports that remain the same across restarts |
 //! | [`pods`] | the pods |
-//! | [`observers`] | three observers, each of one part of the loop |
+//! | [`observers`] | four observers, each of one part of the loop |
 //! | [`timeline`] | the observed events |
 //! | [`show`] | the output |
-//! | [`replay`] | instead of all that: rules that size a container, compared on a trace of its usage |
+//! | [`replay`] | instead of all that: a recording run again, or rules that size a container compared on a trace of its usage |
 //!
 //! The agent and the aggregator are the unmodified programs of a cluster; only their environment is simulated. No process, cgroup
 //! or file remains after a run.
@@ -82,7 +83,8 @@ async fn run(args: &Args, mode: OutputMode) -> anyhow::Result<()> {
     // Closing the terminal window ends the demo like Ctrl-C.
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle signals")?;
     let (host, why) = cluster::choose_host(args.simulated);
-    let mut cluster = TestCluster::start(Options::new(args.profile, host)).await?;
+    let mut cluster =
+        TestCluster::start(Options { resize: true, ..Options::new(args.profile, host) }).await?;
     let stop = async {
         tokio::select! {
             () = shutdown.triggered() => {}
@@ -127,10 +129,11 @@ async fn start_observers(
 ) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
     let mut running = JoinSet::new();
     running.spawn(observers::workloads(cluster.host().changes(), timeline.clone()));
-    for pod in pods::objects(cluster.profile(), cluster::NODE) {
+    for pod in pods::objects(cluster.profile(), cluster::NODE, cluster.node_size()) {
         cluster.create_pod(pod)?;
     }
     running.spawn(observers::labels(cluster.kube().await?, timeline.clone()));
+    running.spawn(observers::sizes(cluster.kube().await?, cluster.host().clone(), timeline.clone()));
     running.spawn(observers::agent(cluster.agent_address(), names(cluster)?, timeline.clone()));
     Ok(running)
 }

@@ -1,10 +1,11 @@
-//! Three independent observers of the loop, each of which turns what it observes into events.
+//! Independent observers of the loop, each of which turns what it observes into events.
 //!
 //! | observer | observes | source |
 //! |---|---|---|
 //! | workloads | the demand of each workload | the channel of the host |
 //! | agent | the bands of the agent | `GET /v1/report` on its plain port |
 //! | labels | the labels of the pods | a watch on the API server |
+//! | [`sizes`] | resizes, and the limits that are enforced | a watch on the API server, the cgroups of the host |
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,6 +29,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::pods;
 use crate::timeline::{Event, What};
+
+mod sizes;
+pub use sizes::sizes;
 
 /// Polling interval of the agent's report: a fraction of its sweep interval.
 const POLL: Duration = Duration::from_millis(100);

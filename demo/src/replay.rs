@@ -1,5 +1,5 @@
-//! `plimsoll-demo replay --usage FILE`: rules that size a container, compared on a trace of its usage. The arithmetic is
-//! `plimsoll_sizing::replay`; here are the file and the table.
+//! `plimsoll-demo replay`: a recording, run again (`recording`), or, with `--usage FILE`, rules that size a container, compared on a trace of its
+//! usage. The arithmetic is `plimsoll_sizing::replay`; here are the files and the tables.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,39 +9,51 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use plimsoll_sizing::model::Excess;
 use plimsoll_sizing::policy::Policy;
+use plimsoll_sizing::replay::recorded::Ranker;
 use plimsoll_sizing::replay::{Ours, Outcome, Rule, Setup, StaticAtPeak, Trace, UsageOverTarget, Vpa, run};
 
-/// The largest file that is read: a year of minutes has 10 MiB.
+mod recording;
+
+/// The largest trace that is read: a year of minutes has 10 MiB.
 const LARGEST_FILE: u64 = 64 << 20;
 
-/// What is compared.
+/// What is run.
 #[derive(Debug, Clone, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["file", "usage"]))]
 pub struct ReplayArgs {
-    /// The trace
-    #[arg(long, value_name = "FILE")]
-    pub usage: PathBuf,
+    /// A recording: what the agent or the aggregator wrote with --record
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 
-    /// Class of the pod
-    #[arg(long, value_enum, default_value_t = ClassName::Gold, value_name = "NAME")]
-    pub class: ClassName,
+    /// A trace of usage instead
+    #[arg(long, value_name = "FILE")]
+    pub usage: Option<PathBuf>,
+
+    /// Class of the pods; by default that which they had when they were recorded, and gold for a trace
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub class: Option<ClassName>,
+
+    /// Who goes first among the containers of a recording that want more at the same time; by default topsis
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "usage")]
+    pub ranker: Option<RankerName>,
 
     /// Seconds from one value to the next, in a trace without times
-    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", conflicts_with = "file", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub interval: u32,
 
     /// CPU request of the pod's template, millicores; by default the mean of the first hour of the trace
-    #[arg(long, value_name = "MILLICORES", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(long, value_name = "MILLICORES", conflicts_with = "file", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub request: Option<u64>,
 
     /// CPU limit of the pod's template, millicores; by default one and a half times the request
-    #[arg(long, value_name = "MILLICORES", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(long, value_name = "MILLICORES", conflicts_with = "file", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub limit: Option<u64>,
 
     /// What becomes of demand above the limit: it waits and is done later, or it is lost
-    #[arg(long, value_enum, default_value_t = ExcessName::Queued, value_name = "WHAT")]
+    #[arg(long, value_enum, default_value_t = ExcessName::Queued, value_name = "WHAT", conflicts_with = "file")]
     pub excess: ExcessName,
 
-    /// Print JSON, one object for each rule
+    /// Print JSON: one object for each rule, or for each event of a recording
     #[arg(long)]
     pub json: bool,
 }
@@ -65,6 +77,29 @@ impl ClassName {
             ClassName::Bronze => "bronze",
         }
     }
+
+    fn policy(self) -> anyhow::Result<Policy> {
+        let name = self.as_str();
+        Policy::builtin(name).with_context(|| format!("the class {name} does not ship"))
+    }
+}
+
+/// How urgency is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RankerName {
+    /// Fixed-range TOPSIS, by which the aggregator decides.
+    Topsis,
+    /// PROMETHEE II.
+    Promethee,
+}
+
+impl From<RankerName> for Ranker {
+    fn from(name: RankerName) -> Ranker {
+        match name {
+            RankerName::Topsis => Ranker::Topsis,
+            RankerName::Promethee => Ranker::Promethee,
+        }
+    }
 }
 
 /// What becomes of demand above the limit.
@@ -76,12 +111,28 @@ pub enum ExcessName {
     Lost,
 }
 
-/// Replays the trace and prints what came of each rule.
+/// Runs the recording or the trace, and prints what came of it.
+///
+/// # Errors
+/// As [`run_to`].
+pub fn start(args: &ReplayArgs) -> anyhow::Result<()> {
+    run_to(args, &mut io::stdout().lock())
+}
+
+/// The same, with another output.
 ///
 /// # Errors
 /// Names the file, the line and the cure.
-pub fn start(args: &ReplayArgs) -> anyhow::Result<()> {
-    let trace = read(&args.usage, args.interval)?;
+pub fn run_to(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    match (&args.file, &args.usage) {
+        (Some(file), _) => recording::start(file, args, out),
+        (None, Some(usage)) => compare_on(usage, args, out),
+        (None, None) => bail!("nothing to run: pass a recording, or --usage with a trace"),
+    }
+}
+
+fn compare_on(usage: &Path, args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let trace = read(usage, args.interval)?;
     if let (Some(request), Some(limit)) = (args.request, args.limit)
         && limit < request
     {
@@ -94,10 +145,8 @@ pub fn start(args: &ReplayArgs) -> anyhow::Result<()> {
         ExcessName::Lost => Excess::Lost,
     };
     let setup = Setup::new(&trace, args.request, args.limit, excess);
-    let name = args.class.as_str();
-    let class = Policy::builtin(name).with_context(|| format!("the class {name} does not ship"))?;
+    let class = args.class.unwrap_or(ClassName::Gold).policy()?;
     let outcomes = compare(&trace, &setup, &class);
-    let mut out = io::stdout().lock();
     if args.json {
         for outcome in &outcomes {
             writeln!(out, "{}", serde_json::to_string(outcome)?)?;
@@ -169,11 +218,7 @@ pub fn reserved_at_peak(trace: &Trace, outcomes: &[Outcome]) -> f64 {
 
 fn table(trace: &Trace, setup: &Setup, outcomes: &[Outcome]) -> String {
     let fixed = reserved_at_peak(trace, outcomes);
-    let rows: Vec<[String; 8]> = std::iter::once(HEADS.map(str::to_owned))
-        .chain(outcomes.iter().map(|outcome| row(outcome, fixed)))
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 8] = std::array::from_fn(width);
+    let rows: Vec<[String; 8]> = outcomes.iter().map(|outcome| row(outcome, fixed)).collect();
     let mut text = format!(
         "{:.1} days, peak {:.2} cores; template: request {}m, limit {}m\n",
         trace.length_seconds() as f64 / 86_400.0,
@@ -181,13 +226,23 @@ fn table(trace: &Trace, setup: &Setup, outcomes: &[Outcome]) -> String {
         setup.original.request.unwrap_or(0),
         setup.original.limit.unwrap_or(0),
     );
+    text.push_str(&columns(HEADS, rows));
+    text.push_str("RESERVED: the request over time. OF STATIC: relative to the peak of the trace, which nobody knows beforehand. UNUSED: share of what was reserved.\n");
+    text.push_str("WITHHELD: demanded in a second and not given in it. THROTTLED TIME: seconds, by the share of throttled periods.\n");
+    text
+}
+
+/// Rows as text, each column as wide as its widest cell.
+fn columns<const N: usize>(heads: [&str; N], rows: Vec<[String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
+    let widths: [usize; N] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
     for row in &rows {
         let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
-    text.push_str("RESERVED: the request over time. OF STATIC: relative to the peak of the trace, which nobody knows beforehand. UNUSED: share of what was reserved.\n");
-    text.push_str("WITHHELD: demanded in a second and not given in it. THROTTLED TIME: seconds, by the share of throttled periods.\n");
     text
 }

@@ -136,8 +136,13 @@ impl Show {
 fn about(host: &str, profile: ProfileName, kubeconfig: &Path, url: &str) -> Vec<String> {
     let busy = pods::web_is_busy_after(profile);
     vec![
-        "An agent reads the load of the pods below from their cgroups; an aggregator writes it on them as labels.".into(),
-        format!("The pods are {host}. Bands are unknown for some seconds; watch `web`, which gets busy after {busy}."),
+        "An agent reads the load of the pods below from their cgroups; an aggregator writes it on them as labels, and resizes those with a class."
+            .into(),
+        format!("The pods are {host}. Bands are unknown for some seconds."),
+        format!(
+            "Watch `gold-burner`, which needs more than its limit after {} s, and `web`, which gets busy after {busy}.",
+            pods::gold_burns_after(profile)
+        ),
         format!(
             "Labels live:  kubectl --kubeconfig={} get pods -A -L plimsoll.dev/cpu-band -w",
             kubeconfig.display()

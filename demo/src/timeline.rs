@@ -1,5 +1,6 @@
-//! The events of a demo: its output besides the table, and what its tests assert on.
+//! The events of a demo: its output besides the table, and what its tests assert on. For users: `docs/demo.md`.
 
+use std::fmt;
 use std::time::Duration;
 
 use plimsoll_contract::{Band, Basis, Resource, keys};
@@ -72,6 +73,45 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
     },
+    /// A watch on the API server showed that a container was resized.
+    Resize {
+        /// Namespace of the pod.
+        namespace: String,
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+        /// Which resource.
+        resource: Resource,
+        /// Its request and limit before.
+        from: Size,
+        /// Its request and limit now.
+        to: Size,
+        /// The arithmetic behind it; absent if it was not resized by the aggregator.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// The host enforces another limit.
+    Kernel {
+        /// Namespace of the pod.
+        namespace: String,
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+        /// Which resource.
+        resource: Resource,
+        /// The limit before: a quantity, or `max`.
+        from: String,
+        /// The limit now.
+        to: String,
+        /// Seconds since the `resize` event of this resource; absent if there was none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since_resize: Option<f64>,
+        /// Seconds since the CPU demand changed last; absent for memory, whose demand grows all the time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since_load: Option<f64>,
+    },
     /// The end.
     End {
         /// `real` or `simulated`.
@@ -79,6 +119,25 @@ pub enum What {
         /// Number of writes of the aggregator to pods.
         writes: usize,
     },
+}
+
+/// Request and limit of one resource of a container, as its pod's spec says it: Kubernetes quantities.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Size {
+    /// What is reserved; absent: not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// What is enforced; absent: not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+}
+
+impl fmt::Display for Size {
+    /// `50m/100m`, as in the table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |amount: &Option<String>| amount.clone().unwrap_or_else(|| "-".into());
+        write!(f, "{}/{}", text(&self.request), text(&self.limit))
+    }
 }
 
 /// Kind of a host.
@@ -94,7 +153,7 @@ pub enum HostKind {
 impl Event {
     /// An event at a time `after` the start.
     pub fn new(after: Duration, what: What) -> Event {
-        Event { t: (after.as_secs_f64() * 1000.0).round() / 1000.0, what }
+        Event { t: seconds(after), what }
     }
 
     /// The event as one line of text.
@@ -119,10 +178,29 @@ impl Event {
             }
             What::Label { pod, key, value: Some(value), .. } => format!("{pod}: label {key}={value}"),
             What::Label { pod, key, value: None, .. } => format!("{pod}: label {key} was removed"),
+            What::Resize { pod, why: Some(why), .. } => format!("{pod}: resized: {why}"),
+            What::Resize { pod, container, resource, from, to, why: None, .. } => {
+                format!("{pod}: another client resized {resource} of {container} from {from} to {to}")
+            }
+            What::Kernel { pod, resource, from, to, since_resize, since_load, .. } => {
+                let times = [(since_resize, "the resize"), (since_load, "the load changed")];
+                let after = times
+                    .into_iter()
+                    .filter_map(|(since, what)| since.map(|since| format!(", {since:.1} s after {what}")));
+                format!(
+                    "{pod}: the kernel's limit of {resource} is {to} now, was {from}{}",
+                    after.collect::<String>()
+                )
+            }
             What::End { writes, .. } => format!("stopped after {writes} writes"),
         };
         format!("{:7.1}s  {text}", self.t)
     }
+}
+
+/// Seconds with three digits.
+pub(crate) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 impl What {
@@ -155,5 +233,56 @@ mod tests {
         let expected = r#"{"t":1.234,"kind":"label","namespace":"demo","pod":"web","key":"plimsoll.dev/cpu-band","value":"high","resource":"cpu","band":"high"}"#;
         assert_eq!(text, expected);
         assert!(What::label("demo", "web", "app", Some("web")).is_none());
+    }
+
+    #[test]
+    fn the_examples_of_the_documentation_are_events_one_of_each_kind() {
+        let page = include_str!("../../docs/demo.md");
+        let examples: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    {")).collect();
+        let mut kinds = Vec::new();
+        for example in examples {
+            let text = format!("{{{example}");
+            let event: Event = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            assert_eq!(serde_json::to_string(&event).unwrap(), text);
+            kinds.push(serde_json::to_value(&event).unwrap()["kind"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(kinds, ["load", "band", "label", "resize", "kernel", "end"]);
+    }
+
+    #[test]
+    fn a_resize_and_what_the_kernel_enforces_are_told_with_the_arithmetic_and_the_times() {
+        let size = |amount: &str| Size { request: Some("50m".into()), limit: Some(amount.into()) };
+        let mut resize = What::Resize {
+            namespace: "demo".into(),
+            pod: "api".into(),
+            container: "app".into(),
+            resource: Resource::Cpu,
+            from: size("100m"),
+            to: size("200m"),
+            why: Some("app limit +100m (100->200): U 0.45 [...], gold".into()),
+        };
+        let text = |what: &What| Event::new(Duration::from_millis(11_200), what.clone()).sentence();
+        assert_eq!(text(&resize), "   11.2s  api: resized: app limit +100m (100->200): U 0.45 [...], gold");
+        let json = serde_json::to_value(&resize).unwrap();
+        assert_eq!(json["kind"], "resize");
+        assert_eq!(json["from"], serde_json::json!({"request": "50m", "limit": "100m"}));
+        let What::Resize { why, .. } = &mut resize else { unreachable!() };
+        *why = None;
+        let expected = "   11.2s  api: another client resized cpu of app from 50m/100m to 50m/200m";
+        assert_eq!(text(&resize), expected);
+
+        let kernel = What::Kernel {
+            namespace: "demo".into(),
+            pod: "api".into(),
+            container: "app".into(),
+            resource: Resource::Cpu,
+            from: "100m".into(),
+            to: "200m".into(),
+            since_resize: Some(0.1),
+            since_load: Some(3.2),
+        };
+        let expected = "   11.2s  api: the kernel's limit of cpu is 200m now, was 100m, 0.1 s after the resize, 3.2 s after the load changed";
+        assert_eq!(text(&kernel), expected);
+        assert_eq!(serde_json::to_value(&kernel).unwrap()["kind"], "kernel");
     }
 }

@@ -43,10 +43,15 @@ fn the_first_lines_introduce_the_demo_and_a_closed_pipe_is_not_a_failure() {
     let temp = tempfile::tempdir().unwrap();
     let mut demo = demo(&["--seconds", "30"], temp.path());
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-    let first: Vec<_> = lines.by_ref().take(4).map(Result::unwrap).collect();
-    for (line, word) in
-        [(0, "agent"), (0, "labels"), (1, "simulated"), (2, "kubectl --kubeconfig="), (3, "top")]
-    {
+    let first: Vec<_> = lines.by_ref().take(5).map(Result::unwrap).collect();
+    for (line, word) in [
+        (0, "agent"),
+        (0, "labels"),
+        (1, "simulated"),
+        (2, "gold-burner"),
+        (3, "kubectl --kubeconfig="),
+        (4, "top"),
+    ] {
         assert!(first[line].contains(word), "{word}: {first:?}");
     }
     drop(lines);

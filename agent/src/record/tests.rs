@@ -65,21 +65,57 @@ fn a_recorded_run_makes_the_same_reports_again_and_a_changed_one_is_named_by_its
 }
 
 #[test]
+fn a_replay_gives_a_report_of_all_pods_for_each_sweep_up_to_an_unfinished_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    record(&path);
+    let run = || {
+        let mut replay = Replay::of(plimsoll_process::recording::Recording::open(&path).unwrap()).unwrap();
+        let mut swept = Vec::new();
+        while let Some(step) = replay.step().unwrap() {
+            if let Step::Swept { report, wall, .. } = step {
+                swept.push((wall, report));
+            }
+        }
+        assert!(replay.expects_roster());
+        assert_eq!(replay.listed(&pod()).unwrap().name, "web-0");
+        (swept, replay.truncated())
+    };
+    let (swept, truncated) = run();
+    assert_eq!((swept.len(), truncated), (40, false));
+    // the first report is made after the first sweep, and only then the node is known
+    assert!(swept[0].1.is_none() && swept[1..].iter().all(|(_, report)| report.as_ref().unwrap().full));
+    let pods = |report: &Option<Box<Report>>| report.as_ref().unwrap().pods.len();
+    assert_eq!(pods(&swept[39].1), 1);
+    assert_eq!(swept[39].0, wall(39.0 * 0.999_1));
+
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, &text[..text.len() - 20]).unwrap();
+    let (swept, truncated) = run();
+    assert_eq!((swept.len(), truncated), (40, true), "the last line is the report after the last sweep");
+    assert_eq!(replay(&path).unwrap(), 39);
+}
+
+#[test]
 fn what_is_no_recording_is_refused_by_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.jsonl");
     assert!(replay(&path).unwrap_err().to_string().contains("cannot read"));
-    for (text, expected) in [("", "is empty"), ("{}\n", ":1: not settings")] {
+    let no_settings = "{\"recording\":\"agent\",\"format\":1,\"settings\":{}}\n";
+    for (text, expected) in [("", "is empty"), (no_settings, ":1: not settings")] {
         fs::write(&path, text).unwrap();
         let error = replay(&path).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    fs::write(&path, no_settings.replace("\"agent\"", "\"aggregator\"")).unwrap();
+    let error = replay(&path).unwrap_err().to_string();
+    assert!(error.ends_with(":1: a recording of kind `aggregator`, not `agent`"), "{error}");
     record(&path);
     let text = fs::read_to_string(&path).unwrap();
     let first = text.lines().next().unwrap();
     fs::write(&path, format!("{first}\n{{\"weather\":1}}\n")).unwrap();
     let error = replay(&path).unwrap_err().to_string();
-    assert!(error.contains(":2: not of a recording"), "{error}");
+    assert!(error.contains(":2: not a line of this recording"), "{error}");
     let missing = folder.path().join("no/run.jsonl");
     let error = RecordedState::new(Profile::standard(), WithoutRoster::Unknown, Some(&missing)).unwrap_err();
     assert!(error.to_string().contains("--record"), "{error}");

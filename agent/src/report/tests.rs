@@ -10,7 +10,7 @@ use super::*;
 use crate::profile::Profile;
 use crate::sample::{CpuCounters, Inode, MemoryDetail, Read, Reading, Target, Throttling};
 use crate::state::WithoutRoster;
-use crate::state::tests::sim::{Cgroup, GIB, Sim, at, container, head, id, listed, pod, uid, wall};
+use crate::state::tests::sim::{Cgroup, GIB, Sim, at, container, head, id, listed, own, pod, uid, wall};
 
 #[test]
 fn a_report_has_the_hottest_container_its_basis_and_the_numbers_of_every_container() {
@@ -238,6 +238,28 @@ fn bound_by_distinguishes_limit_node_none_and_unknown() {
         sim.run(5.0);
         let bound_by = sim.state.full_report(head(), at(5.0)).pods[0].containers[0].cpu.bound_by;
         assert_eq!(bound_by, expected, "limit {limit}, throttled {throttled:?}, pressure {pressure:?}");
+    }
+}
+
+/// `avg10` tells of throttling for a while after it ended, in the container as in the pod around it.
+#[test]
+fn pressure_right_after_throttling_says_nothing_of_the_node() {
+    use plimsoll_contract::load::BoundBy;
+    for throttled in [container(1), own()] {
+        let pressed = || Cgroup { pressure: 50.0, ..Cgroup::using(|_| 0.9) };
+        let mut sim = Sim::one(Profile::standard(), pressed());
+        sim.add(own(), pressed());
+        let bound_by = |sim: &mut Sim, end: f64| {
+            sim.run(end);
+            sim.state.full_report(head(), at(end)).pods[0].containers[0].cpu.bound_by
+        };
+        assert_eq!(bound_by(&mut sim, 5.0), Some(BoundBy::Node), "{throttled:?} was never throttled");
+        sim.get(&throttled).throttled = 5;
+        assert_eq!(bound_by(&mut sim, 10.0), Some(BoundBy::Limit), "{throttled:?}");
+        sim.get(&throttled).throttled = 0;
+        assert_eq!(bound_by(&mut sim, 12.0), None, "{throttled:?}");
+        assert_eq!(bound_by(&mut sim, 33.0), None, "{throttled:?}");
+        assert_eq!(bound_by(&mut sim, 36.0), Some(BoundBy::Node), "{throttled:?}");
     }
 }
 

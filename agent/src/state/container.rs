@@ -23,6 +23,8 @@ pub(super) const ROSTER_WAIT: Duration = Duration::from_secs(30);
 const EMPTY_MEMORY: Bytes = Bytes(4 << 20);
 /// PSI `some avg10` in percent above which a container is under pressure.
 const PRESSURE_FROM: f64 = 10.0;
+/// How long pressure may be what throttling left: `avg10`, which falls to 1/e in 10 s, from 100 % to [`PRESSURE_FROM`].
+const PRESSURE_LASTS: Duration = Duration::from_secs(24);
 /// Share of throttled periods of 2 s above which a container is under pressure; of 3 s, [`THROTTLED_FROM`].
 const THROTTLED2_FROM: f64 = 0.25;
 /// Mean use of 3 s relative to the limit or request from which a container is under pressure.
@@ -47,6 +49,8 @@ pub(crate) struct Container {
     pub(super) memory: ResourceUsage,
     /// CPU use and throttling over the last interval.
     pub(crate) sample: Option<CpuSample>,
+    /// When it was last throttled.
+    last_throttled: Option<Moment>,
     /// Whether the sample is of this sweep, and when memory was read in it.
     new_sample: bool,
     new_memory: Option<Moment>,
@@ -136,6 +140,7 @@ impl Container {
         self.events = Read::NotDue;
         self.populated = Read::NotDue;
         self.limits_read = None;
+        self.last_throttled = None;
         self.recent = None;
         self.event_counter = EventCounter::new(true);
     }
@@ -160,7 +165,12 @@ impl Container {
             false => Err(UnknownReason::CounterReset),
         };
         match sample {
-            Ok(sample) => (self.sample, self.new_sample) = (Some(sample), true),
+            Ok(sample) => {
+                (self.sample, self.new_sample) = (Some(sample), true);
+                if self.throttled().is_some_and(|throttled| throttled > THROTTLED_FROM) {
+                    self.last_throttled = Some(reading.at);
+                }
+            }
             Err(reason) => self.set_cpu_unknown(reason),
         }
     }
@@ -331,15 +341,22 @@ impl Container {
     }
 
     /// What limits its CPU; absent if that is not known. Pressure alone does not have a cause: where the throttling of a quota is
-    /// not known, it is not attributed to the node. Without pressure accounting (cgroup v1) `none` cannot be proven.
+    /// not known, or it ended a moment ago, it is not attributed to the node. Without pressure accounting (cgroup v1) `none` cannot be proven.
     pub(crate) fn bound_by(&self) -> Option<BoundBy> {
-        let not_throttled = self.throttled().is_some() || self.has_cpu_limit() == Ok(false);
+        let known = self.throttled().is_some() || self.has_cpu_limit() == Ok(false);
+        let not_throttled = known && !self.was_throttled_lately();
         match (self.throttled(), self.cpu_pressure.value()) {
             (Some(throttled), _) if throttled > THROTTLED_FROM => Some(BoundBy::Limit),
             (_, Some(pressure)) if pressure > PRESSURE_FROM => not_throttled.then_some(BoundBy::Node),
             (_, Some(_)) => Some(BoundBy::None),
             (_, None) => None,
         }
+    }
+
+    /// Whether its pressure may be what throttling left.
+    pub(super) fn was_throttled_lately(&self) -> bool {
+        let last_read = self.baseline.map(|(_, at, _)| at);
+        self.last_throttled.zip(last_read).is_some_and(|(at, now)| now.since(at) < PRESSURE_LASTS)
     }
 
     /// The last seconds of CPU, while they are known.

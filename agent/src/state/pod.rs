@@ -229,8 +229,12 @@ impl PodState {
 
     /// What limits a container's CPU: its own limit, or that of the pod.
     pub(crate) fn bound_by(&self, container: &Container) -> Option<BoundBy> {
-        let own = self.own.as_ref().and_then(|own| own.bound_by());
-        if own == Some(BoundBy::Limit) { own } else { container.bound_by() }
+        let own = self.own.as_deref();
+        match (own.and_then(Container::bound_by), container.bound_by()) {
+            (Some(BoundBy::Limit), _) => Some(BoundBy::Limit),
+            (_, Some(BoundBy::Node)) if own.is_some_and(Container::was_throttled_lately) => None,
+            (_, bound_by) => bound_by,
+        }
     }
 
     /// Adds a container, unless it is known already. `is_new`: whether it was created while it was watched.

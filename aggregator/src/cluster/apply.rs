@@ -113,7 +113,7 @@ async fn send(client: &Client, write: &Write) -> anyhow::Result<WriteResult> {
 }
 
 /// The request of a write; of the response only the metadata is asked for.
-fn request(write: &Write) -> anyhow::Result<http::Request<Vec<u8>>> {
+pub(crate) fn request(write: &Write) -> anyhow::Result<http::Request<Vec<u8>>> {
     let pods = Request::new(Pod::url_path(&(), Some(&write.pod.namespace)));
     let name = &write.pod.name;
     let resize = |patch: &ResizePatch, dry_run: bool| {

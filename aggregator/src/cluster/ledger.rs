@@ -44,7 +44,7 @@ pub(crate) async fn run(
             () = shutdown.triggered() => return Ok(()),
             leading = epoch.wait_for(Option::is_some) => if leading.is_err() { break },
         }
-        let rows = engine.ask(|core, _| core.ledger());
+        let rows = engine.ledger().await;
         ledger.written.retain(|name, _| rows.iter().any(|row| row.name == *name));
         for row in rows.iter().take(MAX_CLASSES) {
             // The epoch may have ended meanwhile.

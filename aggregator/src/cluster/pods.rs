@@ -275,11 +275,13 @@ struct ContainerStatus {
     resources: Option<Requirements>,
 }
 
-/// Which of the three states of a container it is; only this one matters here.
+/// Which of the three states of a container it is; the third is that it waits to be started.
 #[derive(Debug, Clone, Deserialize)]
 struct ContainerState {
     #[serde(default)]
     running: Option<IgnoredAny>,
+    #[serde(default)]
+    terminated: Option<IgnoredAny>,
 }
 
 /// How a container ended before it was started again.
@@ -453,6 +455,7 @@ impl ContainerSpec {
             id: status.and_then(ContainerStatus::id),
             running: status
                 .is_some_and(|status| status.state.as_ref().is_some_and(|state| state.running.is_some())),
+            terminated: status.is_some_and(ContainerStatus::is_terminated),
             restarts: status.map(|status| status.restart_count).unwrap_or_default(),
             spec: self.resources.as_ref().map(Requirements::resources).unwrap_or_default(),
             allocated: allocated.map(Amounts::requests),
@@ -472,7 +475,15 @@ impl ContainerStatus {
         ContainerId::new(id).ok()
     }
 
+    fn is_terminated(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.terminated.is_some())
+    }
+
     fn oom_killed_at(&self) -> Option<Timestamp> {
+        // What its last state says is of the run before the one that ended.
+        if self.is_terminated() {
+            return None;
+        }
         let ended = self.last_state.0.as_ref()?.terminated.0.as_ref()?;
         (ended.reason == "OOMKilled").then_some(ended.finished_at)
     }

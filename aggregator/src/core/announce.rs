@@ -4,7 +4,8 @@
 //! Each transition is announced once, and only by the leader. What many objects may cause at once is bounded: while `unknown` is
 //! withheld because many nodes are silent, one Event on the Deployment says it instead of one for each node. Nodes that are still silent
 //! when the silence guard returns to normal are announced then. Events on nodes are at most [`MOST`] in [`WITHIN`], and so are Events
-//! about invalid labels, those about objects that cannot be read, and those about invalid classes; the others wait. Those about resizes are as
+//! about invalid labels, those about objects that cannot be read, and those about invalid classes; the others wait. That memory is not
+//! decreased on a node any more, or is again, counts among those on nodes. Those about resizes are as
 //! many, and as many again about those that went wrong; what is left out is in the decision log.
 
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use super::{Core, Note};
 use crate::action::{Action, KubeEvent, Subject};
 use crate::plan::silence::Phase;
 use crate::settings::Output;
-use crate::state::ObjectName;
+use crate::state::{ObjectName, SHRINK_HARMS_WITHIN, SHRINKS_STOPPED_FOR};
 
 /// Events of one kind on single objects within [`WITHIN`].
 const MOST: usize = 10;
@@ -63,6 +64,7 @@ impl Core {
     pub(super) fn announce(&mut self, actions: &mut Vec<Action>) {
         let is_speaker = self.gate.may_announce(self.state.synced());
         let mut events = self.node_events(is_speaker);
+        events.extend(self.memory_shrink_events(is_speaker));
         if is_speaker {
             events.extend(self.silence_event());
             events.extend(self.pause_event());
@@ -158,6 +160,42 @@ impl Core {
                 }
                 false => {
                     KubeEvent::normal(about, "AgentReports", "Reports of this node are accepted again.".to_owned())
+                }
+            });
+        }
+        events
+    }
+
+    /// Nodes where memory is not decreased any more because that made them unready, or is again; one without a slot in the budget waits.
+    fn memory_shrink_events(&mut self, is_speaker: bool) -> Vec<KubeEvent> {
+        let (now, mut events) = (self.now, Vec::new());
+        for name in std::mem::take(&mut self.state.memory_shrinks_changed) {
+            let Some(node) = self.state.nodes.get_mut(&name) else { continue };
+            let Some(facts) = node.facts.as_ref().filter(|_| node.memory_shrinks.is_news(now)) else {
+                continue;
+            };
+            if is_speaker && !self.announced.on_nodes.spend(now) {
+                self.state.memory_shrinks_changed.insert(name);
+                continue;
+            }
+            node.memory_shrinks.announced(now);
+            if !is_speaker {
+                continue;
+            }
+            let about = Subject::Node { node: name.clone(), uid: facts.uid.clone() };
+            events.push(match node.memory_shrinks.stopped(now) {
+                true => {
+                    let note = format!(
+                        "This node became unready twice within {} s after the memory of one of its pods was decreased (kubernetes/kubernetes#141100): \
+                         no memory is decreased here for {} h. Upgrade its kubelet; a node that is added anew starts without this.",
+                        SHRINK_HARMS_WITHIN.as_secs(),
+                        SHRINKS_STOPPED_FOR.as_secs() / 3600
+                    );
+                    KubeEvent::warning(about, "MemoryShrinksStopped", note)
+                }
+                false => {
+                    let note = "The memory of pods of this node may be decreased again. If that makes it unready once more, it ends for another day.";
+                    KubeEvent::normal(about, "MemoryShrinksResumed", note.to_owned())
                 }
             });
         }

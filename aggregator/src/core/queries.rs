@@ -28,23 +28,36 @@ impl Core {
         self.state.pods.get(name).map(|pod| &pod.facts)
     }
 
-    /// What became of the pods of each class, for its status.
-    pub(crate) fn ledger(&self) -> Vec<ClassRow> {
-        let mut counts: BTreeMap<&str, ClassCounts> = BTreeMap::new();
-        for (name, counted) in &self.class_counts {
-            counts.insert(name, *counted);
-        }
-        for pod in self.state.pods.values().filter(|pod| !pod.facts.finished) {
-            if let Some(Ok(policy)) = self.state.policy(&pod.facts) {
-                counts.entry(&policy.class).or_default().add_pod(&pod.facts);
-            }
-        }
+    /// What became of the pods of each class, for its status; `pods` is what [`Core::count_classes`] found.
+    pub(crate) fn ledger(&self, pods: &BTreeMap<String, ClassCounts>) -> Vec<ClassRow> {
+        let counts =
+            |all: &BTreeMap<String, ClassCounts>, name: &str| all.get(name).copied().unwrap_or_default();
         let rows = self.state.classes.iter().map(|(name, class)| ClassRow {
             name: name.to_owned(),
             class: class.clone(),
-            counts: counts.get(name).copied().unwrap_or_default(),
+            counts: counts(&self.class_counts, name).with_pods_of(counts(pods, name)),
         });
         rows.collect()
+    }
+
+    /// Adds at most `most` pods after `after` to the counts of their classes; returns the last of them, if there is any.
+    pub(crate) fn count_classes(
+        &self,
+        after: Option<&PodName>,
+        most: usize,
+        counts: &mut BTreeMap<String, ClassCounts>,
+    ) -> Option<PodName> {
+        let mut last = None;
+        for (name, pod) in after_key(&self.state.pods, after).take(most) {
+            if let Some(Ok(policy)) = self.state.policy(&pod.facts).filter(|_| !pod.facts.finished) {
+                match counts.get_mut(&policy.class) {
+                    Some(counts) => counts.add_pod(pod),
+                    None => counts.entry(policy.class.clone()).or_default().add_pod(pod),
+                }
+            }
+            last = Some(name);
+        }
+        last.cloned()
     }
 
     /// Whether pods, nodes and namespaces were listed.

@@ -32,9 +32,9 @@ use crate::plan::resize::of_state::node_view;
 use crate::plan::resize::view::{NodeView, millicores};
 use crate::plan::resize::{Outcome, PlanSettings, PodVerdict, at_maximum, plan_node};
 use crate::resize::{Believed, NotPlanned, Seen, sizes_of};
-use crate::settings::Settings;
+use crate::settings::{ResizeSettings, Settings};
 use crate::state::Pod;
-use quota::QuotaHolds;
+use quota::{QuotaHolds, RefusedAt};
 use steps::Probed;
 pub(super) use steps::{Draft, Next};
 pub(super) use told::described;
@@ -74,6 +74,8 @@ pub(super) struct Sizing {
     verdict: Option<PodVerdict>,
     /// Why the state machine did not take on what was wanted.
     not_planned: Option<NotPlanned>,
+    /// Where a quota or limit range refused its last growth.
+    refused_at: Option<RefusedAt>,
     probed: Option<Probed>,
 }
 
@@ -87,8 +89,8 @@ struct Room {
 
 impl Resizing {
     pub(super) fn new(settings: &Settings) -> Resizing {
-        let division = settings.resize.division;
-        Resizing { settings: PlanSettings { division, ..PlanSettings::default() }, ..Resizing::default() }
+        let ResizeSettings { division, weights, .. } = settings.resize;
+        Resizing { settings: PlanSettings { division, weights }, ..Resizing::default() }
     }
 }
 
@@ -162,9 +164,12 @@ impl Core {
             self.state.dirty.iter().filter(|name| self.concerns_resizing(name)).cloned().collect();
         for name in dirty {
             self.take_over(now, &name);
+            let mut killed = 0;
             match self.state.pods.get_mut(&name) {
                 Some(pod) => {
+                    let before = kills(pod);
                     pod.resize.observe(self.now, &pod.facts);
+                    killed = kills(pod).saturating_sub(before);
                     if pod.resize.wake() <= self.now {
                         pod.resize.tick(self.now, &pod.facts);
                     }
@@ -176,6 +181,7 @@ impl Core {
                 }
                 None => drop(self.resizing.pods.remove(&name)),
             }
+            self.count_kills(&name, killed);
         }
     }
 
@@ -231,9 +237,6 @@ impl Core {
             }
             self.take_over(now, &name);
             let Some(pod) = self.state.pods.get_mut(&name) else { continue };
-            let kills = |pod: &Pod| -> u64 {
-                pod.facts.containers.iter().map(|c| pod.resize.memory_events(&c.name).oom_kill).sum()
-            };
             let before = kills(pod);
             pod.resize.report(self.now, &pod.facts, &Seen::from(pod_report));
             let killed = kills(pod).saturating_sub(before);
@@ -284,6 +287,7 @@ impl Core {
             return;
         }
         pods.iter().for_each(|pod| self.take_over(now, pod));
+        pods.iter().for_each(|pod| self.look_at_quotas(pod));
         let paused = self.resizing.guard.paused_until(self.now);
         let now = Now { at: self.now, ..now };
         let Some(view) = node_view(&self.state, name, now, paused) else { return };
@@ -307,6 +311,19 @@ impl Core {
         for pod in pods {
             let verdict = verdicts.remove(&pod);
             self.take_verdict(&pod, verdict);
+        }
+    }
+
+    /// A growth that a quota or limit range refused may be asked for again once these leave more.
+    fn look_at_quotas(&mut self, name: &PodName) {
+        let Some(pod) = self.state.pods.get(name) else { return };
+        self.resizing.quotas.observe(&self.state, &pod.facts);
+        let Some(sizing) = self.resizing.pods.get_mut(name) else { return };
+        if sizing.refused_at.as_mut().is_some_and(|refused| refused.is_over(&self.state, &pod.facts)) {
+            sizing.refused_at = None;
+            if let Some(pod) = self.state.pods.get_mut(name) {
+                pod.resize.quota_freed();
+            }
         }
     }
 
@@ -341,6 +358,11 @@ impl Core {
 /// What a node has for pods, in millicores and bytes.
 fn allocatable(node: &NodeFacts) -> [Option<u64>; 2] {
     [node.allocatable_cpu.map(millicores), node.allocatable_memory.map(|bytes| bytes.0)]
+}
+
+/// Kills for memory that were told of a pod's containers since their memory grew last.
+fn kills(pod: &Pod) -> u64 {
+    pod.facts.containers.iter().map(|c| pod.resize.memory_events(&c.name).oom_kill).sum()
 }
 
 /// Whether a pod was resized at some time.

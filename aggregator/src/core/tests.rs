@@ -75,6 +75,7 @@ pub(super) fn facts(n: usize, on: usize) -> PodFacts {
             kind: ContainerKind::App,
             id: Some(container(n)),
             running: true,
+            terminated: false,
             restarts: 0,
             spec: Resources { cpu_request: Some(Cores(0.25)), ..Resources::default() },
             allocated: None,

@@ -3,11 +3,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use plimsoll_contract::load::{CpuLoad, MemoryLoad};
 use plimsoll_contract::report::{Capacity, PodReport, VERSION};
 use plimsoll_contract::{Band, Basis, Bytes, Cores, NodeName, PodUid, Report};
+use plimsoll_sizing::policy::Policy;
 
 use super::*;
-use crate::facts::{NamespaceFacts, NodeFacts, PodFacts};
+use crate::facts::{ClassFacts, NamespaceFacts, NodeFacts, PodFacts};
 use crate::input::WatchEvent;
-use crate::settings::Settings;
+use crate::settings::{ResizeSettings, Settings};
 
 const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
 
@@ -100,4 +101,26 @@ async fn after_a_panic_under_the_lock_the_tick_ends_with_an_error() {
     assert!(broken.is_err());
     let error = engine.tick(Shutdown::new()).await.unwrap_err();
     assert!(error.to_string().contains("panicked"), "{error}");
+}
+
+#[tokio::test]
+async fn the_ledger_counts_every_pod_and_lets_reports_in_between() {
+    let settings = Settings { resize: ResizeSettings::new(true), ..Settings::default() };
+    let (engine, _outputs) = Engine::new(Core::new(settings), None);
+    let policy = Ok(Policy::builtin("gold").unwrap());
+    let gold = ClassFacts { name: "gold".into(), uid: None, generation: None, policy };
+    let shop = NamespaceFacts { class: Some("gold".into()), ..NamespaceFacts::bare("shop") };
+    let count = 5 * PAGE + 1;
+    let pods = (0..count).map(|n| PodFacts::bare("shop", &format!("p{n}"), &format!("u{n}"))).collect();
+    engine.submit(Input::Namespaces(WatchEvent::Listed(vec![shop])));
+    engine.submit(Input::Classes(WatchEvent::Listed(vec![gold])));
+    engine.submit(Input::Pods(WatchEvent::Listed(pods)));
+    let counting = tokio::spawn(async move { engine.ledger().await });
+    let mut turns = 0;
+    while !counting.is_finished() {
+        turns += 1;
+        yield_now().await;
+    }
+    assert_eq!(counting.await.unwrap()[0].counts.pods, i64::try_from(count).unwrap());
+    assert!(turns > 5, "one page at a time: {turns}");
 }

@@ -10,7 +10,7 @@ use plimsoll_contract::{Band, Basis, Moment, Resource, keys};
 
 use crate::action::{Change, Reason};
 use crate::labels::{BandLabel, PodLabels};
-use crate::resize::{original_on, spec_of};
+use crate::resize::spec_of;
 use crate::settings::{Output, Settings};
 use crate::state::Pod;
 
@@ -273,7 +273,7 @@ pub(crate) fn is_outdated(pod: &Pod) -> bool {
 /// The record of resizes on a pod, as a write that is no resize leaves it: gone where the pod has its original resources again.
 pub(crate) fn record_on(pod: &Pod) -> BTreeMap<String, String> {
     let is_back = !pod.resize.busy()
-        && original_on(&pod.facts).ok().flatten().is_some_and(|original| {
+        && pod.original.as_ref().ok().and_then(Option::as_ref).is_some_and(|original| {
             let spec = spec_of(&pod.facts);
             original.iter().all(|(name, sizes)| spec.get(name) == Some(sizes))
         });

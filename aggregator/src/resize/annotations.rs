@@ -30,8 +30,11 @@ pub(super) struct Decided {
     pub(super) why: String,
 }
 
+/// As [`original_on`] reads it.
+pub(crate) type Original = Result<Option<BTreeMap<String, Sizes>>, String>;
+
 /// The resources before our first resize: absent where there was none; an error where the annotation is none of ours, or another wrote it.
-pub(crate) fn original_on(facts: &PodFacts) -> Result<Option<BTreeMap<String, Sizes>>, String> {
+pub(crate) fn original_on(facts: &PodFacts) -> Original {
     let Some(text) = facts.annotations.get(keys::ORIGINAL_RESOURCES) else { return Ok(None) };
     // Bounds and the way back are made from it.
     if let Some(writer) = &facts.original_by {

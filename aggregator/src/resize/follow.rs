@@ -8,12 +8,13 @@ use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::Sizes;
 
 use super::conditions::{Progress, has_seen, is_transient, of_resizes, progress};
+use super::history::Pressure;
 use super::machine::PodResize;
 use super::phase::{Accepted, DEFERRED, Phase, Resize, VERIFIED_WITHIN};
 use super::rejected::RejectionKind;
-use super::sizes::{given_by_node, spec_is};
+use super::sizes::{given_by_node, running, spec_is};
 use super::undo::{Harm, RecentShrink, WATCHED};
-use super::verify::{Kernel, Seen, kernel, requests_are_set};
+use super::verify::{Kernel, Seen, kernel, limits_are_set, requests_are_set};
 use super::yielding::Changed;
 use super::{Purpose, Wanted, What};
 use crate::facts::PodFacts;
@@ -32,6 +33,8 @@ impl PodResize {
         if self.written.as_ref().is_some_and(|written| written.iter().all(carries)) {
             self.written = None;
         }
+        let pressures = self.history.observe(now, facts);
+        self.undo_harm(now, facts, &pressures);
         match &self.phase {
             Phase::Unanswered(resize) if spec_is(facts, &resize.wanted.sizes) => {
                 self.accepted(now, facts.generation);
@@ -45,10 +48,12 @@ impl PodResize {
         if !matches!(self.phase, Phase::Sent(_) | Phase::Unanswered(_)) {
             self.yield_to_others(now, facts);
         }
-        self.unverified =
-            self.unverified.take().filter(|accepted| spec_is(facts, &accepted.resize.wanted.sizes));
+        self.unverified = self.unverified.take().filter(|accepted| accepted.resize.is_in_spec(facts));
+        self.set_aside =
+            self.set_aside.take().filter(|accepted| spec_is(facts, &accepted.resize.wanted.sizes));
         if self.phase == Phase::Idle {
             self.take_up_late(now, facts);
+            self.take_up_started(now, facts);
         }
         self.follow(now, facts);
     }
@@ -56,12 +61,9 @@ impl PodResize {
     /// A report names the pod.
     pub(crate) fn report(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
         let pressures = self.history.report(now, facts, seen);
-        self.shrunk = self.shrunk.take().filter(|shrunk| !shrunk.is_over(now));
-        if let Some(harm) = self.shrunk.as_ref().and_then(|shrunk| shrunk.harm(&pressures)) {
-            self.undo(now, facts, harm);
-        }
-        self.drop_pressed_shrink(now);
-        let stale = self.stale.compare_pod(now, facts, seen);
+        self.undo_harm(now, facts, &pressures);
+        let has_spec = self.have_restarted_with_spec(facts);
+        let stale = self.stale.compare_pod(now, facts, seen, has_spec);
         if let (Some(What::PodCgroupStale { text }), Phase::Accepted(_) | Phase::InProgress(_)) =
             (&stale, &self.phase)
         {
@@ -71,11 +73,13 @@ impl PodResize {
         self.happened.extend(stale);
         match &mut self.phase {
             Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
-                let asked = &accepted.resize.wanted.sizes;
-                match kernel(now, facts, seen, asked, accepted.at) {
+                // One that is down has no cgroup.
+                let asked = running(facts, &accepted.resize.changed());
+                match kernel(now, facts, seen, &asked, accepted.at) {
                     Kernel::Differs => accepted.in_kernel = None,
                     held if held.shows(facts, accepted) && !self.stale.is_there() => {
                         accepted.in_kernel.get_or_insert(now);
+                        accepted.read = asked.into_keys().collect();
                     }
                     _ => {}
                 }
@@ -83,8 +87,7 @@ impl PodResize {
             }
             Phase::Idle if self.unverified.is_some() => self.verify_late(now, facts, seen),
             Phase::Idle if of_resizes(facts).is_empty() && has_seen(facts, facts.generation) => {
-                let drift = self.drift.compare(now, facts, seen);
-                self.happened.extend(drift);
+                self.happened.extend(self.drift.compare(now, facts, seen));
             }
             _ => {}
         }
@@ -106,11 +109,20 @@ impl PodResize {
         let is_done = self.unverified.as_ref().is_some_and(|accepted| {
             let sizes = &accepted.resize.wanted.sizes;
             requests_are_set(facts, sizes, accepted.generation)
-                && kernel(now, facts, seen, sizes, accepted.at).shows(facts, accepted)
+                && kernel(now, facts, seen, &accepted.resize.changed(), accepted.at).shows(facts, accepted)
         });
-        if is_done {
-            (self.unverified, self.held) = (None, Default::default());
+        if let Some(accepted) = self.unverified.take_if(|_| is_done) {
+            self.end_holds_of(&accepted.resize);
         }
+    }
+
+    /// Takes a shrink back that did harm, and drops one that would.
+    fn undo_harm(&mut self, now: Moment, facts: &PodFacts, pressures: &[(String, Pressure)]) {
+        self.shrunk = self.shrunk.take().filter(|shrunk| !shrunk.is_over(now));
+        if let Some(harm) = self.shrunk.as_ref().and_then(|shrunk| shrunk.harm(pressures)) {
+            self.undo(now, facts, harm);
+        }
+        self.drop_pressed_shrink(now);
     }
 
     /// A shrink that is not sent yet is not for what calls for growth now.
@@ -188,38 +200,63 @@ impl PodResize {
         if !spec_is(facts, &resize.wanted.sizes) {
             return;
         }
-        let differs = |of: fn(&Sizes) -> [Option<u64>; 2]| {
-            resize.wanted.sizes.iter().any(|(name, to)| resize.from.get(name).map(of) != Some(of(to)))
+        let asked = &resize.wanted.sizes;
+        let up = running(facts, asked);
+        let down: BTreeMap<_, _> = asked.iter().filter(|(name, _)| !up.contains_key(*name)).collect();
+        let differs = |sizes: &BTreeMap<String, Sizes>, of: fn(&Sizes) -> [Option<u64>; 2]| {
+            sizes.iter().any(|(name, to)| resize.from.get(name).map(of) != Some(of(to)))
         };
-        let limits = differs(|sizes| [sizes.cpu.limit, sizes.memory.limit]);
-        let requests = differs(|sizes| [sizes.cpu.request, sizes.memory.request]);
+        let limits = differs(&up, |sizes| [sizes.cpu.limit, sizes.memory.limit]);
+        let requests = differs(asked, |sizes| [sizes.cpu.request, sizes.memory.request]);
         let quiet = progress(facts, accepted.generation, &resize.conditions_before) == Progress::Nothing;
-        let set = quiet && requests_are_set(facts, &resize.wanted.sizes, accepted.generation);
-        if (limits && accepted.in_kernel.is_none()) || (requests && !set) {
+        let set = quiet && requests_are_set(facts, asked, accepted.generation);
+        let is_read = accepted.in_kernel.is_some() && up.keys().all(|name| accepted.read.contains(name));
+        if (limits && !is_read) || (requests && !set) {
+            return;
+        }
+        if !down.is_empty() {
+            let down = down.into_iter().map(|(name, sizes)| (name.clone(), *sizes)).collect();
+            // Their status is all there is.
+            if set
+                && limits_are_set(facts, &down)
+                && let Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) =
+                    take(&mut self.phase)
+            {
+                self.wait_for_start(now, facts, *accepted, down);
+            }
             return;
         }
         let took = accepted.took(if limits { accepted.in_kernel.unwrap_or(now) } else { now });
         let done_at = accepted.in_kernel.unwrap_or(now);
-        let resize = match take(&mut self.phase) {
+        let (resize, was_set_aside) = match take(&mut self.phase) {
             Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
-                accepted.resize
+                (accepted.resize, accepted.set_aside)
             }
             _ => return,
         };
         let purpose = resize.purpose();
-        self.history.verified(&resize.from, &resize.wanted.sizes);
+        // What happened since it was set aside happened with this size.
+        if !was_set_aside {
+            self.history.verified(&resize.from, &resize.wanted.sizes);
+        }
+        self.restarts_then.retain(|name, _| !resize.wanted.sizes.contains_key(name));
         self.happened.push(What::Verified { purpose, took });
         self.last = Some(purpose != Purpose::Revert);
         if purpose != Purpose::Revert {
-            for (held, _) in self.held.iter_mut().zip(resize.changes()).filter(|(_, done)| *done) {
-                *held = None;
-            }
+            self.end_holds_of(&resize);
             if self.held.iter().all(Option::is_none) {
                 self.failures = 0;
             }
         }
-        if purpose == Purpose::Shrink {
+        if purpose == Purpose::Shrink && !was_set_aside {
             self.shrunk = Some(Box::new(RecentShrink::new(&resize, done_at + WATCHED)));
+        }
+    }
+
+    /// A resize is done: nothing of what it changed is held any more.
+    fn end_holds_of(&mut self, resize: &Resize) {
+        for (held, _) in self.held.iter_mut().zip(resize.changes()).filter(|(_, done)| *done) {
+            *held = None;
         }
     }
 

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use plimsoll_contract::report::ContainerReport;
 use plimsoll_contract::{Limit, Moment, Resource};
 use plimsoll_sizing::cpu::{THROTTLED2_FROM, THROTTLED3_FROM};
 use plimsoll_sizing::memory::{NEAR_LIMIT, PRESSURE_FROM};
 use plimsoll_sizing::size::{Size, Sizes};
 
+use super::annotations::decided_on;
 use super::sizes::{grows, resizable, shrinks, size, sizes_of};
 use super::verify::Seen;
 use super::{CpuGrowth, Wanted};
@@ -31,6 +33,10 @@ pub(super) struct ContainerHistory {
     undone: [Option<(Moment, Size)>; 2],
     hits: Recent,
     kills: Recent,
+    /// The last kill that its status told.
+    killed_at: Option<Timestamp>,
+    /// Kills that its status told while it was down. On cgroup v2 its agent tells them once more when it runs again.
+    told_by_status: Recent,
     /// When it was last said that a resource is at its maximum.
     maximum_said: [Option<Moment>; 2],
 }
@@ -39,6 +45,8 @@ pub(super) struct ContainerHistory {
 const HITS_FOR: Duration = Duration::from_secs(60);
 /// Kills do for so long: between two starts of a container that is killed again and again are up to 5 minutes.
 const KILLS_FOR: Duration = Duration::from_secs(600);
+/// A kill that its agent told within so long before its status did is the same.
+const SAME_KILL: Duration = Duration::from_secs(10);
 /// That a resource is at its maximum is said again after so long.
 const MAXIMUM_SAID_FOR: Duration = Duration::from_secs(3600);
 
@@ -53,6 +61,19 @@ impl Recent {
             let of_second = self.0.entry(now.0.as_secs()).or_default();
             *of_second = of_second.saturating_add(count);
         }
+    }
+
+    /// Forgets at most so many, the oldest first, and those that are older than `kept`: how many were left to be forgotten.
+    fn take(&mut self, now: Moment, most: u64, kept: Duration) -> u64 {
+        self.add(now, 0, kept);
+        let mut left = most;
+        for count in self.0.values_mut() {
+            let taken = left.min(*count);
+            *count -= taken;
+            left -= taken;
+        }
+        self.0.retain(|_, count| *count > 0);
+        most - left
     }
 
     fn count(&self, now: Moment, within: Duration) -> u64 {
@@ -188,15 +209,43 @@ impl History {
         }
     }
 
-    /// A resize from one size to the other is done: memory events are counted anew where memory grew.
+    /// A resize from one size to the other is done: memory events are counted anew where the limit grew that they are of.
     pub(super) fn verified(&mut self, from: &BTreeMap<String, Sizes>, to: &BTreeMap<String, Sizes>) {
         for (name, to) in to {
             let from = from.get(name).copied().unwrap_or_default();
-            if let Some(history) = self.0.get_mut(name).filter(|_| grows(from.memory, to.memory)) {
+            if let Some(history) = self.0.get_mut(name).filter(|_| to.memory.limit > from.memory.limit) {
                 history.events = MemoryEventCounts::default();
                 (history.hits, history.kills) = (Recent::default(), Recent::default());
             }
         }
+    }
+
+    /// Takes in what the watch shows. A container that is down has no cgroup that its agent could read: that it was killed for memory is what
+    /// its status says. What calls for growth, by container.
+    pub(super) fn observe(&mut self, now: Moment, facts: &PodFacts) -> Vec<(String, Pressure)> {
+        let mut pressures = Vec::new();
+        for container in resizable(facts) {
+            let Some(killed_at) = container.oom_killed_at else { continue };
+            if self.0.get(&container.name).is_some_and(|history| history.killed_at == Some(killed_at)) {
+                continue;
+            }
+            let history = self.0.entry(container.name.clone()).or_default();
+            history.killed_at = Some(killed_at);
+            // Of one that runs again its agent tells it.
+            if container.running
+                || history.kills.count(now, SAME_KILL) > 0
+                || has_grown_after(facts, container, killed_at)
+            {
+                continue;
+            }
+            history.told_by_status.add(now, 1, KILLS_FOR);
+            let rises = MemoryEventCounts { max: 0, oom_kill: 1 };
+            history.add(now, container, rises);
+            history.pressed[Resource::Memory as usize] = Some(now);
+            let memory = Some("killed for memory".to_owned());
+            pressures.push((container.name.clone(), Pressure { memory, ..Pressure::default() }));
+        }
+        pressures
     }
 
     /// Takes in a report. What calls for growth, by container.
@@ -234,12 +283,14 @@ impl History {
     pub(super) fn taken_over(self, facts: &PodFacts) -> History {
         let kept = resizable(facts).filter(|container| !self.has_grown_since_events(container));
         let kept = kept.filter_map(|container| {
-            let ContainerHistory { events, hits, kills, size_at_event, .. } = self.0.get(&container.name)?;
+            let ContainerHistory { events, hits, kills, size_at_event, killed_at, .. } =
+                self.0.get(&container.name)?;
             let kept = ContainerHistory {
                 events: *events,
                 hits: hits.clone(),
                 kills: kills.clone(),
                 size_at_event: *size_at_event,
+                killed_at: *killed_at,
                 ..ContainerHistory::default()
             };
             Some((container.name.clone(), kept))
@@ -260,17 +311,39 @@ impl History {
         read: &ContainerReport,
     ) -> MemoryEventCounts {
         let rises = read.memory.events_delta.unwrap_or_default();
-        let rises = MemoryEventCounts { max: rises.max.unwrap_or(0), oom_kill: rises.oom_kill.unwrap_or(0) };
+        let mut rises =
+            MemoryEventCounts { max: rises.max.unwrap_or(0), oom_kill: rises.oom_kill.unwrap_or(0) };
         if rises != MemoryEventCounts::default() {
             let history = self.0.entry(container.name.clone()).or_default();
-            history.size_at_event = sizes_of(&container.spec).memory;
-            history.events.max = history.events.max.saturating_add(rises.max);
-            history.events.oom_kill = history.events.oom_kill.saturating_add(rises.oom_kill);
-            history.hits.add(now, rises.max, HITS_FOR);
-            history.kills.add(now, rises.oom_kill, KILLS_FOR);
+            rises.oom_kill -= history.told_by_status.take(now, rises.oom_kill, KILLS_FOR);
+            history.add(now, container, rises);
         }
         rises
     }
+}
+
+impl ContainerHistory {
+    fn add(&mut self, now: Moment, container: &ContainerFacts, rises: MemoryEventCounts) {
+        if rises == MemoryEventCounts::default() {
+            return;
+        }
+        self.size_at_event = sizes_of(&container.spec).memory;
+        self.events.max = self.events.max.saturating_add(rises.max);
+        self.events.oom_kill = self.events.oom_kill.saturating_add(rises.oom_kill);
+        self.hits.add(now, rises.max, HITS_FOR);
+        self.kills.add(now, rises.oom_kill, KILLS_FOR);
+    }
+}
+
+/// Whether the memory of a container grew after it was killed, as the record on its pod says: also where another leader saw to it.
+fn has_grown_after(facts: &PodFacts, container: &ContainerFacts, killed_at: Timestamp) -> bool {
+    decided_on(facts).is_some_and(|decided| {
+        let memory = |sizes: &BTreeMap<String, Sizes>| sizes.get(&container.name).map(|sizes| sizes.memory);
+        let grew = memory(&decided.from)
+            .zip(memory(&decided.to))
+            .is_some_and(|(from, to)| to.limit > from.limit && to == sizes_of(&container.spec).memory);
+        grew && decided.at >= killed_at
+    })
 }
 
 fn pressure_of(read: &ContainerReport, rises: MemoryEventCounts) -> Pressure {

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
-use super::annotations::record;
-use super::drift::Difference;
+use super::annotations::{original_on, record};
+use super::drift::{Difference, Drifts};
 use super::history::History;
 use super::phase::{Accepted, Phase, Resize, VERIFIED_WITHIN};
 use super::queries::Blocked;
@@ -35,7 +35,7 @@ pub(crate) struct PodResize {
     pub(super) yielding: Yielding,
     pub(super) shrunk: Option<Box<RecentShrink>>,
     pub(super) rejected: Rejections,
-    pub(super) drift: Difference,
+    pub(super) drift: Drifts,
     pub(super) stale: Difference,
     /// By resource.
     pub(super) held: [Option<Held>; 2],
@@ -47,6 +47,11 @@ pub(crate) struct PodResize {
     pub(super) taken_over: Option<Moment>,
     /// A resize that was accepted and not verified in time. Until the kernel holds it, or the spec says something else, nothing more is asked for.
     pub(super) unverified: Option<Box<Accepted>>,
+    /// A resize of containers that are down: the kubelet has set it aside, and they start with it. It is verified then, and until then nothing
+    /// waits for it.
+    pub(super) set_aside: Option<Box<Accepted>>,
+    /// How often containers were restarted when the first of the sizes was set aside for them that were not verified since.
+    pub(super) restarts_then: BTreeMap<String, u32>,
     /// The resize that was accepted lowers a memory limit, and the node was not told yet.
     pub(super) takes_memory: bool,
     /// Annotations that were written, until the watch shows them.
@@ -59,8 +64,17 @@ pub(crate) struct PodResize {
 pub(super) struct Held {
     pub(super) until: Moment,
     pub(super) message: String,
-    /// There was no room: what its node has given back ends it.
-    pub(super) until_freed: bool,
+    pub(super) ended_by: EndedBy,
+}
+
+/// What ends the time for which a resource is not resized, beside time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndedBy {
+    Nothing,
+    /// There was no room: what its node gives back.
+    FreedNode,
+    /// A quota or limit range of the namespace refused it: what it leaves more.
+    FreedQuota,
 }
 
 /// Why a wanted size was not taken on.
@@ -99,7 +113,8 @@ impl PodResize {
             _ => return Err(NotPlanned::Busy),
         }
         let grows_any = matches!(wanted.purpose, Purpose::Grow | Purpose::Birth);
-        if let Some(blocked) = self.blocked(now, facts).filter(|blocked| match blocked {
+        let original = original_on(facts).err();
+        if let Some(blocked) = self.blocked(now, original.as_deref()).filter(|blocked| match blocked {
             Blocked::Unsupported { .. } | Blocked::Original { .. } => true,
             Blocked::PodCgroupStale { .. } => grows_any,
             _ => !wanted.purpose.is_way_back(),
@@ -122,6 +137,9 @@ impl PodResize {
         }
         if let Some(held) = self.held_of(now, &wanted, &from) {
             return Err(NotPlanned::Blocked(held));
+        }
+        if let Some(text) = self.drift_in(&wanted, &from) {
+            return Err(NotPlanned::Blocked(Blocked::Drift { text }));
         }
         let mut resize = Resize::new(now, wanted, from);
         // A plan that is renewed waits no less than the one before, and is not tried more often.
@@ -202,9 +220,11 @@ impl PodResize {
             Phase::Sent(resize) | Phase::Unanswered(resize) => {
                 self.history.accepted(now, &resize.from, &resize.wanted);
                 self.yielding.asked(resize.wanted.sizes.clone(), generation);
-                (self.shrunk, self.unverified) = (None, None);
+                self.shrunk = None;
+                self.unverified.take_if(|before| before.resize.overlaps(&resize));
+                self.set_aside.take_if(|before| before.resize.leave_to(&resize));
                 self.takes_memory |= resize.lowers_memory_limit();
-                self.drift.end();
+                self.drift.resized(&resize.from, &resize.wanted.sizes);
                 let until = now + VERIFIED_WITHIN;
                 self.phase = Phase::Accepted(Box::new(Accepted::new(*resize, Some(now), until, generation)));
             }
@@ -247,7 +267,7 @@ impl PodResize {
                 self.happened.push(What::Infeasible { message });
             }
             ResizeRefusal::OverQuota(message) => {
-                self.hold_changed(now, Duration::from_secs(60), &message, &resize);
+                self.hold_until(now, Duration::from_secs(60), &message, &resize, EndedBy::FreedQuota);
                 self.happened.push(What::OverQuota { message });
             }
             ResizeRefusal::MemoryLimitsFixed(message) => {
@@ -274,8 +294,17 @@ impl PodResize {
     /// A neighbor shrank or went, or the node grew: what was deferred or infeasible may be asked for again.
     pub(crate) fn node_freed(&mut self) {
         self.rejected.free();
+        self.end_holds(EndedBy::FreedNode);
+    }
+
+    /// The quotas and limit ranges of the namespace leave more than when one of them refused.
+    pub(crate) fn quota_freed(&mut self) {
+        self.end_holds(EndedBy::FreedQuota);
+    }
+
+    fn end_holds(&mut self, by: EndedBy) {
         for held in &mut self.held {
-            held.take_if(|held| held.until_freed);
+            held.take_if(|held| held.ended_by == by);
         }
     }
 
@@ -313,11 +342,18 @@ impl PodResize {
         self.hold_resources(now, first, message, resize.changes());
     }
 
-    /// The same, but only until something on the node is given back.
-    pub(super) fn hold_until_freed(&mut self, now: Moment, first: Duration, message: &str, resize: &Resize) {
+    /// The same, but only until something is given back.
+    pub(super) fn hold_until(
+        &mut self,
+        now: Moment,
+        first: Duration,
+        message: &str,
+        resize: &Resize,
+        ended_by: EndedBy,
+    ) {
         self.hold_changed(now, first, message, resize);
         for (held, changes) in self.held.iter_mut().zip(resize.changes()) {
-            held.as_mut().filter(|_| changes).into_iter().for_each(|held| held.until_freed = true);
+            held.as_mut().filter(|_| changes).into_iter().for_each(|held| held.ended_by = ended_by);
         }
     }
 
@@ -326,7 +362,7 @@ impl PodResize {
         self.last = Some(false);
         let until = now + doubled(first, self.failures, Duration::from_secs(1800));
         for (held, _) in self.held.iter_mut().zip(which).filter(|(_, is_held)| *is_held) {
-            *held = Some(Held { until, message: message.to_owned(), until_freed: false });
+            *held = Some(Held { until, message: message.to_owned(), ended_by: EndedBy::Nothing });
         }
     }
 

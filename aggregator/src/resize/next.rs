@@ -9,7 +9,7 @@ use plimsoll_contract::{Moment, keys};
 use super::annotations::{KEYS, record};
 use super::conditions::of_resizes;
 use super::follow::DEFERRED_WORD;
-use super::machine::PodResize;
+use super::machine::{EndedBy, PodResize};
 use super::phase::{Phase, VERIFIED_WITHIN};
 use super::rejected::RejectionKind;
 use super::sizes::{given_by_node, spec_is};
@@ -113,7 +113,7 @@ impl PodResize {
             Phase::Deferred(accepted, until) if until <= now => {
                 let message = accepted.error.as_ref().map(|(_, words)| words.clone()).unwrap_or_default();
                 self.rejected.add(&accepted.resize, RejectionKind::Deferred, &message);
-                self.hold_until_freed(now, AFTER_DEFERRAL, &message, &accepted.resize);
+                self.hold_until(now, AFTER_DEFERRAL, &message, &accepted.resize, EndedBy::FreedNode);
                 let given = given_by_node(facts, &accepted.resize.from);
                 self.put_back(now, facts, *accepted, given, &format!("{DEFERRED_WORD}{message}"));
             }
@@ -126,7 +126,7 @@ impl PodResize {
                     // Nobody says that it failed: nothing is put back.
                     None => {
                         let message = format!("not verified within {} s", VERIFIED_WITHIN.as_secs());
-                        self.hold(now, Duration::from_secs(60), &message);
+                        self.hold_changed(now, Duration::from_secs(60), &message, &accepted.resize);
                         self.say_failed(message);
                         self.unverified = Some(accepted);
                     }

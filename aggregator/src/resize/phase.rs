@@ -1,15 +1,15 @@
 //! The states of a resize, with what each of them carries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll_contract::{Moment, Resource};
-use plimsoll_sizing::size::Sizes;
+use plimsoll_sizing::size::{Size, Sizes};
 
 use super::conditions::is_transient;
-use super::sizes::size;
+use super::sizes::{resizable, size, sizes_of};
 use super::{Purpose, Wanted};
-use crate::facts::ConditionFacts;
+use crate::facts::{ConditionFacts, PodFacts};
 
 /// How long the kubelet may take, from acceptance to the kernel.
 pub(super) const VERIFIED_WITHIN: Duration = Duration::from_secs(120);
@@ -50,6 +50,10 @@ pub(super) struct Accepted {
     pub(super) in_kernel: Option<Moment>,
     /// Since when the kubelet says that it cannot do it, and its last words.
     pub(super) error: Option<(Moment, String)>,
+    /// The kubelet has set it aside for containers that were down.
+    pub(super) set_aside: bool,
+    /// The containers that were read in the kernel when it was last seen to hold the new limits.
+    pub(super) read: BTreeSet<String>,
 }
 
 /// Where a pod's resize stands.
@@ -104,6 +108,48 @@ impl Resize {
         changes(&self.wanted, &self.from)
     }
 
+    /// What it asks for of that which it changes: of the other resource of a container the node may enforce what it will.
+    pub(super) fn changed(&self) -> BTreeMap<String, Sizes> {
+        let only = |from: Size, to: Size| if from == to { Size::default() } else { to };
+        let changed = self.wanted.sizes.iter().map(|(name, to)| {
+            let from = self.from.get(name).copied().unwrap_or_default();
+            let (cpu, memory) = (only(from.cpu, to.cpu), only(from.memory, to.memory));
+            (name.clone(), Sizes { cpu, memory })
+        });
+        changed.collect()
+    }
+
+    /// Whether the spec says what it changes.
+    pub(super) fn is_in_spec(&self, facts: &PodFacts) -> bool {
+        self.changed().iter().all(|(name, to)| {
+            let spec = resizable(facts).find(|container| container.name == *name).map(|c| sizes_of(&c.spec));
+            let is_as = |resource| {
+                let to = size(to, resource);
+                to == Size::default() || spec.is_some_and(|spec| size(&spec, resource) == to)
+            };
+            Resource::ALL.into_iter().all(is_as)
+        })
+    }
+
+    /// Whether both change the same resource of the same container.
+    pub(super) fn overlaps(&self, other: &Resize) -> bool {
+        let theirs = other.changed();
+        self.changed().iter().any(|(name, ours)| {
+            let changes = |sizes: &Sizes, resource| size(sizes, resource) != Size::default();
+            let theirs = theirs.get(name);
+            Resource::ALL
+                .into_iter()
+                .any(|r| changes(ours, r) && theirs.is_some_and(|theirs| changes(theirs, r)))
+        })
+    }
+
+    /// Leaves the containers that another one is for to that; whether none is left.
+    pub(super) fn leave_to(&mut self, other: &Resize) -> bool {
+        self.from.retain(|name, _| !other.wanted.sizes.contains_key(name));
+        self.wanted.sizes.retain(|name, _| !other.wanted.sizes.contains_key(name));
+        self.wanted.sizes.is_empty()
+    }
+
     /// In another state since now.
     pub(super) fn entering(mut self: Box<Self>, now: Moment) -> Box<Resize> {
         self.entered = now;
@@ -126,7 +172,16 @@ impl Accepted {
         until: Moment,
         generation: Option<i64>,
     ) -> Accepted {
-        Accepted { resize, at, until, generation, in_kernel: None, error: None }
+        Accepted {
+            resize,
+            at,
+            until,
+            generation,
+            in_kernel: None,
+            error: None,
+            set_aside: false,
+            read: BTreeSet::new(),
+        }
     }
 
     /// When it ends, if nothing changes until then. An error that says nothing of the resize gets all the time that there is.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
-use super::annotations::original_on;
 use super::history::MemoryEventCounts;
 use super::machine::PodResize;
 use super::phase::{Phase, Resize, changes};
@@ -16,6 +15,9 @@ use super::sizes::size;
 use super::verify::Seen;
 use super::{CpuGrowth, Purpose, Wanted, What};
 use crate::facts::PodFacts;
+
+/// What is said of a resize that was accepted and that nobody could verify in time.
+const NOT_ENFORCED: &str = "the node does not enforce the size that the pod was resized to last";
 
 /// Why no resize may be planned.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +30,7 @@ pub(crate) enum Blocked {
     Unsupported { message: String },
     /// Growth only: the pod's own cgroup is behind, and more for a container changes nothing.
     PodCgroupStale { text: String },
-    /// The kernel's size is not the spec's.
+    /// The kernel's size is not the spec's, of something that was to be resized.
     Drift { text: String },
     /// There would be no way back: the original resources cannot be recorded, or their annotation is none of ours.
     Original { message: String },
@@ -91,6 +93,7 @@ impl PodResize {
     /// The word in statuses.
     pub(crate) fn state(&self) -> &'static str {
         match (&self.phase, self.last) {
+            (Phase::Idle, _) if self.set_aside.is_some() => "accepted",
             (Phase::Idle, Some(true)) => "verified",
             (Phase::Idle, Some(false)) => "failed",
             (phase, _) if phase.resize().is_some_and(|r| r.purpose() == Purpose::Revert) => "reverting",
@@ -142,13 +145,13 @@ impl PodResize {
         Some([of(&resize.from)?, of(&resize.wanted.sizes)?])
     }
 
-    /// Why nothing may be planned.
-    pub(crate) fn blocked(&self, now: Moment, facts: &PodFacts) -> Option<Blocked> {
+    /// Why nothing may be planned; `original` says why the resources before our first resize cannot be read, if so.
+    pub(crate) fn blocked(&self, now: Moment, original: Option<&str>) -> Option<Blocked> {
         if let Some(message) = self.unsupported.clone() {
             return Some(Blocked::Unsupported { message });
         }
-        if let Err(message) = original_on(facts) {
-            return Some(Blocked::Original { message });
+        if let Some(message) = original {
+            return Some(Blocked::Original { message: message.to_owned() });
         }
         if let Some((until, owner)) = self.yielding.until(now) {
             return Some(Blocked::Yielding { owner: owner.to_owned(), until });
@@ -158,14 +161,29 @@ impl PodResize {
             let first = if other.1 < held.1 { other } else { held };
             return Some(failed(first));
         }
-        if self.unverified.is_some() {
-            let text = "the node does not enforce the size that the pod was resized to last".to_owned();
-            return Some(Blocked::Drift { text });
-        }
-        if let Some(text) = self.drift.said() {
-            return Some(Blocked::Drift { text: text.to_owned() });
-        }
         self.stale.said().map(|text| Blocked::PodCgroupStale { text: text.to_owned() })
+    }
+
+    /// Why this resource of a container is not resized: its node enforces another size than the spec says.
+    pub(crate) fn drift(&self, container: &str, resource: Resource) -> Option<&str> {
+        let unverified = self.unverified.as_ref().map(|accepted| &accepted.resize);
+        let is_unverified = unverified.is_some_and(|resize| {
+            let of =
+                |sizes: &BTreeMap<String, Sizes>| sizes.get(container).map(|sizes| size(sizes, resource));
+            of(&resize.from) != of(&resize.wanted.sizes)
+        });
+        is_unverified.then_some(NOT_ENFORCED).or_else(|| self.drift.said(container, resource))
+    }
+
+    /// The same, of anything that a wanted size changes. A way back is made all the same.
+    pub(super) fn drift_in(&self, wanted: &Wanted, from: &BTreeMap<String, Sizes>) -> Option<String> {
+        let mut changed = wanted.sizes.iter().flat_map(|(name, to)| {
+            let before = from.get(name).copied().unwrap_or_default();
+            let changes = move |resource: &Resource| size(&before, *resource) != size(to, *resource);
+            Resource::ALL.into_iter().filter(changes).map(move |resource| (name, resource))
+        });
+        let drift = changed.find_map(|(name, resource)| self.drift(name, resource));
+        drift.filter(|_| !wanted.purpose.is_way_back()).map(str::to_owned)
     }
 
     /// Why this resource is not resized after a failure, and until when.

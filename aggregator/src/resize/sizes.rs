@@ -34,6 +34,12 @@ pub(super) fn resizable(facts: &PodFacts) -> impl Iterator<Item = &ContainerFact
     facts.containers.iter().filter(|c| matches!(c.kind, ContainerKind::App | ContainerKind::Sidecar))
 }
 
+/// Those of these containers that run.
+pub(super) fn running(facts: &PodFacts, sizes: &BTreeMap<String, Sizes>) -> BTreeMap<String, Sizes> {
+    let running = resizable(facts).filter(|container| container.running);
+    running.filter_map(|container| Some((container.name.clone(), *sizes.get(&container.name)?))).collect()
+}
+
 /// Whether a pod's spec says this of these containers.
 pub(super) fn spec_is(facts: &PodFacts, sizes: &BTreeMap<String, Sizes>) -> bool {
     sizes.iter().all(|(name, sizes)| {

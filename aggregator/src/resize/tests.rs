@@ -2,6 +2,7 @@
 
 mod answers;
 mod documents;
+mod down;
 mod harm;
 mod kubelet;
 mod path;

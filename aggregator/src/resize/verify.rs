@@ -147,6 +147,31 @@ pub(super) fn requests_are_set(
         })
 }
 
+/// Whether the kubelet's status says these limits. Of a container that is down it says what it has set aside for its next start.
+pub(super) fn limits_are_set(facts: &PodFacts, asked: &BTreeMap<String, Sizes>) -> bool {
+    resizable(facts).filter_map(|c| Some((c.actual.as_ref()?, asked.get(&c.name)?))).all(|(actual, asked)| {
+        let actual = sizes_of(actual);
+        Resource::ALL.into_iter().all(|resource| {
+            let said = size(&actual, resource).limit;
+            said.is_none() || said == size(asked, resource).limit
+        })
+    })
+}
+
+/// What is wrong with the pod's own cgroup after a container for which a size was set aside has started: its limit is below what the spec gives
+/// to its containers together. They may be killed again before anybody reads theirs.
+pub(super) fn pod_cgroup_below_spec(facts: &PodFacts, seen: &Seen) -> Option<String> {
+    let limits: Option<Vec<u64>> =
+        resizable(facts).map(|c| c.spec.memory_limit.map(|limit| limit.0)).collect();
+    let limits = limits.filter(|limits| !limits.is_empty())?;
+    let spec = limits.iter().fold(0_u64, |sum, limit| sum.saturating_add(*limit));
+    let own = seen.cgroup.limit_bytes.and_then(Limit::bound)?;
+    let is_below = own.0.saturating_add(PAGE * (limits.len() as u64 + 1)) <= spec;
+    is_below.then(|| {
+        format!("the pod's own memory limit is {own}, the spec gives its containers {} together", Bytes(spec))
+    })
+}
+
 /// What is wrong with the pod's own cgroup: its limit is below that of its containers together, so that more for a container changes nothing
 /// (kubernetes/kubernetes#138760).
 pub(super) fn stale_pod_cgroup(seen: &Seen) -> Option<String> {

@@ -5,10 +5,10 @@
 
 use plimsoll_contract::load::{Cause, ResourceLoad, UnknownReason};
 use plimsoll_contract::report::{ContainerReport, PodReport};
-use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Moment, Resource};
+use plimsoll_contract::{Band, Basis, Bytes, ContainerId, Moment, Resource, keys};
 
 use crate::facts::PodFacts;
-use crate::resize::PodResize;
+use crate::resize::{Original, PodResize, original_on};
 use crate::settings::Settings;
 use crate::writes::PodWrites;
 
@@ -17,6 +17,8 @@ use crate::writes::PodWrites;
 pub(crate) struct Pod {
     /// As the watch last showed it.
     pub(crate) facts: PodFacts,
+    /// Its resources before our first resize, read from the text in the facts once: each plan asks for them.
+    pub(crate) original: Original,
     pub(crate) cpu: LoadHistory,
     pub(crate) memory: LoadHistory,
     /// When it was created, where a watch showed that; absent where it was there when pods were listed.
@@ -59,6 +61,7 @@ impl Pod {
             cause_container: None,
         };
         Pod {
+            original: original_on(&facts),
             facts,
             cpu: unknown.clone(),
             memory: unknown,
@@ -69,6 +72,16 @@ impl Pod {
             writes: PodWrites::default(),
             resize: PodResize::default(),
         }
+    }
+
+    /// What the watch shows now.
+    pub(crate) fn observe(&mut self, facts: PodFacts) {
+        let [before, now] = [&self.facts, &facts]
+            .map(|facts| (facts.annotations.get(keys::ORIGINAL_RESOURCES), &facts.original_by));
+        if before != now {
+            self.original = original_on(&facts);
+        }
+        self.facts = facts;
     }
 
     pub(crate) fn load(&self, resource: Resource) -> &LoadHistory {

@@ -25,6 +25,7 @@
 //! | [`descriptors`] | the limit on file descriptors |
 //! | [`backoff`] | doubling delays between attempts |
 //! | [`rate_limit`] | a token bucket |
+//! | [`recording`] | a run as a file, and reading it |
 //! | [`error`] | an error and its causes as one line |
 //!
 //! The crate contains no domain words and imports none of our crates: metric names and paths are arguments. It reads
@@ -38,6 +39,7 @@ pub mod http;
 pub mod metrics;
 pub mod probe;
 pub mod rate_limit;
+pub mod recording;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;

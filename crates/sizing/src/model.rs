@@ -80,11 +80,18 @@ impl Container {
     pub fn step(&mut self, demand_cores: f64, seconds: u32) {
         let demand = if demand_cores.is_finite() { demand_cores.max(0.0) } else { 0.0 };
         for _ in 0..seconds {
-            self.step_second(demand);
+            self.step_second(demand, 0.0);
         }
     }
 
-    fn step_second(&mut self, demand: f64) {
+    /// Lets it run for one second with a demand of which only a part is known: what was used. It is throttled in at least this share of the
+    /// periods, 0 to 1.
+    pub fn step_censored(&mut self, used_cores: f64, throttled: f64) {
+        let used = if used_cores.is_finite() { used_cores.max(0.0) } else { 0.0 };
+        self.step_second(used, throttled.clamp(0.0, 1.0));
+    }
+
+    fn step_second(&mut self, demand: f64, at_least: f64) {
         let quota = self.limit().unwrap_or(f64::INFINITY).min(self.cpus) / f64::from(PERIODS);
         let (mut used, mut throttled) = (0.0, 0u32);
         for _ in 0..PERIODS {
@@ -97,7 +104,8 @@ impl Container {
         }
         let is_throttled =
             self.limit().is_some_and(|limit| limit < self.cpus) && self.excess != Excess::Unscheduled;
-        let share = if is_throttled { f64::from(throttled) / f64::from(PERIODS) } else { 0.0 };
+        let share =
+            if is_throttled { (f64::from(throttled) / f64::from(PERIODS)).max(at_least) } else { 0.0 };
         self.used += used;
         self.throttled_seconds += share;
         self.history.record(used, share);

@@ -9,6 +9,7 @@
 //! | `trace` | reads a trace |
 //! | `rules` | ours, static at peak, usage / target |
 //! | `vpa` | the Vertical Pod Autoscaler's published algorithm |
+//! | [`recorded`] | what agents recorded of many containers, run through a class |
 //!
 //! Each value of a trace is held until the next one. So the CPU time of each interval stays what was recorded, and a change of load is as
 //! sudden as it can be; interpolated, every load would rise gently, which flatters a rule that reacts. What happened within an interval is
@@ -22,6 +23,7 @@ use serde::Serialize;
 use crate::model::{Container, Excess};
 use crate::size::Size;
 
+pub mod recorded;
 mod rules;
 #[cfg(test)]
 mod tests;

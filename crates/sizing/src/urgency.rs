@@ -9,9 +9,11 @@
 
 use std::fmt;
 
+mod notation;
 mod promethee;
 mod weights;
 
+pub use notation::NotWeights;
 pub use promethee::net_flows;
 pub use weights::{Comparisons, Consistency, Inconsistent, Weights};
 

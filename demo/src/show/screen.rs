@@ -95,16 +95,14 @@ fn draw(frame: &mut Frame<'_>, about: &[String], table: &PodTable, latest_events
     frame.render_widget(Paragraph::new(about), top);
     draw_in(frame, middle, "Plimsoll", table, 0, "q: quit");
     let room = usize::from(bottom.height);
-    let lines = latest_events
-        .iter()
-        .skip(latest_events.len().saturating_sub(room))
-        .map(|line| Line::from(line.as_str()));
-    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), bottom);
+    let lines = wrapped(latest_events, usize::from(bottom.width));
+    let latest = lines.iter().skip(lines.len().saturating_sub(room)).map(|line| Line::from(line.as_str()));
+    frame.render_widget(Paragraph::new(latest.collect::<Vec<_>>()), bottom);
 }
 
 /// Wraps lines at any character, like a terminal, so that a command can be copied.
-fn wrapped(lines: &[String], width: usize) -> Vec<String> {
-    let chars = lines.iter().map(|line| line.chars().collect::<Vec<_>>());
+fn wrapped<'a>(lines: impl IntoIterator<Item = &'a String>, width: usize) -> Vec<String> {
+    let chars = lines.into_iter().map(|line| line.chars().collect::<Vec<_>>());
     chars.flat_map(|line| line.chunks(width.max(1)).map(String::from_iter).collect::<Vec<_>>()).collect()
 }
 

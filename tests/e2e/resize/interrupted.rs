@@ -1,7 +1,7 @@
 //! A resize is under way, and then the aggregator is killed, the pod is deleted, or the kubelet cannot do it: nothing is left half done.
 //!
 //! How a resize is kept in a state: an admission webhook that nobody answers (`sent`), a stopped kubelet (`accepted`), and a Node that says
-//! for some seconds that it has more CPU than it has, until its kubelet corrects it (`deferred`, and what the kubelet calls infeasible).
+//! that it has less CPU than it has, which its kubelet believes and corrects every 10 s (`deferred`, and what it calls infeasible).
 
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use kube::ResourceExt;
 use plimsoll_contract::keys;
 use serde_json::{Value, json};
 
-use super::shared::free_millicores;
 use super::{RUNS, amount, drop_namespace, restarts, sized};
 use crate::TestResult;
 use crate::harness::{Harness, container_ids, is_running};
@@ -21,8 +20,13 @@ use crate::restarts::restart_the_aggregator;
 
 /// Until a throttled pod of a class was resized, or would have been.
 const RESIZED: Duration = Duration::from_secs(150);
-/// The CPU that the Node with too much says it has.
-const MUCH: &str = "4";
+/// What every pod asks for. One growth at most doubles it.
+const SIZE: &str = "40m";
+/// A Node with so little has room for a grown pod, but not beside [`FILLER`].
+const NO_ROOM: &str = "120m";
+const FILLER: &str = "100m";
+/// A Node with so little never has room for a grown pod.
+const NEVER_ROOM: &str = "40m";
 
 /// One pod of a class in a namespace of its own.
 struct Subject<'a> {
@@ -106,9 +110,8 @@ impl Subject<'_> {
 }
 
 /// A pod that uses all that its limit allows, after some seconds.
-fn burner(name: &str, node: &str, after: u32, millicores: u32) -> Value {
-    let cpu = format!("{millicores}m");
-    sized("gold", name, node, &format!("sleep {after}; {BURN}"), [&cpu, "16Mi"], [&cpu, "16Mi"])
+fn burner(name: &str, node: &str, after: u32) -> Value {
+    sized("gold", name, node, &format!("sleep {after}; {BURN}"), [SIZE, "16Mi"], [SIZE, "16Mi"])
 }
 
 /// Resizes in a namespace wait for a webhook at an address of the cluster's network that nobody has.
@@ -139,22 +142,23 @@ async fn signal_kubelet(harness: &Harness, node: &str, signal: &str) -> anyhow::
     harness.on(node, &line).await.map(drop)
 }
 
-/// Lets a Node say that it has more CPU than it has, until a condition holds. Its kubelet corrects it within 10 s, again and again.
-async fn with_too_much_cpu(
+/// Lets a Node say that it has so little CPU until a condition holds.
+async fn with_little_cpu(
     harness: &Harness,
     node: &str,
+    cpu: &str,
     what: &str,
     condition: impl AsyncFn() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
-    let too_much = async || {
-        set_allocatable_cpu(harness, node, MUCH).await?;
+    let little = async || {
+        set_allocatable_cpu(harness, node, cpu).await?;
         condition().await
     };
-    harness.until(what, RUNS + RESIZED, too_much).await.map(drop)
+    harness.until(what, RESIZED, little).await.map(drop)
 }
 
 async fn set_allocatable_cpu(harness: &Harness, node: &str, cpu: &str) -> anyhow::Result<()> {
-    let patch = json!({"status": {"allocatable": {"cpu": cpu}, "capacity": {"cpu": cpu}}}).to_string();
+    let patch = json!({"status": {"allocatable": {"cpu": cpu}}}).to_string();
     harness
         .kubectl(&["patch", "node", node, "--subresource", "status", "--type", "merge", "-p", &patch])
         .await?;
@@ -165,12 +169,17 @@ async fn allocatable_cpu(harness: &Harness, node: &str) -> anyhow::Result<String
     harness.kubectl(&["get", "node", node, "-o", "jsonpath={.status.allocatable.cpu}"]).await
 }
 
-/// What its pods leave of a node's CPU is reserved by a pod that does nothing, but for this much.
-async fn fill(harness: &Harness, namespace: &str, node: &str, but: u64) -> anyhow::Result<()> {
-    let free = free_millicores(harness, node).await?;
-    ensure!(free > but, "only {free}m are free on {node}");
-    let filler = format!("{}m", free - but);
-    harness.run(namespace, vec![pod("filler", node, SLEEP, [&filler, "8Mi"], ["", ""])]).await
+/// A throttled pod whose resize is accepted while its kubelet is stopped: to which limit, in millicores.
+async fn accept_without_kubelet(subject: &Subject<'_>, node: &str) -> anyhow::Result<f64> {
+    let harness = subject.harness;
+    harness.run(subject.namespace, vec![burner(subject.name, node, 12)]).await?;
+    subject.until_running().await?;
+    // Before its load begins. The node counts as unready 20 s later.
+    signal_kubelet(harness, node, "STOP").await?;
+    subject.until_state(&["accepted", "in_progress"]).await?;
+    let limit = subject.limit().await?;
+    ensure!(limit > 40.0, "{} is at {limit}m", subject.name);
+    Ok(limit)
 }
 
 /// The nodes that the aggregator does not run on, and that on which it does.
@@ -185,9 +194,10 @@ async fn nodes(harness: &Harness) -> anyhow::Result<[&'static str; 3]> {
 /// One resize is sent, one accepted, one deferred, when the aggregator is killed. Its successor completes the first two and takes the third back.
 pub(crate) async fn a_killed_aggregator_leaves_no_resize_half_done(harness: &Harness) -> TestResult {
     let [stopped, full, own] = nodes(harness).await?;
-    let sent = Subject { harness, namespace: "interrupted-sent", name: "sent" };
-    let accepted = Subject { harness, namespace: "interrupted-accepted", name: "accepted" };
-    let deferred = Subject { harness, namespace: "interrupted-deferred", name: "deferred" };
+    let subject = |namespace, name| Subject { harness, namespace, name };
+    let sent = subject("interrupted-sent", "sent");
+    let accepted = subject("interrupted-accepted", "accepted");
+    let deferred = subject("interrupted-deferred", "deferred");
     let subjects = [&sent, &accepted, &deferred];
     let since = Timestamp::now();
     for subject in subjects {
@@ -195,63 +205,71 @@ pub(crate) async fn a_killed_aggregator_leaves_no_resize_half_done(harness: &Har
     }
     let cpu = allocatable_cpu(harness, full).await?;
     block_resizes(harness, sent.namespace).await?;
-    // More than the reserve of the plan, which the kubelet would give.
-    harness.run(deferred.namespace, vec![burner(deferred.name, full, 20, 150)]).await?;
-    deferred.until_running().await?;
-    fill(harness, deferred.namespace, full, 0).await?;
-    let killed = kill_in_three_states(harness, (&sent, &accepted, &deferred), [own, stopped, full]).await;
+    harness.run(deferred.namespace, vec![pod("filler", full, SLEEP, [FILLER, "8Mi"], ["", ""])]).await?;
+    let result = async {
+        let killed = kill_in_three_states(harness, subjects, [own, stopped, full]).await?;
+        // The Node has no room until it is taken back.
+        let back = async || Ok(deferred.limit().await? == 40.0);
+        with_little_cpu(harness, full, NO_ROOM, "the deferred resize to be taken back", back).await?;
+        anyhow::Ok(killed)
+    }
+    .await;
     // Whatever the result, because the next tests need the cluster.
     unblock_resizes(harness, sent.namespace).await?;
-    signal_kubelet(harness, stopped, "CONT").await?;
+    for node in [stopped, full] {
+        signal_kubelet(harness, node, "CONT").await?;
+    }
     set_allocatable_cpu(harness, full, &cpu).await?;
-    let (states, uids) = killed?;
+    let Killed { states, uids, asked: [wanted_deferred, wanted_accepted] } = result?;
 
-    let back = async || Ok(deferred.limit().await? == 150.0 && deferred.kernel().await? == 150.0);
-    harness.until("the deferred resize to be taken back", RESIZED, back).await?;
     let grown =
         [sent.until_grown_in_the_kernel(40.0).await?, accepted.until_grown_in_the_kernel(40.0).await?];
     for (subject, uid) in subjects.into_iter().zip(uids) {
         let pod = subject.pod().await?;
         ensure!(pod.uid() == uid && restarts(&pod) == 0, "{} is another one, or restarted", subject.name);
         let original = pod.annotations().get(keys::ORIGINAL_RESOURCES).context("no original resources")?;
-        let first = if subject.name == deferred.name { "150m" } else { "40m" };
-        ensure!(original.contains(first), "{}: the original is {original}", subject.name);
+        ensure!(original.contains(SIZE), "{}: the original is {original}", subject.name);
     }
     // What was accepted is not asked for again.
     let asked = accepted.asked_for(since, 200)?;
-    let mut once = asked.clone();
-    once.dedup();
-    ensure!(asked == once, "asked for twice: {asked:?}");
+    ensure!(asked.iter().filter(|limit| **limit == wanted_accepted).count() == 1, "asked for {asked:?}");
+    let asked = deferred.asked_for(since, 200)?;
+    ensure!(asked.starts_with(&[wanted_deferred, 40.0]), "asked for {asked:?} where there was no room");
     ensure!(deferred.has_event("ResizeDeferred").await?, "no Event says that it was deferred");
     for subject in subjects {
         drop_namespace(harness, subject.namespace).await?;
     }
-    Ok(format!("killed while {}; then {grown:?} millicores in the kernel, and 150 again", states.join(", ")))
+    Ok(format!(
+        "killed while {}; the first two came to {grown:?} millicores in the kernel",
+        states.join(", ")
+    ))
 }
 
-/// Brings one resize into each state and kills the aggregator: the states, and the pods' uids.
+/// What was so when the aggregator was killed.
+struct Killed {
+    states: Vec<String>,
+    uids: Vec<Option<String>>,
+    /// The limits of the deferred resize and of the accepted one, in millicores.
+    asked: [f64; 2],
+}
+
+/// Brings one resize into each state and kills the aggregator.
 async fn kill_in_three_states(
     harness: &Harness,
-    (sent, accepted, deferred): (&Subject<'_>, &Subject<'_>, &Subject<'_>),
+    [sent, accepted, deferred]: [&Subject<'_>; 3],
     [own, stopped, full]: [&str; 3],
-) -> anyhow::Result<(Vec<String>, Vec<Option<String>>)> {
-    harness.run(accepted.namespace, vec![burner(accepted.name, stopped, 12, 40)]).await?;
-    accepted.until_running().await?;
-    // Before its load begins. The node counts as unready 20 s later.
-    signal_kubelet(harness, stopped, "STOP").await?;
-    accepted.until_state(&["accepted", "in_progress"]).await?;
-    harness.run(sent.namespace, vec![burner(sent.name, own, 1, 40)]).await?;
+) -> anyhow::Result<Killed> {
+    let asked =
+        [accept_without_kubelet(deferred, full).await?, accept_without_kubelet(accepted, stopped).await?];
+    harness.run(sent.namespace, vec![burner(sent.name, own, 1)]).await?;
     sent.until_state(&["sent"]).await?;
-    with_too_much_cpu(harness, full, "the resize to be deferred", async || {
-        Ok(deferred.state().await? == "deferred")
-    })
-    .await?;
+    set_allocatable_cpu(harness, full, NO_ROOM).await?;
+    signal_kubelet(harness, full, "CONT").await?;
+    let here = async || Ok(deferred.state().await? == "deferred");
+    with_little_cpu(harness, full, NO_ROOM, "the resize to be deferred", here).await?;
+    let expected = [&["planned", "recorded", "sent"][..], &["accepted", "in_progress"], &["deferred"]];
     let (mut states, mut uids) = (Vec::new(), Vec::new());
-    for (subject, expected) in [
-        (sent, &["planned", "recorded", "sent"][..]),
-        (accepted, &["accepted", "in_progress"]),
-        (deferred, &["deferred"]),
-    ] {
+    for (subject, expected) in [sent, accepted, deferred].into_iter().zip(expected) {
         let state = subject.state().await?;
         ensure!(expected.contains(&state.as_str()), "{} is {state:?}", subject.name);
         states.push(state);
@@ -262,7 +280,7 @@ async fn kill_in_three_states(
         "the first resize was not recorded"
     );
     restart_the_aggregator(harness).await?;
-    Ok((states, uids))
+    Ok(Killed { states, uids, asked })
 }
 
 /// While a resize is on its way, the pod is deleted, and another one gets its name: that one is left alone.
@@ -292,50 +310,47 @@ pub(crate) async fn a_pod_deleted_in_mid_flight_leaves_the_next_of_its_name_alon
 }
 
 async fn replace_in_flight(harness: &Harness, subject: &Subject<'_>) -> anyhow::Result<()> {
-    harness.run(subject.namespace, vec![burner(subject.name, NODES[1], 15, 40)]).await?;
+    harness.run(subject.namespace, vec![burner(subject.name, NODES[1], 15)]).await?;
     subject.until_state(&["sent"]).await?;
     let (namespace, name) = (subject.namespace, subject.name);
     harness.kubectl(&["delete", "pod", name, "-n", namespace, "--force", "--grace-period=0"]).await?;
-    harness.run(namespace, vec![sized("gold", name, NODES[1], SLEEP, ["40m", "16Mi"], ["40m", "16Mi"])]).await
+    // Without a class: the start of a container is a load too.
+    harness.run(namespace, vec![pod(name, NODES[1], SLEEP, [SIZE, "16Mi"], [SIZE, "16Mi"])]).await
 }
 
-/// What the kubelet can never do is put back, said, and not asked for again.
+/// What the kubelet can never do is put back, said, and not asked for again, although the Node then says that it has room.
 pub(crate) async fn a_resize_beyond_the_node_is_put_back_and_not_repeated(harness: &Harness) -> TestResult {
-    const SIZE: u32 = 550;
+    // What is freed would be a reason to ask again.
+    harness.until("no pod to be on its way out", RUNS, async || nothing_terminates(harness).await).await?;
     let [node, ..] = nodes(harness).await?;
     let subject = Subject { harness, namespace: "interrupted-infeasible", name: "infeasible" };
     let since = Timestamp::now();
     let cpu = allocatable_cpu(harness, node).await?;
-    let free = free_millicores(harness, node).await?;
-    ensure!(free > u64::from(SIZE), "only {free}m are free on {node}");
-    harness.run(subject.namespace, vec![burner(subject.name, node, 15, SIZE)]).await?;
-    subject.until_running().await?;
-    let size = f64::from(SIZE);
-    let put_back = async || {
-        let asked = subject.asked_for(since, 200)?;
-        let refused = !subject.asked_for(since, 403)?.is_empty();
-        Ok((asked.len() >= 2 || refused)
-            && subject.limit().await? == size
-            && subject.state().await? == "idle")
-    };
     let result = async {
-        with_too_much_cpu(harness, node, "the resize to be put back", put_back).await?;
-        // The Node still says that there is room.
-        let end = Timestamp::now() + Duration::from_secs(40);
-        with_too_much_cpu(harness, node, "some time", async || Ok(Timestamp::now() > end)).await
+        let wanted = accept_without_kubelet(&subject, node).await?;
+        set_allocatable_cpu(harness, node, NEVER_ROOM).await?;
+        signal_kubelet(harness, node, "CONT").await?;
+        let put_back = async || Ok(subject.limit().await? == 40.0 && subject.state().await? == "idle");
+        with_little_cpu(harness, node, NEVER_ROOM, "the resize to be put back", put_back).await?;
+        anyhow::Ok(wanted)
     }
     .await;
+    signal_kubelet(harness, node, "CONT").await?;
     set_allocatable_cpu(harness, node, &cpu).await?;
-    result?;
-    let (asked, refused) = (subject.asked_for(since, 200)?, subject.asked_for(since, 403)?);
-    let mut larger: Vec<f64> = asked.iter().chain(&refused).copied().filter(|limit| *limit > size).collect();
-    larger.sort_by(f64::total_cmp);
-    let all = larger.len();
-    larger.dedup();
-    ensure!(!larger.is_empty() && larger.len() == all, "asked for {asked:?}, refused {refused:?}");
+    let wanted = result?;
+    let stays = async || Ok(subject.limit().await? == 40.0);
+    harness.throughout("the size before stays", Duration::from_secs(40), stays).await?;
+    let asked = subject.asked_for(since, 200)?;
+    ensure!(asked == [wanted, 40.0], "asked for {asked:?}");
     ensure!(restarts(&subject.pod().await?) == 0, "it was restarted");
     ensure!(subject.has_event("ResizeInfeasible").await?, "no Event says so");
-    ensure!((subject.kernel().await? - size).abs() < 0.5, "the kernel has {}m", subject.kernel().await?);
+    ensure!((subject.kernel().await? - 40.0).abs() < 0.5, "the kernel has {}m", subject.kernel().await?);
     drop_namespace(harness, subject.namespace).await?;
-    Ok(format!("asked for {asked:?}, {} of 403, and then back at {SIZE}m", refused.len()))
+    Ok(format!("asked for {asked:?}, and no more"))
+}
+
+async fn nothing_terminates(harness: &Harness) -> anyhow::Result<bool> {
+    let pods: Value = serde_json::from_str(&harness.kubectl(&["get", "pods", "-A", "-o", "json"]).await?)?;
+    let mut all = pods["items"].as_array().into_iter().flatten();
+    Ok(all.all(|pod| pod["metadata"]["deletionTimestamp"].is_null()))
 }

@@ -68,8 +68,7 @@ pub(crate) async fn quality_of_service_and_resize_policies_are_kept(harness: &Ha
     refusal(harness, namespace, "unknown-class", "unknown_class").await?;
     let restarting = harness.pod(namespace, "restarting").await?;
     ensure!(cpu(&restarting, "limits") == 40.0 && restarts(&restarting) == 0, "{:?}", restarting.spec);
-    let why = sizing(harness, namespace, "restarting").await?;
-    ensure!(format!("{why:?}").contains("RestartContainer"), "{why:?}");
+    refusal(harness, namespace, "restarting", "restart_container").await?;
     let candidates = harness.plimsoll(&["candidates", "-n", namespace]).await?;
     ensure!(candidates.contains("BestEffort"), "{candidates}");
     drop_namespace(harness, namespace).await?;

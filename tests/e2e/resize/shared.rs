@@ -60,7 +60,7 @@ pub(crate) async fn of_two_burners_with_headroom_for_one_gold_comes_first(harnes
 }
 
 /// What the pods of a node leave of its allocatable CPU.
-pub(crate) async fn free_millicores(harness: &Harness, node: &str) -> anyhow::Result<u64> {
+async fn free_millicores(harness: &Harness, node: &str) -> anyhow::Result<u64> {
     let milli = |value: &serde_json::Value| {
         value.as_str().and_then(|text| text.parse::<Quantity>().ok()).map_or(0.0, |q| q.as_f64() * 1000.0)
     };

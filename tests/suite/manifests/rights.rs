@@ -1,5 +1,6 @@
 //! RBAC, compared with a table: a change of a permission needs a change of the table and a reason in the manifest.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
@@ -72,6 +73,27 @@ fn the_rights_are_exactly_those_of_the_table() {
     let broad = ["*", "delete", "deletecollection", "impersonate", "escalate", "bind"];
     let text = found.join("\n");
     assert!(!broad.iter().any(|word| text.split([' ', '/']).any(|w| w == *word)), "{text}");
+}
+
+/// kubernetes/autoscaler#8720: what is not resized is left as it is. Whatever the aggregator decides, the API server lets it do nothing else.
+#[test]
+fn a_failure_never_evicts_because_nobody_may() {
+    let mut verbs_on_pods = BTreeSet::new();
+    for right in everything().iter().flat_map(rights) {
+        let (_, right) = right.split_once(": ").unwrap();
+        let (resource, verbs) = right.split_once(' ').unwrap();
+        let verbs = verbs.rsplit_once("] ").map_or(verbs, |(_, verbs)| verbs).split(' ');
+        let verbs: Vec<_> = verbs.map(|verb| format!("{resource} {verb}")).collect();
+        if resource == "pods" || resource.starts_with("pods/") || resource == "nodes" {
+            verbs_on_pods.extend(verbs);
+        } else {
+            let of_workloads = ["apps/", "batch/", "policy/", "*"];
+            assert!(!of_workloads.iter().any(|group| resource.starts_with(group)), "{right}");
+        }
+    }
+    let expected =
+        ["nodes list", "nodes watch", "pods list", "pods patch", "pods watch", "pods/resize patch"];
+    assert_eq!(verbs_on_pods, expected.map(str::to_owned).into(), "no eviction, no deletion, no taint");
 }
 
 #[test]

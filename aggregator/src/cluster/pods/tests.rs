@@ -318,6 +318,16 @@ fn who_else_decides_about_a_pods_size_is_read_and_odd_values_of_it_are_none() {
     assert_eq!(app.spec.cpu_limit, Some(Cores(2.0)), "beside a limit that is none");
     assert_eq!(app.oom_killed_at, Some("2026-01-01T10:00:00Z".parse().unwrap()));
 
+    // It has ended once more: its last state is that of the run before.
+    let state = pod["status"]["containerStatuses"][0]["state"].take();
+    pod["status"]["containerStatuses"][0]["state"] =
+        json!({"terminated": {"reason": "Completed", "exitCode": 0}});
+    assert_eq!(facts(&pod).unwrap().containers[0].oom_killed_at, None);
+    pod["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    let waiting = facts(&pod).unwrap().containers.remove(0);
+    assert!(!waiting.running && waiting.oom_killed_at.is_some());
+    pod["status"]["containerStatuses"][0]["state"] = state;
+
     pod["spec"]["priorityClassName"] = json!(5);
     pod["spec"]["containers"][0]["resources"] = json!({"limits": ["cpu"]});
     for state in [

@@ -13,6 +13,7 @@ use plimsoll_sizing::policy::Mode;
 use plimsoll_sizing::size::{Size, Sizes};
 
 use super::Sizing;
+use super::quota::RefusedAt;
 use super::told::described;
 use crate::action::{Change, Reason, ResizePatch, Write};
 use crate::core::Core;
@@ -256,10 +257,16 @@ impl Core {
     }
 
     fn note_quota(&mut self, write: &Write, result: &WriteResult) {
-        if let (WriteResult::Refused(RefusalKind::Quota, _), Some(pod)) =
-            (result, self.state.pods.get(&write.pod))
-        {
+        let WriteResult::Refused(kind @ (RefusalKind::Quota | RefusalKind::LimitRange), _) = result else {
+            return;
+        };
+        let Some(pod) = self.state.pods.get(&write.pod) else { return };
+        if *kind == RefusalKind::Quota {
             self.resizing.quotas.refused(self.now, &self.state, &pod.facts);
+        }
+        if let Some(sizing) = self.resizing.pods.get_mut(&write.pod) {
+            let by_range = *kind == RefusalKind::LimitRange;
+            sizing.refused_at = Some(RefusedAt::new(&self.state, &pod.facts, by_range));
         }
     }
 

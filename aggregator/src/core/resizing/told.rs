@@ -128,6 +128,14 @@ fn told(what: &What, why: Option<&str>, now: Moment) -> Told {
             let text = format!("Resized in place ({}), as its node says{took}{why}", purpose.as_str());
             ("ResizeVerified", "verified", false, text)
         }
+        What::SetAside { containers } => {
+            let why = why.filter(|why| !why.is_empty()).map(|why| format!(": {why}"));
+            let text = format!(
+                "The node has set the new size aside, with which {containers} is to start: it is down{}",
+                why.unwrap_or_default()
+            );
+            ("ResizeSetAside", "set_aside", false, text)
+        }
         What::Deferred { message } => {
             let text = format!("The node has no room for the new size now: {message}");
             ("ResizeDeferred", "deferred", false, text)

@@ -2,10 +2,13 @@
 //! kubelet acts when a test says so ([`Harness::kubelet`]); the numbers of a report are those of the kernel then.
 
 pub(super) mod cost;
+mod down;
+mod field;
 mod modes;
 mod order;
 mod probes;
 mod properties;
+mod recording;
 mod sharing;
 mod takeover;
 mod trouble;
@@ -20,6 +23,7 @@ use super::*;
 use crate::action::ResizePatch;
 use crate::core::Note;
 use crate::facts::{ClassFacts, ConditionFacts};
+use crate::ledger::ClassRow;
 use crate::resize::sizes_of;
 use crate::settings::ResizeSettings;
 
@@ -128,6 +132,16 @@ impl Harness {
             assert_eq!(harness.step(input), []);
         }
         harness
+    }
+
+    /// The ledger, counted in small pages.
+    fn ledger(&self) -> Vec<ClassRow> {
+        let mut pods = BTreeMap::new();
+        let mut last = self.core.count_classes(None, 2, &mut pods);
+        while let Some(after) = last {
+            last = self.core.count_classes(Some(&after), 2, &mut pods);
+        }
+        self.core.ledger(&pods)
     }
 
     /// The kubelet of pod `n` does what its spec says.
@@ -274,7 +288,7 @@ fn a_throttled_pod_is_recorded_resized_and_verified_in_the_kernel() {
     ];
     assert_eq!(shown, expected);
     assert_eq!(decisions[0].to, told[0].note, "one text for the Event and the decision");
-    let ledger = harness.core.ledger();
+    let ledger = harness.ledger();
     let row = ledger.iter().find(|row| row.name == "gold").unwrap();
     assert_eq!((row.counts.pods, row.counts.grown, row.counts.shrunk), (1, 1, 0));
 }

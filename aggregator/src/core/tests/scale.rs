@@ -1,9 +1,10 @@
-//! 5,000 nodes and 150,000 pods: what a step costs, without resizing and with a tenth of the pods under a class.
+//! 5,000 nodes and 150,000 pods: what a step costs in CPU time, without resizing and with a tenth of the pods under a class.
 //! `cargo test --release -p plimsoll-aggregator scale -- --ignored --nocapture`
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::resizing::cost::Crowd;
+use crate::cpu_time::measured;
 
 const NODES: usize = 5_000;
 
@@ -25,25 +26,23 @@ fn measure(resizes: bool) -> Crowd {
     let pods = Crowd::pods(NODES);
     let count = pods.len();
     let before = resident();
-    let clock = Instant::now();
-    crowd.list(pods);
-    println!("  list of {count} pods: {:?}", clock.elapsed());
+    let (_, time) = measured(|| crowd.list(pods));
+    println!("  list of {count} pods: {time:?}");
     crowd.lead();
     for round in 0..3 {
         let (took, _) = crowd.report_all(0.2, 0.0);
         println!("  report {round}: {}", summary(took));
     }
-    let clock = Instant::now();
-    crowd.harness.wait(20);
-    println!("  tick: {:?}", clock.elapsed() / 20);
+    let (_, time) = measured(|| crowd.harness.wait(20));
+    println!("  tick: {:?}", time / 20);
     let bytes = resident().saturating_sub(before);
     println!("  memory: {} MiB, {} bytes a pod", bytes >> 20, bytes / count as u64);
     assert!(bytes / (count as u64) < 4096);
     let (took, _) = crowd.report_all(0.5, 0.8);
     println!("  report while every pod with a class is throttled: {}", summary(took));
-    let clock = Instant::now();
-    crowd.list(Crowd::pods(NODES));
-    println!("  relist, with making the list: {:?}", clock.elapsed());
+    let pods = Crowd::pods(NODES);
+    let (_, time) = measured(|| crowd.list(pods));
+    println!("  relist: {time:?}");
     crowd
 }
 

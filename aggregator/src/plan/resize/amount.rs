@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plimsoll_contract::Resource;
+use plimsoll_contract::report::ContainerMemory;
 use plimsoll_sizing::cpu::{self, CpuInput};
 use plimsoll_sizing::memory::{self, MemoryInput};
 use plimsoll_sizing::policy::{Policy, ResourcePolicy};
@@ -47,14 +48,14 @@ pub(super) fn drafts(node: &NodeView<'_>, number: usize, pod: &PodView<'_>, poli
                 draft.to = to;
                 draft.purpose = Some(Purpose::Birth);
                 draft.siblings = siblings;
-            } else if container.report.is_none() {
+            } else if container.report.is_none() && !container.is_down_after_kill() {
                 draft.refuse(Refusal::NoReport);
             } else if verdict == Verdict::Keep(Keep::AtMaximum) && allocatable(node, resource).is_none() {
                 draft.refuse(Refusal::RoomUnknown);
             } else if verdict == Verdict::Keep(Keep::AtMaximum) && range.max == Some(bounds.limit.max) {
                 draft.refuse(Refusal::LimitRange);
             }
-            if is_stale(&draft, pod) {
+            if is_stale(&draft, pod) && !container.is_down_after_kill() {
                 draft.refuse(Refusal::StaleReport);
             }
             if draft.shrinks()
@@ -66,6 +67,11 @@ pub(super) fn drafts(node: &NodeView<'_>, number: usize, pod: &PodView<'_>, poli
                 && draft.changes()
             {
                 draft.refuse(Refusal::Failed { message: message.to_owned(), until });
+            }
+            if let Some(text) = container.resource(resource).drift
+                && draft.changes()
+            {
+                draft.refuse(Refusal::Drift(text.to_owned()));
             }
             rules::apply(&mut draft, container, pod, range);
             drafts.push(draft);
@@ -87,11 +93,16 @@ fn verdict(
     policy: &Policy,
     bounds: SizeBounds,
 ) -> (Verdict, Option<Trigger>) {
-    let Some(report) = container.report else { return (Verdict::Keep(Keep::NoData), None) };
+    // Of one that is down its kill is known: it had used its limit.
+    let no_usage = ContainerMemory::default();
+    let memory = container.report.map(|report| &report.memory);
+    let memory = memory.or(container.is_down_after_kill().then_some(&no_usage));
     let seen = container.resource(resource);
-    let window = report.window.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let window = container.report.and_then(|report| report.window);
+    let window = window.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     match resource {
         Resource::Cpu => {
+            let Some(report) = container.report else { return (Verdict::Keep(Keep::NoData), None) };
             let input = CpuInput {
                 policy: &policy.cpu,
                 up_cooldown: policy.up_cooldown,
@@ -109,13 +120,14 @@ fn verdict(
             (cpu::decide(&input), cpu::calls_for_growth(&input))
         }
         Resource::Memory => {
+            let Some(usage) = memory else { return (Verdict::Keep(Keep::NoData), None) };
             let input = MemoryInput {
                 policy: &policy.memory,
                 down_hold: policy.down_hold,
                 min_window: policy.memory_window,
                 size: container.size(resource),
                 bounds,
-                usage: &report.memory,
+                usage,
                 events: container.memory_events,
                 window,
                 since_growth: seen.since_growth,

@@ -62,7 +62,8 @@ pub(crate) fn obstacle(pod: &PodView<'_>) -> Option<Refusal> {
     if is_best_effort(facts) {
         return Some(Refusal::BestEffort);
     }
-    if facts.node.is_none() || !facts.containers.iter().any(|c| c.kind.counts() && c.running) {
+    let runs = facts.containers.iter().any(|c| c.kind.counts() && c.running);
+    if facts.node.is_none() || !(runs || pod.containers.iter().any(ContainerView::is_down_after_kill)) {
         return Some(Refusal::NotRunning);
     }
     if pod.busy {
@@ -73,9 +74,8 @@ pub(crate) fn obstacle(pod: &PodView<'_>) -> Option<Refusal> {
         Some(Blocked::Failed { message, until }) => return Some(Refusal::Failed { message, until }),
         Some(Blocked::Unsupported { message }) => return Some(Refusal::Unsupported(message)),
         Some(Blocked::Original { message }) => return Some(Refusal::OriginalUnreadable(message)),
-        Some(Blocked::Drift { text }) => return Some(Refusal::Drift(text)),
-        // Of growth only.
-        Some(Blocked::PodCgroupStale { .. }) | None => {}
+        // Of growth only, and of single resources.
+        Some(Blocked::PodCgroupStale { .. } | Blocked::Drift { .. }) | None => {}
     }
     // None of ours is under way: what the kubelet still has to do is somebody else's, and ours would take it for its own.
     facts.pending_resize().map(|condition| {
@@ -104,7 +104,8 @@ pub(crate) fn container_obstacle(
     policy: &Policy,
 ) -> Option<Refusal> {
     let facts = container.facts;
-    if !facts.running {
+    // The kubelet sets more memory aside for its next start. Nothing else is known of it while it is down.
+    if !(facts.running || resource == Resource::Memory && container.is_down_after_kill()) {
         return Some(Refusal::ContainerNotRunning);
     }
     let resize_policy = match resource {

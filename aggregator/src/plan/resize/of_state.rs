@@ -14,7 +14,7 @@ use super::view::{
 };
 use crate::facts::{ContainerFacts, PodFacts};
 use crate::input::Now;
-use crate::resize::{original_on, sizes_of};
+use crate::resize::sizes_of;
 use crate::state::{Counted, Pod, State};
 
 /// Bytes of a pod's name that Kubernetes keeps of its controller's: then come random letters.
@@ -42,7 +42,7 @@ pub(crate) fn node_view<'a>(
         report_age: node.reported.map(|reported| now.at.since(reported)),
         capacity: node.capacity,
         machine: machine(state, name),
-        memory_shrinks_stopped: node.memory_shrinks.stopped(),
+        memory_shrinks_stopped: node.memory_shrinks.stopped(now.at),
         decreases_paused,
         week_time: (
             u8::try_from(wall.weekday().to_monday_one_offset()).unwrap_or(1),
@@ -59,14 +59,14 @@ pub(crate) fn pod_view<'a>(state: &'a State, pod: &'a Pod, now: Moment) -> PodVi
     let facts = &pod.facts;
     let class = state.policy(facts);
     let managed = matches!(class, Some(Ok(_)));
-    let original = if managed { original_on(facts) } else { Ok(None) };
-    let newborn =
-        managed && original == Ok(None) && pod.appeared.is_some_and(|appeared| now.since(appeared) < NEW_FOR);
+    let original = pod.original.as_ref().ok().and_then(Option::as_ref);
+    let newborn = managed
+        && pod.original == Ok(None)
+        && pod.appeared.is_some_and(|appeared| now.since(appeared) < NEW_FOR);
     let containers = facts.containers.iter().filter(|container| managed && container.kind.counts());
     let containers = containers.map(|container| {
         let report = pod.containers.iter().find(|report| Some(&report.id) == container.id.as_ref());
-        let original =
-            original.as_ref().ok().and_then(Option::as_ref).and_then(|all| all.get(&container.name));
+        let original = original.and_then(|all| all.get(&container.name));
         ContainerView {
             facts: container,
             report,
@@ -93,7 +93,11 @@ pub(crate) fn pod_view<'a>(state: &'a State, pod: &'a Pod, now: Moment) -> PodVi
         report_age: (!pod.containers.is_empty()).then(|| now.since(pod.confirmed)),
         reserved: if pod.resize.takes_plans() { Reserved::new() } else { reserved(pod) },
         busy: !pod.resize.takes_plans(),
-        blocked: if managed { pod.resize.blocked(now, facts) } else { None },
+        blocked: if managed {
+            pod.resize.blocked(now, pod.original.as_ref().err().map(String::as_str))
+        } else {
+            None
+        },
         deferred: pod.resize.deferred_size(),
         newborn,
         siblings: if newborn { siblings(state, facts) } else { Vec::new() },
@@ -117,6 +121,7 @@ fn resource_view<'a>(
         since_shrink: pod.resize.since_shrink(now, name, resource),
         since_pressure: pod.resize.since_pressure(now, name, resource),
         held: pod.resize.held(now, resource),
+        drift: pod.resize.drift(name, resource),
         high: if is_high { now.since(history.band_changed) } else { Duration::ZERO },
         autoscaler: state.autoscaler_on(facts, name, resource),
         bounds: facts.bounds.as_ref().map(|bounds| bounds.of(name, resource)),

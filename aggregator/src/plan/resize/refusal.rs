@@ -51,8 +51,6 @@ pub(crate) enum Refusal {
     Unsupported(String),
     /// The size before our first resize cannot be read: there is no way back; in words.
     OriginalUnreadable(String),
-    /// The kernel's size is not that of the spec, and nobody asked for it; in words.
-    Drift(String),
 
     // of the node
     /// The API server does not list it.
@@ -69,6 +67,8 @@ pub(crate) enum Refusal {
     StaleReport,
     /// A resize of it restarts the container, and the class does not allow that.
     RestartContainer,
+    /// The kernel's size is not that of the spec, and nobody asked for it; in words.
+    Drift(String),
     /// The pod's own cgroup has less than its containers: more for one of them changes nothing; in words.
     PodCgroupStale(String),
     /// What its owner allows cannot be read; what is wrong with it.
@@ -244,7 +244,9 @@ impl Refusal {
                 return format!("decreases are paused for {} min: {why}", minutes(until)).into();
             }
             Refusal::OutsideSchedule => "the class decreases sizes at other times",
-            Refusal::MemoryShrinksStopped => "its node became unready twice right after a decrease of memory",
+            Refusal::MemoryShrinksStopped => {
+                "its node became unready twice right after a decrease of memory: none for a day"
+            }
         })
     }
 }

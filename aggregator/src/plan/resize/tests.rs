@@ -20,6 +20,7 @@ use crate::state::{LimitRanges, PolicyProblem};
 
 mod birth;
 mod division;
+mod down;
 mod headroom;
 mod of_state;
 mod properties;
@@ -198,6 +199,7 @@ impl TestPod {
             kind: ContainerKind::App,
             id: Some(id.clone()),
             running: true,
+            terminated: false,
             restarts: 0,
             spec,
             allocated: Some(Resources { cpu_limit: None, memory_limit: None, ..spec }),

@@ -29,11 +29,19 @@ impl Urgency {
 fn of_cpu(container: &ContainerView<'_>) -> Criteria {
     let cpu = container.report.map(|report| &report.cpu);
     let high = container.report.map(|_| container.cpu.high.as_secs_f64());
-    let (throttled, utilization) = (cpu.and_then(|cpu| cpu.throttled3), cpu.and_then(|cpu| cpu.utilization3));
+    // A container that just started has no 3 s yet.
+    let throttled = cpu.and_then(|cpu| cpu.throttled3.or(cpu.throttled2));
+    let utilization = cpu.and_then(|cpu| cpu.utilization3);
     Criteria::cpu(throttled, utilization, cpu.and_then(|cpu| cpu.pressure), high)
 }
 
 fn of_memory(container: &ContainerView<'_>) -> Criteria {
+    let events = container.memory_events;
+    let events = events.max.into_iter().chain(events.oom_kill).reduce(u64::saturating_add);
+    if container.is_down_after_kill() {
+        // It had used its limit.
+        return Criteria::memory(events.map(|events| events as f64), Some(1.0), None, Some(0.0));
+    }
     let Some(memory) = container.report.map(|report| &report.memory) else {
         return Criteria::memory(None, None, None, None);
     };
@@ -43,8 +51,6 @@ fn of_memory(container: &ContainerView<'_>) -> Criteria {
         memory.unreclaimable.map(Bytes::as_f64).zip(limit).map(|(used, limit)| (limit - used).max(0.0));
     let seconds =
         memory.growth.zip(left).map(|(rate, left)| if rate > 0.0 { left / rate } else { f64::INFINITY });
-    let events = container.memory_events;
-    let events = events.max.into_iter().chain(events.oom_kill).reduce(u64::saturating_add);
     Criteria::memory(events.map(|events| events as f64), used, memory.pressure, seconds)
 }
 

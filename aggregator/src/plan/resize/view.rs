@@ -120,6 +120,8 @@ pub(crate) struct ResourceView<'a> {
     pub(crate) since_pressure: Option<Duration>,
     /// Why it is left alone after a failure, and until when.
     pub(crate) held: Option<(&'a str, Moment)>,
+    /// What is wrong where its node enforces another size than the spec says.
+    pub(crate) drift: Option<&'a str>,
     /// How long the pod has been in the high band because of this container.
     pub(crate) high: Duration,
     /// The HorizontalPodAutoscaler that uses its request.
@@ -136,6 +138,13 @@ impl<'a> PodView<'a> {
 }
 
 impl ContainerView<'_> {
+    /// Whether it waits to be started after it was killed for memory, and its memory has not grown for that: without more it may never start again.
+    pub(crate) fn is_down_after_kill(&self) -> bool {
+        !self.facts.running
+            && !self.facts.terminated
+            && self.memory_events.oom_kill.is_some_and(|kills| kills > 0)
+    }
+
     pub(crate) fn resource(&self, resource: Resource) -> &ResourceView<'_> {
         match resource {
             Resource::Cpu => &self.cpu,

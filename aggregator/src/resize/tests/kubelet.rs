@@ -312,6 +312,25 @@ fn what_was_not_verified_is_held_for_a_minute_and_nothing_is_planned_until_the_n
 }
 
 #[test]
+fn a_growth_of_cpu_that_was_not_verified_does_not_keep_memory_from_growing() {
+    let mut world = unverified();
+    world.kernel = first();
+    let (cpu, memory) = (more().cpu, sizes((0, 0), (64, 256)).memory);
+    let to = Sizes { cpu, memory };
+    world.plan(Purpose::Grow, to);
+    assert_eq!(world.write(), to);
+    // The growth of memory is verified, and still nobody saw that of CPU.
+    world.kernel.memory = to.memory;
+    world.kubelet_acts();
+    world.report();
+    assert_eq!(world.happened(), [verified(Purpose::Grow, 0)]);
+    world.wait(61);
+    let cpu = Sizes { cpu: sizes((400, 2000), (64, 128)).cpu, ..to };
+    let planned = world.resize.plan(world.at(), &world.facts, wanted(Purpose::Grow, cpu));
+    assert!(matches!(planned, Err(NotPlanned::Blocked(Blocked::Drift { .. }))), "{planned:?}");
+}
+
+#[test]
 fn a_resize_that_the_kubelet_begins_with_after_two_minutes_is_followed_again() {
     let mut world = unverified();
     world.deferred();

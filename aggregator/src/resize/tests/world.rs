@@ -87,6 +87,7 @@ impl World {
             kind: ContainerKind::App,
             id: Some(ContainerId::new(&"a".repeat(64)).unwrap()),
             running: true,
+            terminated: false,
             restarts: 0,
             spec: resources(first()),
             allocated: Some(resources(first())),

@@ -116,6 +116,33 @@ fn a_kernel_that_differs_from_the_spec_for_a_minute_is_drift_said_once_and_nothi
 }
 
 #[test]
+fn drift_of_cpu_does_not_keep_memory_from_growing_nor_is_it_said_again_because_of_that() {
+    let mut world = World::new();
+    world.kernel = sizes((200, 600), (64, 128));
+    world.report();
+    world.wait(60);
+    world.report();
+    assert!(matches!(world.happened()[..], [What::Drift { .. }]));
+    let to = sizes((200, 500), (64, 256));
+    world.plan(Purpose::Grow, to);
+    assert_eq!(world.write(), to);
+    world.kubelet_acts();
+    // The kernel keeps the foreign quota.
+    world.kernel = sizes((200, 600), (64, 256));
+    world.report();
+    let said = world.happened();
+    assert!(matches!(said[..], [What::Verified { purpose: Purpose::Grow, .. }]), "{said:?}");
+    for _ in 0..20 {
+        world.wait(10);
+        world.report();
+    }
+    assert_eq!(world.happened(), []);
+    let cpu = wanted(Purpose::Grow, sizes((400, 1000), (64, 256)));
+    let refused = world.resize.plan(world.at(), &world.facts, cpu);
+    assert!(matches!(refused, Err(NotPlanned::Blocked(Blocked::Drift { .. }))), "{refused:?}");
+}
+
+#[test]
 fn a_kernel_that_follows_another_writers_resize_within_a_minute_is_no_drift() {
     let mut world = World::new();
     world.kernel = less();

@@ -10,7 +10,7 @@ use crate::facts::{
     QuotaScope, QuotaValue, QuotaValues, Range, Ranges, Resources, WorkloadRef,
 };
 use crate::settings::{ResizeSettings, Settings};
-use crate::state::{Counted, QuotaRoom};
+use crate::state::{Counted, Pod, QuotaRoom};
 
 /// A state that resizes, with these pods: name, node and label.
 fn state(pods: &[(&str, &str, Option<&str>)]) -> State {
@@ -372,6 +372,7 @@ fn what_the_pods_of_a_class_freed_is_what_they_request_less_than_at_first() {
         kind: ContainerKind::App,
         id: None,
         running: true,
+        terminated: false,
         restarts: 0,
         spec,
         allocated: None,
@@ -382,18 +383,21 @@ fn what_the_pods_of_a_class_freed_is_what_they_request_less_than_at_first() {
         oom_killed_at: None,
     }];
     let mut counts = crate::ledger::ClassCounts::default();
-    counts.add_pod(&facts);
+    counts.add_pod(&Pod::new(Moment::default(), facts.clone()));
     assert_eq!((counts.pods, counts.freed_cpu), (1, 0), "it was never resized");
     let original =
         r#"{"app": {"requests": {"cpu": "500m", "memory": "64Mi"}}, "gone": {"requests": {"cpu": "9"}}}"#;
     facts.annotations.insert(keys::ORIGINAL_RESOURCES.into(), original.into());
-    counts.add_pod(&facts);
+    counts.add_pod(&Pod::new(Moment::default(), facts.clone()));
     assert_eq!((counts.pods, counts.freed_cpu, counts.freed_memory), (2, 400, -(32 << 20)));
+    let forged = PodFacts { original_by: Some("kubectl-annotate".into()), ..facts.clone() };
+    counts.add_pod(&Pod::new(Moment::default(), forged));
+    assert_eq!((counts.pods, counts.freed_cpu), (3, 400), "what another wrote says nothing");
     assert_eq!(counts.freed(), "400m -32Mi");
     for odd in ["", "5", "{\"app\": 5}", "{\"app\": {\"requests\": {\"cpu\": \"-5\", \"memory\": \"9e99\"}}}"]
     {
         facts.annotations.insert(keys::ORIGINAL_RESOURCES.into(), odd.into());
-        counts.add_pod(&facts);
+        counts.add_pod(&Pod::new(Moment::default(), facts.clone()));
     }
-    assert_eq!(counts.pods, 6);
+    assert_eq!((counts.pods, counts.freed_cpu), (7, 400));
 }

@@ -43,6 +43,9 @@ impl Resource {
     pub const DEFINITIONS: Self = Self::builtin("apiextensions.k8s.io", "v1", "customresourcedefinitions");
 
     pub(super) const NEW_EVENTS: Self = Self::builtin("events.k8s.io", "v1", "events");
+    pub(super) const AUTOSCALERS: Self = Self::builtin("autoscaling", "v2", "horizontalpodautoscalers");
+    pub(super) const QUOTAS: Self = Self::builtin("", "v1", "resourcequotas");
+    pub(super) const LIMIT_RANGES: Self = Self::builtin("", "v1", "limitranges");
 
     const fn builtin(group: &'static str, version: &'static str, plural: &'static str) -> Self {
         Self {
@@ -135,7 +138,7 @@ const GENERATION: u8 = 4;
 
 /// Resource, kind, short name, flags. A row needs a request of ours: each of these types is used by the aggregator, the command
 /// line, the sandbox's kubelet, or the objects that the demo installs.
-const BUILT_IN: [(Resource, &str, &str, u8); 11] = [
+const BUILT_IN: [(Resource, &str, &str, u8); 14] = [
     (Resource::CONFIG_MAPS, "ConfigMap", "cm", NAMESPACED),
     (Resource::EVENTS, "Event", "ev", NAMESPACED),
     (Resource::NAMESPACES, "Namespace", "ns", STATUS),
@@ -147,6 +150,10 @@ const BUILT_IN: [(Resource, &str, &str, u8); 11] = [
     (Resource::DAEMON_SETS, "DaemonSet", "ds", NAMESPACED | STATUS | GENERATION),
     (Resource::LEASES, "Lease", "", NAMESPACED),
     (Resource::NEW_EVENTS, "Event", "ev", NAMESPACED),
+    // With `--resize` the aggregator lists and watches these three in all namespaces, and resizes nothing before each was listed.
+    (Resource::AUTOSCALERS, "HorizontalPodAutoscaler", "hpa", NAMESPACED | STATUS),
+    (Resource::QUOTAS, "ResourceQuota", "quota", NAMESPACED | STATUS),
+    (Resource::LIMIT_RANGES, "LimitRange", "limits", NAMESPACED),
 ];
 
 /// All resource types of one server.

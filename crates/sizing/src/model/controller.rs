@@ -1,5 +1,6 @@
 //! Sizes the modeled container by its class, second by second.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 /// Decides, and remembers when it did what.
 #[derive(Debug, Clone)]
-pub struct Controller<'a> {
-    class: &'a Policy,
+pub struct Controller<P> {
+    class: P,
     bounds: SizeBounds,
     last_growth: Option<Duration>,
     last_shrink: Option<Duration>,
@@ -24,9 +25,9 @@ pub struct Controller<'a> {
     growths: VecDeque<(Duration, Change)>,
 }
 
-impl<'a> Controller<'a> {
+impl<P: Borrow<Policy>> Controller<P> {
     /// Of a class, for a container that is kept within these bounds.
-    pub fn new(class: &'a Policy, bounds: SizeBounds) -> Self {
+    pub fn new(class: P, bounds: SizeBounds) -> Self {
         Self {
             class,
             bounds,
@@ -37,6 +38,11 @@ impl<'a> Controller<'a> {
         }
     }
 
+    /// The class that it decides by.
+    pub fn class(&self) -> &Policy {
+        self.class.borrow()
+    }
+
     /// Decides for the container as it is now; call it once a second. Applying the change is up to the caller.
     pub fn decide(&mut self, container: &Container) -> Verdict {
         let now = container.window();
@@ -45,10 +51,11 @@ impl<'a> Controller<'a> {
         let since = |then: Option<Duration>| then.map(|then| now.saturating_sub(then));
         let is_throttled = |growth: &&(Duration, Change)| matches!(growth.1.trigger, Trigger::Throttled(_));
         let throttled = self.growths.iter().filter(is_throttled);
+        let class = self.class.borrow();
         let input = CpuInput {
-            policy: &self.class.cpu,
-            up_cooldown: self.class.up_cooldown,
-            down_hold: self.class.down_hold,
+            policy: &class.cpu,
+            up_cooldown: class.up_cooldown,
+            down_hold: class.down_hold,
             size: container.size(),
             bounds: self.bounds,
             usage: &usage,

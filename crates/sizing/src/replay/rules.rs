@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 pub struct Ours<'a> {
     class: &'a str,
     original: Size,
-    controller: Controller<'a>,
+    controller: Controller<&'a Policy>,
 }
 
 impl<'a> Ours<'a> {

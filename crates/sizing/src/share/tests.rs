@@ -1,3 +1,5 @@
+mod again;
+
 use super::*;
 use crate::urgency::{Criteria, Weights, score};
 use proptest::prelude::*;
@@ -20,8 +22,8 @@ fn golden() -> Vec<Claim> {
 fn golden_division_by_weight() {
     let claims = golden();
     let exact = |room| {
-        let served = [0, 2, 3];
-        let mut grants = weighted::exact(room, &claims, &served, |claim| claim.urgency * claim.weight);
+        let order = weighted::filling_order(&claims, &[0, 2, 3], |claim| claim.urgency * claim.weight);
+        let mut grants: Vec<_> = weighted::exact(room, &claims, &order).collect();
         grants.sort_by_key(|(i, _)| *i);
         grants.iter().map(|(_, grant)| format!("{grant:.2}")).collect::<Vec<_>>().join(" ")
     };
@@ -118,6 +120,23 @@ fn claims() -> impl Strategy<Value = Vec<Claim>> {
     })
 }
 
+/// Many that differ little, in whole steps: most are about to be of no use, and remainders are equal or nearly so.
+fn alike() -> impl Strategy<Value = Vec<Claim>> {
+    let urgency = prop_oneof![3 => (1u32..4).prop_map(|n| f64::from(n) / 3.0), 1 => Just(0.0)];
+    let claim = (1u32..4, urgency, 0u64..20, 0u64..5);
+    prop::collection::vec(claim, 0..60).prop_map(|claims| {
+        let claim = |(i, (class, urgency, amount, least))| Claim {
+            key: format!("pod-{i}"),
+            rank: class,
+            weight: f64::from(4 / class),
+            urgency,
+            amount: amount * 10,
+            least: least * 10,
+        };
+        claims.into_iter().enumerate().map(claim).collect()
+    })
+}
+
 proptest! {
     #[test]
     fn no_more_is_granted_than_there_is_or_than_is_claimed_and_nothing_useless(
@@ -150,5 +169,14 @@ proptest! {
             other.reverse();
             prop_assert_eq!(divide(room, &claims), other);
         }
+    }
+
+    #[test]
+    fn nothing_but_the_time_it_takes_tells_it_from_sorting_and_dividing_everything_again(
+        claims in prop_oneof![claims(), alike()],
+        step in prop_oneof![Just(1), Just(7), Just(10)],
+        room in 0u64..4_000,
+    ) {
+        prop_assert_eq!(weighted(room, step, &claims), again::weighted(room, step, &claims));
     }
 }

@@ -62,6 +62,44 @@ fn what_is_no_comparison_is_refused_by_its_place() {
 }
 
 #[test]
+fn comparisons_are_written_as_ratios_and_those_that_are_not_are_the_default() {
+    let parsed = |text: &str| text.parse::<Weights>().map_err(|error| error.to_string());
+    let all = "throttle/util=2, throttle/psi=2, throttle/high=3, util/psi=1, util/high=2, psi/high=2";
+    assert_eq!(parsed(all), Ok(Weights::default()));
+    assert_eq!(parsed("throttle/util=2"), Ok(Weights::default()));
+    // psi over all others: 1/4, 1/3 and 1/2 the other way round
+    let comparisons =
+        [[1.0, 2.0, 0.5, 3.0], [0.5, 1.0, 1.0 / 3.0, 2.0], [2.0, 3.0, 1.0, 4.0], [1.0 / 3.0, 0.5, 0.25, 1.0]];
+    let psi_first = Weights::from_comparisons(&comparisons).unwrap();
+    assert_eq!(parsed("psi/throttle=2,psi/util=3,psi/high=4"), Ok(psi_first));
+    assert!(psi_first.values()[2] > psi_first.values()[0]);
+}
+
+#[test]
+fn a_text_that_holds_no_comparisons_is_refused_with_the_part_that_is_wrong_and_what_would_be_right() {
+    let refused = |text: &str| text.parse::<Weights>().unwrap_err().to_string();
+    for (text, words) in [
+        ("", r#""" is no comparison: write A/B=N"#),
+        ("throttle/util=2,", r#""" is no comparison"#),
+        ("throttle>util=2", r#""throttle>util=2" is no comparison"#),
+        ("throttle/util", "such as throttle/util=2"),
+        ("cpu/util=2", r#""cpu/util=2" names "cpu": the criteria are throttle, util, psi, high"#),
+        ("util/throttle=0.5", r#"says "0.5": write a number from 1 (as much) to 9 (far more)"#),
+        ("util/throttle=0.5", "write throttle/util"),
+        ("util/psi=10", r#"says "10""#),
+        ("util/psi=NaN", r#"says "NaN""#),
+        ("util/psi=", r#"says """#),
+        ("psi/psi=1", "compares a criterion with itself"),
+        ("util/psi=2,psi/util=2", r#""psi/util=2" compares two that were compared before"#),
+    ] {
+        assert!(refused(text).contains(words), "{text}: {}", refused(text));
+    }
+    // throttle over util over psi, and psi over throttle
+    let contradiction = refused("throttle/util=5,util/psi=5,psi/throttle=7");
+    assert!(contradiction.contains("revisit throttle compared with psi"), "{contradiction}");
+}
+
+#[test]
 fn a_score_is_explained_by_its_terms() {
     let weights = Weights::default();
     let criteria = cpu([0.20, 0.82, 12.0, 120.0]);

@@ -1,5 +1,7 @@
 //! Weights of the criteria from comparisons of pairs (AHP), refused if they contradict each other.
 
+use serde::{Deserialize, Serialize};
+
 use super::{COUNT, CPU};
 
 /// How much more row `i` matters than column `j`: 1 equal, 9 extremely; `a[j][i] = 1 / a[i][j]`. The order is that of the criteria of CPU:
@@ -7,7 +9,7 @@ use super::{COUNT, CPU};
 pub type Comparisons = [[f64; COUNT]; COUNT];
 
 /// Pressure weighs no more than throttling: throttling itself raises the pressure of a cgroup.
-const DEFAULT: Comparisons = [
+pub(super) const DEFAULT: Comparisons = [
     [1.0, 2.0, 2.0, 3.0],
     [1.0 / 2.0, 1.0, 1.0, 2.0],
     [1.0 / 2.0, 1.0, 1.0, 2.0],
@@ -19,7 +21,7 @@ const RANDOM_INDEX: f64 = 0.90;
 const LARGEST_RATIO: f64 = 0.10;
 
 /// Weights of the criteria; their sum is 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Weights([f64; COUNT]);
 
 /// How far comparisons contradict each other.

@@ -1,8 +1,7 @@
 //! What a report costs where pods are resized, relative to a core that does not resize and to a smaller cluster, in the same run.
 
-use std::time::Instant;
-
 use super::*;
+use crate::cpu_time::measured;
 
 /// Pods on each node; every tenth has a class.
 const PER_NODE: usize = 30;
@@ -54,7 +53,7 @@ impl Crowd {
         }
     }
 
-    /// Each node reports once, within four seconds, with this use of its pods with a class; what each step took, and what all called for.
+    /// Each node reports once, within four seconds, with this use of its pods with a class; the CPU time of each step, and what all called for.
     pub(in crate::core::tests) fn report_all(
         &mut self,
         cores: f64,
@@ -69,9 +68,9 @@ impl Crowd {
             let pods = (on * PER_NODE..(on + 1) * PER_NODE).map(see).collect();
             let input = reported(self.harness.next_report(on, true, pods));
             self.harness.at += Duration::from_secs(4) / self.nodes as u32;
-            let clock = Instant::now();
-            actions.extend(self.harness.step(input));
-            took.push(clock.elapsed());
+            let (called_for, time) = measured(|| self.harness.step(input));
+            actions.extend(called_for);
+            took.push(time);
         }
         (took, actions)
     }
@@ -99,7 +98,7 @@ fn a_report_costs_a_few_times_as_much_with_resizing_and_no_more_in_a_larger_clus
                 called_for += actions.len();
             }
         }
-        // All steps are alike; what some take longer is for other programs on the machine.
+        // All steps are alike; what some take longer is not theirs: memory that other programs have driven out of the caches.
         let [without, with, small] = steps.map(|mut took: Vec<Duration>| {
             took.sort();
             took[0]

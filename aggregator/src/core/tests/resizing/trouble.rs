@@ -1,6 +1,7 @@
 //! Resizes that do not go as asked.
 
 use super::*;
+use crate::facts::{ObjectKey, QuotaFacts, QuotaValue, QuotaValues};
 use crate::input::RefusalKind;
 use plimsoll_sizing::policy::{Bound, ResourcePolicy};
 
@@ -71,6 +72,41 @@ fn a_quota_that_refuses_is_asked_once_and_then_left_alone_for_a_minute() {
     assert_eq!(said, 1);
     let all = live(&mut harness, 30, |_| None);
     assert_eq!(all.iter().filter(|write| write.is_resize()).count(), 1, "then again");
+}
+
+/// A quota of CPU requests in the namespace of the pods, in millicores.
+fn quota(hard: u64, used: u64) -> Input {
+    let cpu = Some(QuotaValue { hard, used: Some(used) });
+    Input::Quotas(WatchEvent::Changed(Box::new(QuotaFacts {
+        key: ObjectKey { namespace: "shop".into(), name: "cpu".into() },
+        scopes: Vec::new(),
+        requests: QuotaValues { cpu, memory: None },
+        limits: QuotaValues::default(),
+    })))
+}
+
+#[test]
+fn a_hold_for_a_quota_ends_at_once_when_the_quota_leaves_more_or_is_gone() {
+    let freed: [(&str, Input); 3] = [
+        ("hard is raised", quota(3000, 2000)),
+        ("used falls", quota(2000, 1000)),
+        ("it is deleted", Input::Quotas(WatchEvent::Listed(Vec::new()))),
+    ];
+    for (what, input) in freed {
+        let mut harness = Harness::resizing(vec![sized(1)]);
+        // The API server has counted more than the quota says yet.
+        harness.step(quota(2000, 1000));
+        let all = live(&mut harness, 1, |write| write.is_resize().then(|| refused(RefusalKind::Quota)));
+        assert_eq!(all.iter().filter(|write| write.is_resize()).count(), 1);
+        // Then it is counted, and what is left is not enough for anything.
+        harness.step(quota(2000, 2000));
+        let all = live(&mut harness, 20, |_| None);
+        assert!(!all.iter().any(Write::is_resize), "{what}");
+        let mut actions = harness.step(input);
+        actions.extend(harness.throttled(1));
+        let sent = resizes(&harness.land_all(actions));
+        assert_eq!(sent.iter().filter(|write| write.reason == Reason::Grow).count(), 1, "{what}");
+    }
 }
 
 #[test]
@@ -239,7 +275,7 @@ fn a_shrink_that_does_harm_is_undone_at_once_and_told() {
     harness.land(&resize);
     assert_ne!(harness.size(1), small);
     assert_eq!(harness.size(1), sizes_of(&sized(1).containers[0].spec));
-    let row = harness.core.ledger().into_iter().find(|row| row.name == "bronze").unwrap();
+    let row = harness.ledger().into_iter().find(|row| row.name == "bronze").unwrap();
     assert_eq!((row.counts.shrunk, row.counts.undone), (1, 1));
 
     // It is not shrunk into the same harm again when its hold is over, and that is said.
@@ -276,9 +312,9 @@ fn a_node_that_becomes_unready_after_memory_was_taken_twice_keeps_its_memory_fro
             conditions: vec![ready],
             ..NodeFacts::bare(node(0).as_str())
         };
-        harness.step(Input::Nodes(WatchEvent::Changed(Box::new(facts))));
+        harness.step(Input::Nodes(WatchEvent::Changed(Box::new(facts))))
     };
-    let mut times = 0;
+    let (mut times, mut told) = (0, Vec::new());
     for _ in 0..1000 {
         let mut actions = harness.wait(5);
         let mut seen = harness.seen(1, 0.1, 0.0);
@@ -299,11 +335,24 @@ fn a_node_that_becomes_unready_after_memory_was_taken_twice_keeps_its_memory_fro
         if harness.size(1).memory.limit < before {
             times += 1;
             harness.wait(1);
-            node_is(&mut harness, "False");
-            node_is(&mut harness, "True");
+            told.extend(events(&node_is(&mut harness, "False")));
+            told.extend(events(&node_is(&mut harness, "True")));
         }
     }
     assert_eq!(times, 2);
+    let [event] = told.as_slice() else { panic!("said once: {told:?}") };
+    assert_eq!((event.about.clone(), event.warning), (Subject::Node { node: node(0), uid: None }, true));
+    assert_eq!(event.reason, "MemoryShrinksStopped");
+    assert!(
+        event.note.contains("kubernetes/kubernetes#141100") && event.note.contains("for 24 h"),
+        "{}",
+        event.note
+    );
+    // A day later it is said that it may be tried again.
+    harness.at += Duration::from_secs(24 * 3600);
+    let told = events(&harness.wait(1));
+    let ended: Vec<_> = told.iter().filter(|event| event.reason == "MemoryShrinksResumed").collect();
+    assert_eq!(ended.len(), 1, "{told:?}");
 }
 
 #[test]
@@ -314,7 +363,7 @@ fn kills_for_memory_are_counted_for_the_class() {
     let killed = MemoryEvents { high: Some(0), max: Some(3), oom_kill: Some(2) };
     (pod.containers[0].memory.events, pod.containers[0].memory.events_delta) = (Some(killed), Some(killed));
     harness.report(0, false, vec![pod]);
-    let row = harness.core.ledger().into_iter().find(|row| row.name == "gold").unwrap();
+    let row = harness.ledger().into_iter().find(|row| row.name == "gold").unwrap();
     assert_eq!(row.counts.oom, 2);
 }
 

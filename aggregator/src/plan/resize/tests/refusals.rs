@@ -151,13 +151,27 @@ fn what_its_last_resizes_have_shown_keeps_a_pod_from_the_next() {
         ),
         (Blocked::Unsupported { message: text() }, "unsupported", "the words"),
         (Blocked::Original { message: text() }, "original_unreadable", "the words"),
-        (Blocked::Drift { text: text() }, "drift", "the words"),
     ];
     for (blocked, expected, words) in table {
         assert_eq!(word(|pod| pod.blocked = Some(blocked.clone())), expected);
         let reason = refused(node().with([pod(|pod| pod.blocked = Some(blocked))]).outcome("web"));
         assert_eq!(reason.words(NOW), words);
     }
+}
+
+#[test]
+fn a_resource_that_its_node_enforces_otherwise_stays_and_the_others_are_resized() {
+    let drifts = |pod: &mut TestPod| pod.seen_mut("web").cpu.drift = Some("the kernel has 600m");
+    assert_eq!(of_cpu(&node().with([pod(drifts)])), "drift");
+    let both = pod(drifts).uses_up_memory().container("proxy", size(100, 200), size(64 * MI, 128 * MI));
+    let mut both = both.burning(0.5, 1.0, 50.0, 300);
+    let memory = node().with([both.clone()]).wanted("web");
+    assert_eq!(memory.sizes.keys().collect::<Vec<_>>(), ["web"]);
+    assert!(memory.sizes["web"].memory.limit > Some(64 * MI));
+    assert_eq!(memory.sizes["web"].cpu, size(500, 500));
+    both.seen_mut("web").memory.drift = Some("the kernel has 1Gi");
+    let proxy = node().with([both]).wanted("web");
+    assert_eq!(proxy.sizes.keys().collect::<Vec<_>>(), ["proxy"], "nor is another container held");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! How long a plan takes: in a release build at most a millisecond, in every build no more than in proportion to the pods.
 
-use std::time::Instant;
-
 use super::of_state::{name, now, pod, report, sized, state, throttled};
 use super::*;
+use crate::cpu_time::least;
 use crate::plan::resize::of_state::node_view;
 
 fn crowded(pods: usize) -> TestNode {
@@ -12,16 +11,11 @@ fn crowded(pods: usize) -> TestNode {
         .with_headroom(1000, (0..pods).map(|n| burner(&format!("web-{n:03}"), classes[n % 3], 100)))
 }
 
-/// The fastest of several plans, with the division that is the default. The other one divides again for each pod that gets nothing.
-fn fastest(node: &TestNode) -> Duration {
+/// The fastest of several plans.
+fn fastest(node: &TestNode, division: Division) -> Duration {
     let view = node.view();
-    let settings = PlanSettings::default();
-    let times = (0..20).map(|_| {
-        let start = Instant::now();
-        assert_eq!(plan_node(&view, NOW, &settings).len(), node.pods.len() - 1);
-        start.elapsed()
-    });
-    times.min().unwrap()
+    let settings = PlanSettings { division, ..PlanSettings::default() };
+    least(|| assert_eq!(plan_node(&view, NOW, &settings).len(), node.pods.len() - 1))
 }
 
 /// Five times the pods may take so many times as long: quadratic work would take 25 times.
@@ -36,8 +30,10 @@ fn check(what: &str, few: Duration, all: Duration) {
 
 #[test]
 fn a_plan_for_110_managed_pods_that_all_want_more_takes_at_most_a_millisecond_in_release() {
-    let [few, all] = [22, 110].map(|pods| fastest(&crowded(pods)));
-    check("tiered", few, all);
+    for division in [Division::Tiered, Division::Weighted] {
+        let [few, all] = [22, 110].map(|pods| fastest(&crowded(pods), division));
+        check(&format!("{division:?}"), few, all);
+    }
 }
 
 #[test]
@@ -48,13 +44,10 @@ fn so_does_one_from_the_state_with_pods_that_were_resized_before() {
         let mut state = state(pods.clone());
         report(&mut state, 100, "n1", pods.iter().map(throttled).collect());
         let n1 = name("n1");
-        let times = (0..20).map(|_| {
-            let start = Instant::now();
+        least(|| {
             let view = node_view(&state, &n1, now(101), None).unwrap();
             assert_eq!(plan_node(&view, now(101).at, &PlanSettings::default()).len(), count);
-            start.elapsed()
-        });
-        times.min().unwrap()
+        })
     };
     check("from the state", fastest(22), fastest(110));
 }
