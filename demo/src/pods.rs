@@ -75,7 +75,7 @@ fn labeled(profile: ProfileName) -> Vec<DemoPod> {
 /// The pods that are resized.
 ///
 /// Both burners want more than their limit, and the node has room for one of them. Gold gets what it needs in a few steps; bronze, which starts
-/// two seconds later, gets what is left, and more when `generous` has given back.
+/// six seconds later, gets what is left, and more when `generous` has given back.
 fn resized(profile: ProfileName) -> Vec<DemoPod> {
     let burning = |after: u32| {
         let after = format!("{after}s");
@@ -85,15 +85,15 @@ fn resized(profile: ProfileName) -> Vec<DemoPod> {
     let pod = |name, class, resources, load| DemoPod { name, class: Some(class), resources, load };
     vec![
         pod("gold-burner", "gold", limited("50m", "64Mi"), burning(gold)),
-        pod("bronze-burner", "bronze", limited("50m", "64Mi"), burning(gold + 2)),
+        pod("bronze-burner", "bronze", limited("50m", "64Mi"), burning(gold + 6)),
         // Idle, with a large request: its class takes a tenth of it.
         pod("generous", "demo", limited("500m", "64Mi"), json!({"cpu": {"constant": 0.01}})),
-        // Its memory grows far beyond its limit, which grows before it.
+        // Its memory grows far beyond its limit, which grows before it: once the agent knows how fast it grows, which takes ten seconds.
         pod(
             "grower",
             "gold",
             json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "64Mi"}}),
-            json!({"memory": {"ramp": {"from": "16Mi", "to": "160Mi", "start": "2s", "over": "40s"}}}),
+            json!({"memory": {"ramp": {"from": "16Mi", "to": "160Mi", "start": "15s", "over": "40s"}}}),
         ),
     ]
 }

@@ -73,7 +73,7 @@ async fn recordings_of_both_programs_show_bands_and_the_sizes_that_classes_give(
     // throttled: it wants more than its limit of 200m, which is its request too
     harness.create_pod("web", 0.3);
     harness.labeled("web", "high").await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     harness.shutdown().await;
 
     for (file, kind, what) in [(&agent, "an agent", "reports"), (&aggregator, "an aggregator", "steps")] {

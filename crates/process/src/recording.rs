@@ -175,7 +175,7 @@ fn not_a_header(line: &[u8], error: serde_json::Error) -> anyhow::Error {
     }
     match serde_json::from_slice::<serde_json::Map<String, Value>>(line) {
         Ok(fields) if !fields.contains_key("recording") => anyhow::anyhow!(
-            "the line has no field `recording`: it may be of an earlier version, whose recordings are not read; record anew with --record"
+            "the line has no field `recording`: it may be of an earlier version; docs/adr/0022 says how its first line is converted, or record anew with --record"
         ),
         _ => anyhow::Error::from(error)
             .context("the first line is not that of a file which --record wrote: pass such a file"),

@@ -174,7 +174,7 @@ impl Run {
             let high = bands.high_for(second);
             let class = self.class.as_ref().or(pod.class.as_ref());
             let node = self.nodes.entry(snapshot.node.clone()).or_default();
-            node.second = second;
+            node.second = node.second.max(second);
             node.pods.insert(pod.uid.clone());
             for container in pod.containers {
                 let key = (pod.uid.clone(), container.name.clone());

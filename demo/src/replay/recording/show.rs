@@ -125,7 +125,10 @@ impl<'a, W: Write> Show<'a, W> {
             )?;
         }
         if summary.bands.is_empty() {
-            writeln!(self.out, "No report was recorded: there is nothing to show.")?;
+            writeln!(
+                self.out,
+                "No report was recorded: there is nothing to show. An agent without --aggregator makes none."
+            )?;
         }
         if summary.sizes.iter().any(|sizing| sizing.class.is_some()) {
             let Summary { contentions, different_orders, not_sized, .. } = summary;

@@ -41,6 +41,8 @@ struct AsClass {
     original: Size,
     allocatable: Option<u64>,
     under_way: Option<(u64, Size)>,
+    /// Whether the pod has the class now.
+    is_current: bool,
     came_of_it: Sizing,
 }
 
@@ -74,6 +76,9 @@ impl ContainerRun {
             let before = self.as_class.take();
             self.as_class = Some(before.map_or_else(begin, |run| run.with_class(class)));
         }
+        if let Some(run) = &mut self.as_class {
+            run.is_current = class.is_some();
+        }
         // a value that is not known is none: the one before holds
         let Some(used) = seen.usage.cores.filter(|cores| cores.0.is_finite() && cores.0 >= 0.0) else {
             return;
@@ -91,7 +96,8 @@ impl ContainerRun {
         if collected.values > 0 {
             self.held = Some((second, collected));
         }
-        let known = self.held.filter(|(since, _)| second - since <= HELD).map(|(_, known)| known);
+        let known =
+            self.held.filter(|(since, _)| second.saturating_sub(*since) < HELD).map(|(_, known)| known);
         let Some(Second { used, throttled, .. }) = known else {
             if let Some(run) = self.as_class.as_mut().filter(|run| !run.container.window().is_zero()) {
                 run.forget();
@@ -99,7 +105,7 @@ impl ContainerRun {
             return None;
         };
         self.recorded.count(self.recorded.last, used, throttled);
-        let run = self.as_class.as_mut()?;
+        let run = self.as_class.as_mut().filter(|run| run.is_current)?;
         let (from, verdict) = run.step(used, throttled, self.recorded.last)?;
         let (change, grows) = match verdict {
             Verdict::Grow(change) => (change, true),
@@ -122,13 +128,17 @@ impl ContainerRun {
     /// It is gone; one of its name may come.
     pub(super) fn end(&mut self) {
         self.held = None;
+        if let Some(run) = &mut self.as_class {
+            run.under_way = None;
+        }
     }
 
     /// As it was recorded, and as a class.
     pub(super) fn sizings(self) -> impl Iterator<Item = Sizing> {
-        let as_class = self
-            .as_class
-            .map(|run| Sizing { backlog_core_seconds: run.container.backlog(), ..run.came_of_it });
+        let as_class = self.as_class.map(|mut run| {
+            run.came_of_it.backlog_core_seconds += run.container.backlog();
+            run.came_of_it
+        });
         std::iter::once(self.recorded).chain(as_class)
     }
 }
@@ -141,6 +151,7 @@ impl AsClass {
             original: seen.original,
             allocatable,
             under_way: None,
+            is_current: true,
             came_of_it: Sizing::new(pod, &seen.name, Some(&class.class), seen.size),
         }
     }
@@ -156,6 +167,7 @@ impl AsClass {
     /// Nothing is known for too long. The size remains.
     fn forget(&mut self) {
         let size = self.under_way.take().map_or(self.container.size(), |(_, to)| to);
+        self.came_of_it.backlog_core_seconds += self.container.backlog();
         self.container = container(size);
         self.controller = controller(&self.controller.class().clone(), self.original, size, self.allocatable);
         self.came_of_it.change(size);

@@ -28,7 +28,7 @@ pub struct Sizing {
     pub first: Size,
     /// Its last size, millicores.
     pub last: Size,
-    /// Used when recorded, and not under this size: it still waits at the end.
+    /// Used when recorded, and not under this size: it still waited at the end, or when nothing more was known.
     pub backlog_core_seconds: f64,
 }
 

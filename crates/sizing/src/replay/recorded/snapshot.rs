@@ -15,7 +15,7 @@ pub struct Snapshot {
     pub at: Duration,
     /// The node.
     pub node: String,
-    /// What it has for pods, millicores. While it is not known, nothing grows.
+    /// What it has for pods, millicores. A container of which the first snapshot does not know it never grows.
     pub allocatable: Option<u64>,
     /// Whether all its pods are named: others are gone.
     pub full: bool,

@@ -174,6 +174,30 @@ fn a_lower_limit_withholds_and_recorded_throttling_remains_under_it() {
 }
 
 #[test]
+fn what_was_withheld_is_not_lost_when_the_pod_is_gone() {
+    let hold = Policy::builtin("bronze").unwrap().down_hold.as_secs();
+    let (_, summary) = run(class("bronze"), Ranker::Topsis, hold + 260, |second| match second {
+        _ if second < hold + 190 => vec![pod("a", Band::Low, usage(0.05, 0.0))],
+        _ if second < hold + 200 => vec![pod("a", Band::Low, usage(1.0, 0.2))],
+        _ => vec![],
+    });
+    let [recorded, bronze] = summary.sizes.as_slice() else { panic!("{summary:?}") };
+    assert!(bronze.backlog_core_seconds > 0.0, "{bronze:?}");
+    assert_near(bronze.used_core_seconds + bronze.backlog_core_seconds, recorded.used_core_seconds);
+}
+
+#[test]
+fn a_pod_that_has_no_class_any_more_is_not_sized_any_more() {
+    let (events, summary) = run(None, Ranker::Topsis, 60, |second| {
+        let class = (second < 10).then(|| class("gold")).flatten();
+        let usage = if second < 10 { usage(0.05, 0.0) } else { usage(1.0, 0.5) };
+        vec![PodSnapshot { class, ..pod("a", Band::High, usage) }]
+    });
+    assert_eq!(decisions(&events).len(), 0);
+    assert_eq!((summary.sizes[0].seconds, summary.sizes[1].seconds), (60, 10));
+}
+
+#[test]
 fn what_is_not_known_is_no_low_value_and_after_30_s_no_time_is_counted() {
     // a value each 10 s, then nothing for long, and numbers that are not known
     let mut run = Run::new(class("gold"), Ranker::Topsis);
@@ -186,10 +210,10 @@ fn what_is_not_known_is_no_low_value_and_after_30_s_no_time_is_counted() {
     }
     let (_, summary) = run.finish();
     let recorded = &summary.sizes[0];
-    // 0 to 20 and 30 s more, and the last second
-    assert_eq!(recorded.seconds, 21 + 30 + 1);
-    assert_near(recorded.used_core_seconds, 0.4 * 52.0);
-    assert_eq!(summary.sizes[1].seconds, 52);
+    // 0 to 20, the 30 s after it, and the last second
+    assert_eq!(recorded.seconds, 20 + 30 + 1);
+    assert_near(recorded.used_core_seconds, 0.4 * 51.0);
+    assert_eq!(summary.sizes[1].seconds, 51);
     let cpu = &summary.bands[0];
     assert_eq!((cpu.seconds, cpu.unseen), ([0, 50, 0, 0], 150));
 }
