@@ -78,3 +78,10 @@ pub(crate) fn logged(log: &str, word: &str) -> Option<(Timestamp, Vec<String>)> 
 pub(crate) async fn drop_namespace(harness: &Harness, namespace: &str) -> anyhow::Result<()> {
     harness.kubectl(&["delete", "namespace", namespace, "--wait=false"]).await.map(drop)
 }
+
+/// Whether no pod is on its way out: what it has reserved is not free before it is gone.
+pub(crate) async fn nothing_terminates(harness: &Harness) -> anyhow::Result<bool> {
+    let pods: Value = serde_json::from_str(&harness.kubectl(&["get", "pods", "-A", "-o", "json"]).await?)?;
+    let mut all = pods["items"].as_array().into_iter().flatten();
+    Ok(all.all(|pod| pod["metadata"]["deletionTimestamp"].is_null()))
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use plimsoll_contract::Quantity;
 
-use super::{amount, drop_namespace, restarts, sized};
+use super::{RUNS, amount, drop_namespace, nothing_terminates, restarts, sized};
 use crate::TestResult;
 use crate::harness::Harness;
 use crate::pods::{BURN, NODES, SLEEP, pod};
@@ -20,6 +20,7 @@ const SIZE: u64 = 60;
 
 /// A pod without load takes what the two are not to have. Their request is their limit: more limit is more request.
 pub(crate) async fn of_two_burners_with_headroom_for_one_gold_comes_first(harness: &Harness) -> TestResult {
+    harness.until("no pod to be on its way out", RUNS, async || nothing_terminates(harness).await).await?;
     let free = free_millicores(harness, NODES[NODE]).await?;
     ensure!(free > LEFT + 2 * SIZE, "only {free}m are free on {}", NODES[NODE]);
     let filler = format!("{}m", free - LEFT - 2 * SIZE);

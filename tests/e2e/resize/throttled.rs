@@ -89,7 +89,7 @@ async fn hops_of(harness: &Harness, name: &str) -> anyhow::Result<Hops> {
     // because a busy node's runtime records a line late.
     let limit = Quantity::from_millicores(quota(&changed).unwrap_or_default() / 100).to_string();
     let observations = harness.history.of(NAMESPACE, name);
-    let decided = observations.iter().rev().map(|observation| observation.get(keys::DECISION));
+    let decided = observations.iter().map(|observation| observation.get(keys::DECISION));
     let mut decided = decided.filter_map(|text| serde_json::from_str::<ResizeDecision>(text).ok());
     let decided = decided
         .find(|decision| decision.to.values().any(|resources| resources.limits.get("cpu") == Some(&limit)));
