@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use plimsoll_contract::keys;
+use plimsoll_contract::resize::{PodResources, ResizeDecision};
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
-use super::{RUNS, amount, drop_namespace, nothing_terminates, restarts, sized};
+use super::{RUNS, amount, drop_namespace, restarts, sized};
 use crate::TestResult;
 use crate::harness::{Harness, container_ids, is_running};
 use crate::pods::{BURN, NODES, SLEEP, pod};
@@ -23,7 +23,7 @@ use crate::restarts::restart_the_aggregator;
 const RESIZED: Duration = Duration::from_secs(150);
 /// What every pod asks for. One growth at most doubles it.
 const SIZE: &str = "40m";
-/// A Node with so little has room for a grown pod, but not beside [`FILLER`].
+/// A Node with so little has no room for a grown pod beside [`FILLER`].
 const NO_ROOM: &str = "120m";
 const FILLER: &str = "100m";
 
@@ -168,17 +168,26 @@ async fn allocatable_cpu(harness: &Harness, node: &str) -> anyhow::Result<String
     harness.kubectl(&["get", "node", node, "-o", "jsonpath={.status.allocatable.cpu}"]).await
 }
 
-/// A throttled pod whose resize is accepted while its kubelet is stopped: to which limit, in millicores.
-async fn accept_without_kubelet(subject: &Subject<'_>, node: &str) -> anyhow::Result<f64> {
+/// A throttled pod whose resize is accepted while its kubelet is stopped: its limits before and then, in millicores. The start of a container is
+/// a load too, so it may have grown before.
+async fn accept_without_kubelet(subject: &Subject<'_>, node: &str) -> anyhow::Result<[f64; 2]> {
     let harness = subject.harness;
     harness.run(subject.namespace, vec![burner(subject.name, node, 12)]).await?;
     subject.until_running().await?;
     // Before its load begins. The node counts as unready 20 s later.
     signal_kubelet(harness, node, "STOP").await?;
     subject.until_state(&["accepted", "in_progress"]).await?;
-    let limit = subject.limit().await?;
-    ensure!(limit > 40.0, "{} is at {limit}m", subject.name);
-    Ok(limit)
+    let pod = subject.pod().await?;
+    let decision = pod.annotations().get(keys::DECISION).context("no decision")?;
+    let decision: ResizeDecision = serde_json::from_str(decision)?;
+    let limit = |resources: &PodResources| {
+        let text = resources.get("app")?.limits.get("cpu")?;
+        Some(text.parse::<plimsoll_contract::Quantity>().ok()?.as_f64() * 1000.0)
+    };
+    let limits = limit(&decision.from).zip(limit(&decision.to));
+    let (before, wanted) = limits.with_context(|| format!("{decision:?} says no limits"))?;
+    ensure!(wanted > before && subject.limit().await? == wanted, "{} was to come to {wanted}m", subject.name);
+    Ok([before, wanted])
 }
 
 /// The nodes that the aggregator does not run on, and that on which it does.
@@ -208,7 +217,8 @@ pub(crate) async fn a_killed_aggregator_leaves_no_resize_half_done(harness: &Har
     let result = async {
         let killed = kill_in_three_states(harness, subjects, [own, stopped, full]).await?;
         // The Node has no room until it is taken back.
-        let back = async || Ok(deferred.limit().await? == 40.0);
+        let [before, _] = killed.deferred;
+        let back = async || Ok(deferred.limit().await? == before);
         with_little_cpu(harness, full, NO_ROOM, "the deferred resize to be taken back", back).await?;
         anyhow::Ok(killed)
     }
@@ -219,10 +229,10 @@ pub(crate) async fn a_killed_aggregator_leaves_no_resize_half_done(harness: &Har
         signal_kubelet(harness, node, "CONT").await?;
     }
     set_allocatable_cpu(harness, full, &cpu).await?;
-    let Killed { states, uids, asked: [wanted_deferred, wanted_accepted] } = result?;
+    let Killed { states, uids, deferred: no_room, accepted: [before, wanted] } = result?;
 
     let grown =
-        [sent.until_grown_in_the_kernel(40.0).await?, accepted.until_grown_in_the_kernel(40.0).await?];
+        [sent.until_grown_in_the_kernel(40.0).await?, accepted.until_grown_in_the_kernel(before).await?];
     for (subject, uid) in subjects.into_iter().zip(uids) {
         let pod = subject.pod().await?;
         ensure!(pod.uid() == uid && restarts(&pod) == 0, "{} is another one, or restarted", subject.name);
@@ -231,9 +241,13 @@ pub(crate) async fn a_killed_aggregator_leaves_no_resize_half_done(harness: &Har
     }
     // What was accepted is not asked for again.
     let asked = accepted.asked_for(since, 200)?;
-    ensure!(asked.iter().filter(|limit| **limit == wanted_accepted).count() == 1, "asked for {asked:?}");
+    ensure!(asked.iter().filter(|limit| **limit == wanted).count() == 1, "asked for {asked:?}");
     let asked = deferred.asked_for(since, 200)?;
-    ensure!(asked.starts_with(&[wanted_deferred, 40.0]), "asked for {asked:?} where there was no room");
+    let [before, wanted] = no_room;
+    ensure!(
+        asked.windows(2).any(|pair| pair == [wanted, before]),
+        "asked for {asked:?} where there was no room"
+    );
     ensure!(deferred.has_event("ResizeDeferred").await?, "no Event says that it was deferred");
     for subject in subjects {
         drop_namespace(harness, subject.namespace).await?;
@@ -248,8 +262,9 @@ pub(crate) async fn a_killed_aggregator_leaves_no_resize_half_done(harness: &Har
 struct Killed {
     states: Vec<String>,
     uids: Vec<Option<String>>,
-    /// The limits of the deferred resize and of the accepted one, in millicores.
-    asked: [f64; 2],
+    /// The limits before and after that the deferred resize asks for, and those of the accepted one, in millicores.
+    deferred: [f64; 2],
+    accepted: [f64; 2],
 }
 
 /// Brings one resize into each state and kills the aggregator.
@@ -258,7 +273,7 @@ async fn kill_in_three_states(
     [sent, accepted, deferred]: [&Subject<'_>; 3],
     [own, stopped, full]: [&str; 3],
 ) -> anyhow::Result<Killed> {
-    let asked =
+    let limits =
         [accept_without_kubelet(deferred, full).await?, accept_without_kubelet(accepted, stopped).await?];
     harness.run(sent.namespace, vec![burner(sent.name, own, 1)]).await?;
     sent.until_state(&["sent"]).await?;
@@ -279,7 +294,8 @@ async fn kill_in_three_states(
         "the first resize was not recorded"
     );
     restart_the_aggregator(harness).await?;
-    Ok(Killed { states, uids, asked })
+    let [deferred, accepted] = limits;
+    Ok(Killed { states, uids, deferred, accepted })
 }
 
 /// While a resize is on its way, the pod is deleted, and another one gets its name: that one is left alone.
@@ -315,36 +331,4 @@ async fn replace_in_flight(harness: &Harness, subject: &Subject<'_>) -> anyhow::
     harness.kubectl(&["delete", "pod", name, "-n", namespace, "--force", "--grace-period=0"]).await?;
     // Without a class: the start of a container is a load too.
     harness.run(namespace, vec![pod(name, NODES[1], SLEEP, [SIZE, "16Mi"], [SIZE, "16Mi"])]).await
-}
-
-/// What the kubelet has no room for is withdrawn and said, and the same size is not asked for again, although the Node then says that it has room.
-pub(crate) async fn a_deferred_resize_is_withdrawn_and_not_repeated(harness: &Harness) -> TestResult {
-    // What is freed would be a reason to ask again.
-    harness.until("no pod to be on its way out", RUNS, async || nothing_terminates(harness).await).await?;
-    let [node, ..] = nodes(harness).await?;
-    let subject = Subject { harness, namespace: "interrupted-withdrawn", name: "withdrawn" };
-    let since = Timestamp::now();
-    let cpu = allocatable_cpu(harness, node).await?;
-    let result = async {
-        let wanted = accept_without_kubelet(&subject, node).await?;
-        set_allocatable_cpu(harness, node, NO_ROOM).await?;
-        signal_kubelet(harness, node, "CONT").await?;
-        let withdrawn = async || Ok(subject.limit().await? == 40.0);
-        with_little_cpu(harness, node, NO_ROOM, "the resize to be withdrawn", withdrawn).await?;
-        anyhow::Ok(wanted)
-    }
-    .await;
-    signal_kubelet(harness, node, "CONT").await?;
-    set_allocatable_cpu(harness, node, &cpu).await?;
-    let wanted = result?;
-    sleep(Duration::from_secs(40)).await;
-    let asked = subject.asked_for(since, 200)?;
-    ensure!(asked.starts_with(&[wanted, 40.0]), "asked for {asked:?}");
-    ensure!(asked.get(2).is_none_or(|next| *next < wanted), "asked for {asked:?}");
-    ensure!(restarts(&subject.pod().await?) == 0, "it was restarted");
-    for reason in ["ResizeDeferred", "ResizePutBack"] {
-        ensure!(subject.has_event(reason).await?, "no Event {reason}");
-    }
-    drop_namespace(harness, subject.namespace).await?;
-    Ok(format!("asked for {asked:?}"))
 }
