@@ -59,6 +59,11 @@ pub(crate) fn amount(pod: &Pod, kind: &str, resource: &str) -> Option<f64> {
     Some(map.get(resource)?.0.parse::<Quantity>().ok()?.as_f64())
 }
 
+/// The CPU that the spec of the first container says, in millicores; 0 where it says none.
+pub(crate) fn cpu(pod: &Pod, kind: &str) -> f64 {
+    amount(pod, kind, "cpu").unwrap_or_default() * 1000.0
+}
+
 /// Restarts of all containers.
 pub(crate) fn restarts(pod: &Pod) -> i32 {
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());

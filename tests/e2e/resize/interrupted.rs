@@ -9,11 +9,12 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use plimsoll_contract::Quantity;
 use plimsoll_contract::keys;
 use plimsoll_contract::resize::{PodResources, ResizeDecision};
 use serde_json::{Value, json};
 
-use super::{RUNS, amount, drop_namespace, restarts, sized};
+use super::{RUNS, cpu, drop_namespace, restarts, sized};
 use crate::TestResult;
 use crate::harness::{Harness, container_ids, is_running};
 use crate::pods::{BURN, NODES, SLEEP, pod};
@@ -41,7 +42,7 @@ impl Subject<'_> {
 
     /// The limit of the spec in millicores.
     async fn limit(&self) -> anyhow::Result<f64> {
-        Ok(amount(&self.pod().await?, "limits", "cpu").unwrap_or_default() * 1000.0)
+        Ok(cpu(&self.pod().await?, "limits"))
     }
 
     /// Where its resize stands.
@@ -93,10 +94,8 @@ impl Subject<'_> {
                 && one.is_resize
                 && one.code == code
         });
-        let limit = |body: &Value| {
-            let text = body["spec"]["containers"][0]["resources"]["limits"]["cpu"].as_str()?;
-            Some(text.parse::<plimsoll_contract::Quantity>().ok()?.as_f64() * 1000.0)
-        };
+        let limit =
+            |body: &Value| millicores(body["spec"]["containers"][0]["resources"]["limits"]["cpu"].as_str()?);
         Ok(ours.filter_map(|one| limit(&one.body)).collect())
     }
 
@@ -106,6 +105,10 @@ impl Subject<'_> {
         let mut all = events["items"].as_array().into_iter().flatten();
         Ok(all.any(|one| one["reason"] == reason && one["involvedObject"]["name"] == self.name))
     }
+}
+
+fn millicores(quantity: &str) -> Option<f64> {
+    Some(quantity.parse::<Quantity>().ok()?.as_f64() * 1000.0)
 }
 
 /// A pod that uses all that its limit allows, after some seconds.
@@ -180,10 +183,7 @@ async fn accept_without_kubelet(subject: &Subject<'_>, node: &str) -> anyhow::Re
     let pod = subject.pod().await?;
     let decision = pod.annotations().get(keys::DECISION).context("no decision")?;
     let decision: ResizeDecision = serde_json::from_str(decision)?;
-    let limit = |resources: &PodResources| {
-        let text = resources.get("app")?.limits.get("cpu")?;
-        Some(text.parse::<plimsoll_contract::Quantity>().ok()?.as_f64() * 1000.0)
-    };
+    let limit = |resources: &PodResources| millicores(resources.get("app")?.limits.get("cpu")?);
     let limits = limit(&decision.from).zip(limit(&decision.to));
     let (before, wanted) = limits.with_context(|| format!("{decision:?} says no limits"))?;
     ensure!(wanted > before && subject.limit().await? == wanted, "{} was to come to {wanted}m", subject.name);

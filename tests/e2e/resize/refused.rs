@@ -10,7 +10,7 @@ use plimsoll_contract::status::PodStatus;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{RUNS, UNTIL_RESIZED, amount, drop_namespace, restarts, sized};
+use super::{RUNS, UNTIL_RESIZED, cpu, drop_namespace, restarts, sized};
 use crate::TestResult;
 use crate::harness::Harness;
 use crate::pods::{BURN, NODES, spec};
@@ -19,10 +19,6 @@ use crate::pods::{BURN, NODES, spec};
 const RESIZED: Duration = Duration::from_secs(150);
 const REQUESTS: [&str; 2] = ["20m", "8Mi"];
 const LIMITS: [&str; 2] = ["40m", "24Mi"];
-
-fn cpu(pod: &Pod, kind: &str) -> f64 {
-    amount(pod, kind, "cpu").unwrap_or_default() * 1000.0
-}
 
 /// What the aggregator says about a pod, once it says anything about its size.
 async fn sizing(harness: &Harness, namespace: &str, name: &str) -> anyhow::Result<PodStatus> {

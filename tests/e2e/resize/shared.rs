@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use plimsoll_contract::Quantity;
 
-use super::{RUNS, amount, drop_namespace, nothing_terminates, restarts, sized};
+use super::{RUNS, cpu, drop_namespace, nothing_terminates, restarts, sized};
 use crate::TestResult;
 use crate::harness::Harness;
 use crate::pods::{BURN, NODES, SLEEP, pod};
@@ -34,7 +34,7 @@ pub(crate) async fn of_two_burners_with_headroom_for_one_gold_comes_first(harnes
     harness.run(NAMESPACE, vec![pod("filler", NODES[NODE], SLEEP, [&filler, "8Mi"], ["", ""])]).await?;
     harness.run(NAMESPACE, vec![burner("bronze"), burner("gold")]).await?;
     let request = async |name: &str| -> anyhow::Result<f64> {
-        Ok(amount(&harness.pod(NAMESPACE, name).await?, "requests", "cpu").unwrap_or_default() * 1000.0)
+        Ok(cpu(&harness.pod(NAMESPACE, name).await?, "requests"))
     };
     let grew = async || Ok(request("gold-burner").await? > SIZE as f64);
     harness.until("the gold burner to grow", Duration::from_secs(180), grew).await?;

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use kube::ResourceExt;
 use plimsoll_contract::keys;
 
-use super::{RUNS, UNTIL_RESIZED, amount, restarts, sized};
+use super::{RUNS, UNTIL_RESIZED, cpu, restarts, sized};
 use crate::TestResult;
 use crate::harness::Harness;
 use crate::pods::NODES;
@@ -19,7 +19,7 @@ const UNDONE: &str = "undone";
 
 /// The limit of a pod, in millicores.
 pub(crate) async fn limit(harness: &Harness, name: &str) -> anyhow::Result<f64> {
-    Ok(amount(&harness.pod(NAMESPACE, name).await?, "limits", "cpu").unwrap_or_default() * 1000.0)
+    Ok(cpu(&harness.pod(NAMESPACE, name).await?, "limits"))
 }
 
 fn burner(name: &str) -> serde_json::Value {

@@ -65,6 +65,18 @@ fn ready(n: usize) -> NodeFacts {
     }
 }
 
+/// What a leader hears first.
+fn beginning(pods: Vec<PodFacts>) -> impl Iterator<Item = Input> {
+    let inputs = [
+        Input::Pods(WatchEvent::Listed(pods)),
+        nodes_listed((0..2).map(node)),
+        Input::Namespaces(WatchEvent::Listed(vec![namespace("shop")])),
+        Input::Paused(false),
+        Input::Leading(Some(7)),
+    ];
+    inputs.into_iter().chain(surroundings())
+}
+
 /// What a synced leader that resizes is told beside the pods.
 fn surroundings() -> Vec<Input> {
     vec![
@@ -374,15 +386,7 @@ fn without_the_flag_nothing_is_resized() {
 fn a_run_with_resizes_is_replayed_byte_for_byte_from_its_inputs() {
     let mut harness = Harness::unsynced(settings(), vec![sized(1), sized(2)]);
     harness.recorded = Some(Vec::new());
-    let pods = harness.pods.values().cloned().collect();
-    let inputs = [
-        Input::Pods(WatchEvent::Listed(pods)),
-        nodes_listed((0..2).map(node)),
-        Input::Namespaces(WatchEvent::Listed(vec![namespace("shop")])),
-        Input::Paused(false),
-        Input::Leading(Some(7)),
-    ];
-    for input in inputs.into_iter().chain(surroundings()) {
+    for input in beginning(harness.pods.values().cloned().collect()) {
         harness.step(input);
     }
     for round in 0..40 {

@@ -95,14 +95,7 @@ impl Model {
         let versions = pods.iter().map(|pod| (pod.pod.clone(), 1)).collect();
         let (open, sent) = (BTreeMap::new(), Vec::new());
         let mut model = Model { harness, versions, fate: Fate::Done, epoch: 7, open, sent, born: 10 };
-        let inputs = [
-            Input::Pods(WatchEvent::Listed(pods)),
-            nodes_listed((0..2).map(node)),
-            Input::Namespaces(WatchEvent::Listed(vec![namespace("shop")])),
-            Input::Paused(false),
-            Input::Leading(Some(7)),
-        ];
-        inputs.into_iter().chain(surroundings()).for_each(|input| model.feed(input));
+        beginning(pods).for_each(|input| model.feed(input));
         model
     }
 

@@ -10,14 +10,7 @@ use crate::record::{KIND, Replay, Resized};
 fn a_replay_gives_the_pods_of_each_report_with_class_sizes_and_bands_and_the_resizes_that_were_made() {
     let mut harness = Harness::unsynced(settings(), vec![sized(1), facts(2, 0)]);
     harness.recorded = Some(Vec::new());
-    let inputs = [
-        Input::Pods(WatchEvent::Listed(harness.pods.values().cloned().collect())),
-        nodes_listed((0..2).map(node)),
-        Input::Namespaces(WatchEvent::Listed(vec![namespace("shop")])),
-        Input::Paused(false),
-        Input::Leading(Some(7)),
-    ];
-    for input in inputs.into_iter().chain(surroundings()) {
+    for input in beginning(harness.pods.values().cloned().collect()) {
         assert_eq!(harness.step(input), []);
     }
     let record = only(&harness.throttled(1));
