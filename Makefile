@@ -33,7 +33,7 @@ bench:     ## the agent's resource usage, relative to other programs in the same
 	$(CARGO) build --release --package plimsoll-agent
 	$(CARGO) bench --package plimsoll-tests --bench costs -- $(ARGS)
 
-bench-peers: ## comparison with Prometheus, metrics-server and VPA on a real Kubernetes (root, Go, Debian): 9 minutes after the first build
+bench-peers: ## comparison with Prometheus, metrics-server and VPA on a real Kubernetes (root, Go, Debian): 20 minutes after the first build
 	tests/peers/run
 
 images:    ## target/images/{agent,aggregator}.tar, built without Docker

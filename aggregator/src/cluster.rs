@@ -4,13 +4,14 @@
 //! |---|---|
 //! | [`client`] | the clients; deadlines and errors of calls |
 //! | [`watch`] | one generic watch; pods, nodes, namespaces and the pause switch are its kinds |
-//! | [`pods`], [`nodes`] | pods and nodes as the API server sends them, reduced to their facts |
+//! | [`pods`], [`nodes`], [`amounts`] | pods and nodes as the API server sends them, reduced to their facts |
 //! | [`classes`], [`autoscalers`], [`quotas`] | the same of what resizing needs: SLA classes, HorizontalPodAutoscalers, ResourceQuotas and LimitRanges |
 //! | [`lease`] | who may write |
 //! | [`apply`] | performs writes and says their outcome; the only code that changes pods |
 //! | [`events`] | publishes Events |
 //! | [`ledger`] | writes the status of SLA classes |
 
+mod amounts;
 pub(crate) mod apply;
 pub(crate) mod autoscalers;
 pub(crate) mod classes;

@@ -16,7 +16,7 @@
 //! | `respect` | keys and pods of users are not touched |
 //! | `identity` | restarted containers, recreated pods, in-place resize; verified tokens |
 //! | `impostors` | pods that claim to be a static pod take nothing from it |
-//! | `resize` | `make e2e-resize`: pods of a class are resized in place, within seconds, and put back |
+//! | `resize` | `make e2e-resize`, one of them here too: pods of a class are resized in place, within seconds, and put back |
 //! | `scrape` | a real Prometheus scrapes the series |
 //! | `hostile` | pods that somebody made odd keep nobody from being served |
 //! | `restarts` | killed agents and aggregators restart and write nothing |
@@ -28,7 +28,7 @@
 //! | `conformance` | the API server responds as the recorded script, which the sandbox is tested against |
 //!
 //! The tests of a phase run concurrently, the phases one after another, so that a wait costs once. All use one
-//! installation. `harness` is the cluster and its clients, `pods` defines the pods, `history` is what a watch observed,
+//! installation. `harness` is the cluster and its clients, `pods` defines the pods, `example` is the original project's example, `history` is what a watch observed,
 //! `audit` the write requests that the API server received.
 #![allow(clippy::print_stdout, reason = "a test runner reports on stdout")]
 
@@ -36,6 +36,7 @@ mod audit;
 mod bands;
 mod churn;
 mod conformance;
+mod example;
 mod fairness;
 mod harness;
 mod history;
@@ -107,6 +108,7 @@ fn phases() -> Vec<Vec<Test>> {
             identity::an_in_place_resize_moves_the_basis_and_not_the_band,
             impostors::a_pod_that_claims_to_be_a_static_pod_takes_nothing_from_it,
             scrape::a_real_prometheus_scrapes_the_series,
+            resize::undone::undo_restores_the_original_size_in_place,
         ],
         tests![restarts::a_killed_agent_restarts_and_causes_no_write],
         tests![restarts::a_killed_aggregator_restarts_and_writes_nothing],
@@ -134,6 +136,7 @@ fn resizing(install: Vec<Test>) -> Vec<Vec<Test>> {
             resize::memory::a_growing_container_gets_more_memory_before_it_is_killed,
             resize::idle::idle_pods_give_back_and_never_go_below_their_floor,
             resize::undone::undo_restores_the_original_size_in_place,
+            resize::undone::a_pod_grows_and_stays_for_cleanup,
             resize::refused::quality_of_service_and_resize_policies_are_kept,
             resize::refused::autoscalers_quotas_and_limit_ranges_hold,
             resize::refused::another_writer_keeps_his_size_after_two_rounds,

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use plimsoll_contract::Quantity;
 use serde_json::{Value, json};
 
 /// Namespace of the pods that exist during the whole run.
@@ -146,5 +149,33 @@ pub(crate) fn spec(node: Option<&str>, script: &str, requests: [&str; 2], limits
             "command": ["sh", "-c", script],
             "resources": {"requests": amounts(requests), "limits": amounts(limits)},
         }],
+    })
+}
+
+/// What the spec of the first container says: `limits`, `cpu`.
+pub(crate) fn amount(pod: &Pod, kind: &str, resource: &str) -> Option<f64> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    let resources = container.resources.as_ref()?;
+    let map = if kind == "limits" { resources.limits.as_ref()? } else { resources.requests.as_ref()? };
+    Some(map.get(resource)?.0.parse::<Quantity>().ok()?.as_f64())
+}
+
+/// The CPU that the spec of the first container says, in millicores; 0 where it says none.
+pub(crate) fn cpu(pod: &Pod, kind: &str) -> f64 {
+    amount(pod, kind, "cpu").unwrap_or_default() * 1000.0
+}
+
+/// Restarts of all containers.
+pub(crate) fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.into_iter().flatten().map(|one| one.restart_count).sum()
+}
+
+/// The time and the words of the first log line that starts with a word: `2026-11-24T10:36:49.9Z up 5000`.
+pub(crate) fn logged(log: &str, word: &str) -> Option<(Timestamp, Vec<String>)> {
+    log.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let at = words.next()?.parse().ok()?;
+        (words.next()? == word).then(|| (at, words.map(str::to_owned).collect()))
     })
 }

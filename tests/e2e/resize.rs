@@ -22,9 +22,7 @@ pub(crate) mod undone;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use plimsoll_contract::{Quantity, keys};
+use plimsoll_contract::keys;
 use serde_json::{Value, json};
 
 use crate::harness::Harness;
@@ -49,34 +47,6 @@ pub(crate) fn sized(
     let mut pod = pod(name, node, script, requests, limits);
     pod["metadata"]["labels"] = json!({keys::SLA: class});
     pod
-}
-
-/// What the spec of the first container says: `limits`, `cpu`.
-pub(crate) fn amount(pod: &Pod, kind: &str, resource: &str) -> Option<f64> {
-    let container = pod.spec.as_ref()?.containers.first()?;
-    let resources = container.resources.as_ref()?;
-    let map = if kind == "limits" { resources.limits.as_ref()? } else { resources.requests.as_ref()? };
-    Some(map.get(resource)?.0.parse::<Quantity>().ok()?.as_f64())
-}
-
-/// The CPU that the spec of the first container says, in millicores; 0 where it says none.
-pub(crate) fn cpu(pod: &Pod, kind: &str) -> f64 {
-    amount(pod, kind, "cpu").unwrap_or_default() * 1000.0
-}
-
-/// Restarts of all containers.
-pub(crate) fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    statuses.into_iter().flatten().map(|one| one.restart_count).sum()
-}
-
-/// The time and the words of the first log line that starts with a word: `2026-11-24T10:36:49.9Z up 5000`.
-pub(crate) fn logged(log: &str, word: &str) -> Option<(Timestamp, Vec<String>)> {
-    log.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        let at = words.next()?.parse().ok()?;
-        (words.next()? == word).then(|| (at, words.map(str::to_owned).collect()))
-    })
 }
 
 /// Deletes a namespace without waiting: the next tests need the CPU of its nodes.

@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use crate::TestResult;
 use crate::audit::Attempt;
 use crate::harness::Harness;
-use crate::pods::NODES;
-use crate::resize::{RUNS, drop_namespace, restarts, sized};
+use crate::pods::{NODES, restarts};
+use crate::resize::{RUNS, drop_namespace, sized};
 
 const NAMESPACE: &str = "soak";
 const MINUTES: u64 = 30;

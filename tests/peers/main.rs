@@ -4,7 +4,8 @@
 //! The load of twelve pods steps, one after another, from zero to the whole CPU limit. All systems see the same steps:
 //! Plimsoll, two installations of Prometheus, Alertmanager and a webhook that labels (common settings, and the fastest sane
 //! ones), metrics-server, and VPA on two pods of its own. Measured are the time from the step until a client can act on it,
-//! and the resources that each stack uses. It asserts no times: it prints a table and writes `target/peers/results.json`.
+//! and the resources that each stack uses. Then the original project's example runs as gold, and under VPA, and it is measured when
+//! it is resized. It asserts no times: it prints a table and writes `target/peers/results.json`.
 //!
 //! | module | does |
 //! |---|---|
@@ -29,6 +30,8 @@ mod usage;
 #[path = "../e2e/audit.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod audit;
+#[path = "../e2e/example.rs"]
+mod example;
 #[path = "../e2e/harness.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod harness;
@@ -45,8 +48,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use plimsoll_contract::keys;
+use serde_json::json;
 use tokio::time::sleep;
 
+use crate::example::Outcome;
 use crate::harness::Harness;
 use crate::observations::Observations;
 use crate::results::{Results, System};
@@ -56,6 +62,9 @@ use crate::usage::UsageSamples;
 const IDLE: Duration = Duration::from_secs(70);
 /// How long after the last step the systems may take.
 const TIMEOUT: Duration = Duration::from_secs(250);
+/// How long the sizes of the original project's example are observed.
+const GOLD: Duration = Duration::from_secs(120);
+const VPA: Duration = Duration::from_secs(480);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -102,12 +111,25 @@ async fn measure() -> anyhow::Result<()> {
             stacks::scrapes(&harness, "peers-common").await?,
             stacks::scrapes(&harness, "peers-fast").await?,
         ],
-        resizes: steps::resizes(&harness, &observations).await?,
         costs: stacks::costs(&harness, [&before, &idle, &end]).await?,
         kubelets: [(&before, &idle), (&idle, &end)].map(|(from, to)| to.kubelets_since(from)),
         systems: System::ALL.map(|system| (system, times(system))).into(),
         writes: System::ALL.map(|system| results::writes(system, &steps, &observations)).into(),
+        // Last: it deletes the pods that the rest is about.
+        examples: example_sizes(&harness, log).await?,
     };
     println!("\n{results}");
     results.write()
+}
+
+/// Runs the original project's example as gold, then under VPA: all its replicas at once would need more than the two cores.
+async fn example_sizes(harness: &Harness, log: impl Fn(&str)) -> anyhow::Result<[Vec<Outcome>; 2]> {
+    harness.kubectl(&["delete", "namespace", steps::STEPS, stacks::SIZED]).await?;
+    log("the example of the original project, as gold");
+    let gold = example::run(harness, "example-gold", json!({keys::SLA: "gold"}), GOLD).await?;
+    harness.kubectl(&["delete", "namespace", "example-gold"]).await?;
+    log("the same under VPA");
+    harness.kubectl(&["apply", "-f", &format!("{}/example.yaml", stacks::MANIFESTS)]).await?;
+    let vpa = example::run(harness, "example-vpa", json!({}), VPA).await?;
+    Ok([gold, vpa])
 }

@@ -8,18 +8,14 @@ use kube::Client;
 
 use crate::history::watch_pods;
 use crate::results::System;
-use crate::stacks::SIZED;
 use crate::steps::STEPS;
-
-/// The key of what is recorded besides labels: the CPU request of the pod's container.
-pub(crate) const REQUEST: &str = "request";
 
 /// A new value of a key on a pod.
 #[derive(Debug, Clone)]
 pub(crate) struct Observation {
     pub(crate) at: Timestamp,
     pub(crate) pod: String,
-    /// A label's key, or [`REQUEST`].
+    /// A label's key.
     pub(crate) key: &'static str,
     /// Empty if the key was removed.
     pub(crate) value: String,
@@ -41,20 +37,12 @@ impl Observations {
     fn observe(&self, pod: &Pod) {
         let at = Timestamp::now();
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        match pod.metadata.namespace.as_deref() {
-            Some(STEPS) => {
-                for key in System::ALL.iter().filter_map(|system| system.label()) {
-                    let value = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-                    self.record(at, name, key, value.map_or("", String::as_str));
-                }
-            }
-            Some(SIZED) => {
-                let spec = pod.spec.as_ref().and_then(|spec| spec.containers.first());
-                let requests = spec.and_then(|container| container.resources.as_ref()?.requests.as_ref());
-                let cpu = requests.and_then(|requests| requests.get("cpu"));
-                self.record(at, name, REQUEST, cpu.map_or("", |cpu| &cpu.0));
-            }
-            _ => {}
+        if pod.metadata.namespace.as_deref() != Some(STEPS) {
+            return;
+        }
+        for key in System::ALL.iter().filter_map(|system| system.label()) {
+            let value = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+            self.record(at, name, key, value.map_or("", String::as_str));
         }
     }
 
@@ -77,10 +65,5 @@ impl Observations {
             .filter(|observation| observation.pod == pod && observation.key == key)
             .cloned()
             .collect()
-    }
-
-    /// The values of one key of all pods, in order.
-    pub(crate) fn all(&self, key: &str) -> Vec<Observation> {
-        self.lock().iter().filter(|observation| observation.key == key).cloned().collect()
     }
 }

@@ -9,9 +9,10 @@ use plimsoll_contract::keys;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::example::Outcome;
 use crate::observations::Observations;
 use crate::stacks::Cost;
-use crate::steps::{LIMIT, Resize, Step};
+use crate::steps::{LIMIT, Step};
 use crate::summary::Summary;
 use crate::usage::UsageSamples;
 
@@ -95,8 +96,8 @@ pub(crate) struct Results {
     pub(crate) utilizations: Vec<f64>,
     /// Seconds between two values of cAdvisor, for each pod.
     pub(crate) gaps: Vec<f64>,
-    /// What VPA changed.
-    pub(crate) resizes: Vec<Resize>,
+    /// What became of the original project's example, as gold and under VPA.
+    pub(crate) examples: [Vec<Outcome>; 2],
     /// For each Prometheus: the number of failed scrapes, and the seconds of the slowest.
     pub(crate) scrapes: Vec<[Option<f64>; 2]>,
 }
@@ -113,7 +114,7 @@ impl Results {
             "kubelets": {"quietCores": self.kubelets[0], "busyCores": self.kubelets[1]},
             "reachedOfLimit": self.utilizations,
             "cadvisorGaps": self.gaps,
-            "vpa": self.resizes,
+            "example": {"gold": self.examples[0], "vpa": self.examples[1]},
             "scrapes": self.scrapes,
         });
         fs::create_dir_all(FOLDER)?;
@@ -174,9 +175,11 @@ impl fmt::Display for Results {
         let gaps = text(Summary::of(self.gaps.iter().copied()));
         writeln!(f, "Seconds between two values of cAdvisor for one container: {gaps}.")?;
         writeln!(f, "Failed scrapes, and seconds of the slowest, of each Prometheus: {:?}.", self.scrapes)?;
-        let each = |resize: &Resize| format!("{} {} after {:.0} s", resize.pod, resize.cpu, resize.seconds);
-        let resizes: Vec<_> = self.resizes.iter().map(each).collect();
-        writeln!(f, "VPA's pods, their requests, seconds after the step: {}.", resizes.join(", "))
+        for (system, outcomes) in ["Plimsoll, gold", "VPA"].into_iter().zip(&self.examples) {
+            let each: Vec<_> = outcomes.iter().map(ToString::to_string).collect();
+            writeln!(f, "The original project's example under {system}: {}.", each.join("; "))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,16 +1,14 @@
-//! The pods whose load steps, and those that VPA may resize. Each logs when it steps; the container runtime records the time
-//! of the line on the node.
+//! The pods whose load steps, and those that VPA looks after meanwhile. Each logs when it steps; the container runtime records
+//! the time of the line on the node.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::harness::{Harness, container_ids};
-use crate::observations::{Observation, Observations, REQUEST};
-use crate::pods::{BURN, NODES, START, pod};
+use crate::pods::{BURN, NODES, START, logged, pod};
 use crate::resources::Reading;
 use crate::stacks::{MANIFESTS, SIZED};
 
@@ -30,15 +28,6 @@ const APART: u64 = 7;
 pub(crate) struct Step {
     pub(crate) pod: String,
     pub(crate) at: Timestamp,
-}
-
-/// A new CPU request that VPA set on one of its pods.
-#[derive(Debug, Serialize)]
-pub(crate) struct Resize {
-    /// Seconds from the first step of these pods until it was observed.
-    pub(crate) seconds: f64,
-    pub(crate) pod: String,
-    pub(crate) cpu: String,
 }
 
 /// Creates all pods, and waits until they run.
@@ -71,18 +60,11 @@ async fn steps(harness: &Harness) -> anyhow::Result<Vec<Step>> {
     let pods: Vec<String> = (0..PODS).map(name).collect();
     let mut steps = Vec::new();
     for pod in pods {
-        if let Some(at) = stepped_at(harness, STEPS, &pod).await? {
+        if let Some((at, _)) = logged(&harness.log(STEPS, &pod).await?, "up") {
             steps.push(Step { pod, at });
         }
     }
     Ok(steps)
-}
-
-/// When a pod logged that it steps.
-async fn stepped_at(harness: &Harness, namespace: &str, pod: &str) -> anyhow::Result<Option<Timestamp>> {
-    let text = harness.log(namespace, pod).await?;
-    let at = text.lines().next().and_then(|line| line.split_once(' ')).map(|(at, _)| at.parse());
-    at.transpose().with_context(|| format!("no time in the log of {pod}"))
 }
 
 fn name(number: u64) -> String {
@@ -105,19 +87,4 @@ pub(crate) async fn utilizations(
         utilizations.push(used / busy / LIMIT);
     }
     Ok(utilizations)
-}
-
-/// The requests that VPA set on its pods; the first of each is the one it was created with.
-pub(crate) async fn resizes(harness: &Harness, observations: &Observations) -> anyhow::Result<Vec<Resize>> {
-    let mut starts = Vec::new();
-    for pod in harness.pods(SIZED, "app=sized").await? {
-        starts.extend(stepped_at(harness, SIZED, &pod.metadata.name.unwrap_or_default()).await?);
-    }
-    let first = starts.into_iter().min().context("none of VPA's pods has stepped")?;
-    let resize = |Observation { at, pod, value, .. }: Observation| Resize {
-        seconds: at.duration_since(first).as_secs_f64(),
-        pod,
-        cpu: value,
-    };
-    Ok(observations.all(REQUEST).into_iter().map(resize).collect())
 }

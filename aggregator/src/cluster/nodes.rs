@@ -8,7 +8,8 @@ use plimsoll_objects::Content;
 use plimsoll_objects::field::Lenient;
 use serde::Deserialize;
 
-use super::pods::{Condition, LenientAmounts, conditions};
+use super::amounts::LenientAmounts;
+use super::pods::{Condition, conditions};
 use crate::facts::NodeFacts;
 
 /// The fields of a node that are read.

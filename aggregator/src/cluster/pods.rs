@@ -3,21 +3,24 @@
 //! A field on which a label depends is read strictly: its pod is unreadable if it is not what Kubernetes defines. Everything else is
 //! lenient. What strangers choose is bounded, because it stays in memory.
 
-use std::borrow::Cow;
+mod containers;
+mod managed_fields;
+
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use plimsoll_contract::roster::ContainerKind;
-use plimsoll_contract::{Bytes, ContainerId, Cores, NodeName, PodName, PodUid, Quantity, keys};
+use plimsoll_contract::{NodeName, PodName, PodUid, keys};
 use plimsoll_objects::Content;
 use plimsoll_objects::field::{self, Lenient, shortened};
-use serde::de::{Error, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
-use crate::facts::{ConditionFacts, ContainerFacts, PodBounds, PodFacts, Resources};
+use self::containers::{ContainerSpec, ContainerStatus};
+use self::managed_fields::ManagedFields;
+use super::amounts::Requirements;
+use crate::facts::{ConditionFacts, ContainerFacts, PodBounds, PodFacts};
 
 /// Label of DaemonSets and StatefulSets on their pods.
 const REVISION: &str = "controller-revision-hash";
@@ -64,46 +67,6 @@ struct PodMetadata {
     managed_fields: Lenient<Vec<ManagedFields>>,
 }
 
-/// Who wrote which fields; of the fields only one is read.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ManagedFields {
-    manager: Option<String>,
-    operation: Option<String>,
-    subresource: Option<String>,
-    /// As text, times of the API server sort by age.
-    time: Option<String>,
-    fields_v1: Lenient<OwnedFields>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct OwnedFields {
-    #[serde(rename = "f:metadata")]
-    metadata: Lenient<OwnedMetadata>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct OwnedMetadata {
-    #[serde(rename = "f:annotations")]
-    annotations: Lenient<OwnedAnnotations>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct OwnedAnnotations {
-    #[serde(rename = "f:plimsoll.dev/original-resources")]
-    original: Option<IgnoredAny>,
-}
-
-impl ManagedFields {
-    fn owns_original(&self) -> bool {
-        let metadata = self.fields_v1.0.as_ref().and_then(|fields| fields.metadata.0.as_ref());
-        metadata.and_then(|metadata| metadata.annotations.0.as_ref()).is_some_and(|on| on.original.is_some())
-    }
-}
-
 #[derive(Debug, Clone, Deserialize)]
 struct OwnerReference {
     #[serde(deserialize_with = "field::name")]
@@ -144,158 +107,6 @@ struct PodStatus {
     init_container_statuses: Vec<ContainerStatus>,
     #[serde(deserialize_with = "field::list")]
     ephemeral_container_statuses: Vec<ContainerStatus>,
-}
-
-/// The amounts of the two resources; others are not read.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(default)]
-struct Amounts {
-    cpu: Option<Amount>,
-    memory: Option<Amount>,
-}
-
-/// The same, where no label depends on them.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct LenientAmounts {
-    cpu: Lenient<Amount>,
-    memory: Lenient<Amount>,
-}
-
-/// An amount in JSON. Servers send strings; an object made by hand may hold a number.
-#[derive(Debug, Clone, Copy)]
-struct Amount(Quantity);
-
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "not an amount, such as 500m or 1.5Gi")]
-        enum Form {
-            Text(String),
-            Number(serde_json::Number),
-        }
-        let text = match Form::deserialize(deserializer)? {
-            Form::Text(text) => text,
-            Form::Number(number) => number.to_string(),
-        };
-        text.parse().map(Amount).map_err(|_| D::Error::custom("not an amount, such as 500m or 1.5Gi"))
-    }
-}
-
-impl Amounts {
-    /// The amount of CPU; zero is none.
-    fn cores(&self) -> Option<Cores> {
-        self.cpu.map(|Amount(amount)| Cores::from(amount)).filter(|cores| cores.0 > 0.0)
-    }
-
-    /// The amount of memory; zero is none.
-    fn bytes(&self) -> Option<Bytes> {
-        self.memory.map(|Amount(amount)| Bytes::from(amount)).filter(|bytes| bytes.0 > 0)
-    }
-
-    /// They are requests.
-    fn requests(&self) -> Resources {
-        Resources { cpu_request: self.cores(), memory_request: self.bytes(), ..Resources::default() }
-    }
-}
-
-impl LenientAmounts {
-    /// Zero is none.
-    pub(super) fn amounts(&self) -> (Option<Cores>, Option<Bytes>) {
-        let amounts = Amounts { cpu: self.cpu.0, memory: self.memory.0 };
-        (amounts.cores(), amounts.bytes())
-    }
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Requirements {
-    requests: Option<Amounts>,
-    limits: Limits,
-}
-
-/// Limits. No label depends on them.
-#[derive(Debug, Clone, Default)]
-struct Limits {
-    amounts: LenientAmounts,
-    /// Whether there is one of something else than CPU, memory and ephemeral storage.
-    extended: bool,
-}
-
-impl<'de> Deserialize<'de> for Limits {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&RawValue>::deserialize(deserializer)?.get();
-        let amounts = serde_json::from_str::<Option<LenientAmounts>>(text).ok().flatten().unwrap_or_default();
-        let all = serde_json::from_str::<Option<BTreeMap<Cow<'_, str>, IgnoredAny>>>(text)
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        let extended =
-            all.keys().any(|name| !["cpu", "memory", "ephemeral-storage"].contains(&name.as_ref()));
-        Ok(Limits { amounts, extended })
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ContainerSpec {
-    name: String,
-    #[serde(default)]
-    restart_policy: Option<String>,
-    #[serde(default)]
-    resources: Option<Requirements>,
-    #[serde(default)]
-    resize_policy: Lenient<Vec<ResizePolicy>>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ResizePolicy {
-    #[serde(deserialize_with = "field::name")]
-    resource_name: String,
-    #[serde(deserialize_with = "field::name")]
-    restart_policy: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ContainerStatus {
-    name: String,
-    #[serde(default, rename = "containerID")]
-    container_id: Option<String>,
-    #[serde(default, deserialize_with = "field::count")]
-    restart_count: u32,
-    #[serde(default)]
-    state: Option<ContainerState>,
-    #[serde(default)]
-    last_state: Lenient<LastState>,
-    #[serde(default)]
-    allocated_resources: Option<Amounts>,
-    #[serde(default)]
-    resources: Option<Requirements>,
-}
-
-/// Which of the three states of a container it is; the third is that it waits to be started.
-#[derive(Debug, Clone, Deserialize)]
-struct ContainerState {
-    #[serde(default)]
-    running: Option<IgnoredAny>,
-    #[serde(default)]
-    terminated: Option<IgnoredAny>,
-}
-
-/// How a container ended before it was started again.
-#[derive(Debug, Clone, Default, Deserialize)]
-struct LastState {
-    #[serde(default)]
-    terminated: Lenient<Terminated>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Terminated {
-    reason: String,
-    finished_at: Timestamp,
 }
 
 /// A condition of a pod or node. No label depends on one.
@@ -351,8 +162,10 @@ impl PodObject {
             observed_generation: status.observed_generation.0,
             pod_resources: spec.resources.0.as_ref().map(Requirements::resources),
             conditions: conditions(&status.conditions, &["Ready", "PodResizePending", "PodResizeInProgress"]),
-            resized_by: self.resized_by(),
-            original_by: self.original_by(),
+            resized_by: managed_fields::resized_by(self.writers()),
+            original_by: self
+                .annotation(keys::ORIGINAL_RESOURCES)
+                .and_then(|_| managed_fields::original_by(self.writers())),
             priority_class: spec.priority_class_name.0.clone().map(|name| shortened(name, MAX_TEXT)),
             queue_managed: meta
                 .labels
@@ -386,27 +199,8 @@ impl PodObject {
         self.metadata.annotations.get(key)
     }
 
-    /// The field manager, other than us, that resized it last.
-    fn resized_by(&self) -> Option<String> {
-        let entries = self.metadata.managed_fields.0.iter().flatten();
-        let resizes = entries.filter(|entry| entry.subresource.as_deref() == Some("resize"));
-        let others =
-            resizes.filter(|entry| entry.manager.as_deref().is_some_and(|m| m != keys::FIELD_MANAGER));
-        let newest = others.max_by_key(|entry| entry.time.clone())?;
-        newest.manager.clone().map(|manager| shortened(manager, MAX_TEXT))
-    }
-
-    /// Who wrote the record of its original resources, if we did not: anybody who may annotate it can.
-    fn original_by(&self) -> Option<String> {
-        self.annotation(keys::ORIGINAL_RESOURCES)?;
-        let entries = self.metadata.managed_fields.0.iter().flatten();
-        let owners: Vec<_> = entries.filter(|entry| entry.owns_original()).collect();
-        let is_us = |entry: &&ManagedFields| {
-            entry.manager.as_deref() == Some(keys::FIELD_MANAGER)
-                && entry.operation.as_deref() == Some("Apply")
-        };
-        let other = owners.first().and_then(|entry| entry.manager.clone()).unwrap_or_default();
-        (!owners.iter().any(is_us)).then(|| shortened(other, MAX_TEXT))
+    fn writers(&self) -> &[ManagedFields] {
+        self.metadata.managed_fields.0.as_deref().unwrap_or_default()
     }
 
     fn controller(&self) -> Option<String> {
@@ -429,70 +223,6 @@ impl PodObject {
             container.facts(kind, status)
         });
         all.collect()
-    }
-}
-
-impl ContainerSpec {
-    fn init_kind(&self) -> ContainerKind {
-        match self.restart_policy.as_deref() {
-            Some("Always") => ContainerKind::Sidecar,
-            _ => ContainerKind::Init,
-        }
-    }
-
-    fn facts(&self, kind: ContainerKind, status: Option<&ContainerStatus>) -> ContainerFacts {
-        let allocated = status.and_then(|status| status.allocated_resources.as_ref());
-        let actual = status.and_then(|status| status.resources.as_ref());
-        let actual = actual.filter(|actual| actual.requests.is_some());
-        let resize_policy = |resource: &str| {
-            let mut policies = self.resize_policy.0.iter().flatten();
-            let policy = policies.find(|policy| policy.resource_name == resource);
-            policy.map(|policy| policy.restart_policy.clone())
-        };
-        ContainerFacts {
-            name: self.name.clone(),
-            kind,
-            id: status.and_then(ContainerStatus::id),
-            running: status
-                .is_some_and(|status| status.state.as_ref().is_some_and(|state| state.running.is_some())),
-            terminated: status.is_some_and(ContainerStatus::is_terminated),
-            restarts: status.map(|status| status.restart_count).unwrap_or_default(),
-            spec: self.resources.as_ref().map(Requirements::resources).unwrap_or_default(),
-            allocated: allocated.map(Amounts::requests),
-            actual: actual.map(Requirements::resources),
-            cpu_resize_policy: resize_policy("cpu"),
-            memory_resize_policy: resize_policy("memory"),
-            extended: self.resources.as_ref().is_some_and(|resources| resources.limits.extended),
-            oom_killed_at: status.and_then(ContainerStatus::oom_killed_at),
-        }
-    }
-}
-
-impl ContainerStatus {
-    /// `containerd://<64 hex digits>`, of whatever runtime.
-    fn id(&self) -> Option<ContainerId> {
-        let (_runtime, id) = self.container_id.as_deref()?.split_once("://")?;
-        ContainerId::new(id).ok()
-    }
-
-    fn is_terminated(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.terminated.is_some())
-    }
-
-    fn oom_killed_at(&self) -> Option<Timestamp> {
-        // What its last state says is of the run before the one that ended.
-        if self.is_terminated() {
-            return None;
-        }
-        let ended = self.last_state.0.as_ref()?.terminated.0.as_ref()?;
-        (ended.reason == "OOMKilled").then_some(ended.finished_at)
-    }
-}
-
-impl Requirements {
-    fn resources(&self) -> Resources {
-        let (cpu_limit, memory_limit) = self.limits.amounts.amounts();
-        Resources { cpu_limit, memory_limit, ..self.requests.unwrap_or_default().requests() }
     }
 }
 

@@ -7,10 +7,10 @@ use kube::ResourceExt;
 use plimsoll_contract::keys;
 use serde_json::json;
 
-use super::{amount, drop_namespace, restarts, sized};
+use super::{drop_namespace, sized};
 use crate::TestResult;
 use crate::harness::Harness;
-use crate::pods::{NODES, SLEEP};
+use crate::pods::{NODES, SLEEP, amount, restarts};
 
 const NAMESPACE: &str = "idle";
 /// Shrinks after half a minute instead of minutes, and never grows: starting a container is a load of these nodes, and what a pod grew for it

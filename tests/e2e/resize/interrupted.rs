@@ -14,10 +14,10 @@ use plimsoll_contract::keys;
 use plimsoll_contract::resize::{PodResources, ResizeDecision};
 use serde_json::{Value, json};
 
-use super::{RUNS, cpu, drop_namespace, restarts, sized};
+use super::{RUNS, drop_namespace, sized};
 use crate::TestResult;
 use crate::harness::{Harness, container_ids, is_running};
-use crate::pods::{BURN, NODES, SLEEP, pod};
+use crate::pods::{BURN, NODES, SLEEP, cpu, pod, restarts};
 use crate::restarts::restart_the_aggregator;
 
 /// Until a throttled pod of a class was resized, or would have been.

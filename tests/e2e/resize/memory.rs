@@ -6,10 +6,10 @@ use anyhow::ensure;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use super::{amount, drop_namespace, restarts, sized};
+use super::{drop_namespace, sized};
 use crate::TestResult;
 use crate::harness::Harness;
-use crate::pods::{NODES, pod};
+use crate::pods::{NODES, amount, pod, restarts};
 
 const NAMESPACE: &str = "growers";
 /// As gold, for memory alone: starting a container is a load of these nodes, and all these pods growing would fill them.

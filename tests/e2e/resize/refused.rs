@@ -10,10 +10,10 @@ use plimsoll_contract::status::PodStatus;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{RUNS, UNTIL_RESIZED, cpu, drop_namespace, restarts, sized};
+use super::{RUNS, UNTIL_RESIZED, drop_namespace, sized};
 use crate::TestResult;
 use crate::harness::Harness;
-use crate::pods::{BURN, NODES, spec};
+use crate::pods::{BURN, NODES, cpu, restarts, spec};
 
 /// Until a throttled pod of a class was resized, or would have been.
 const RESIZED: Duration = Duration::from_secs(150);

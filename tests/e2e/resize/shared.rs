@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use plimsoll_contract::Quantity;
 
-use super::{RUNS, cpu, drop_namespace, nothing_terminates, restarts, sized};
+use super::{RUNS, drop_namespace, nothing_terminates, sized};
 use crate::TestResult;
 use crate::harness::Harness;
-use crate::pods::{BURN, NODES, SLEEP, pod};
+use crate::pods::{BURN, NODES, SLEEP, cpu, pod, restarts};
 
 const NAMESPACE: &str = "shared";
 /// The node of all three pods.

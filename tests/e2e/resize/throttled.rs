@@ -12,10 +12,10 @@ use plimsoll_contract::status::Decision;
 use plimsoll_contract::{Quantity, keys};
 use tokio::time::sleep;
 
-use super::{logged, restarts, sized};
+use super::sized;
 use crate::TestResult;
 use crate::harness::Harness;
-use crate::pods::NODES;
+use crate::pods::{NODES, logged, restarts};
 use crate::summary::Summary;
 
 const NAMESPACE: &str = "throttled";

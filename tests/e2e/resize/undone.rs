@@ -6,10 +6,10 @@ use anyhow::ensure;
 use kube::ResourceExt;
 use plimsoll_contract::keys;
 
-use super::{RUNS, UNTIL_RESIZED, cpu, restarts, sized};
+use super::{RUNS, UNTIL_RESIZED, sized};
 use crate::TestResult;
 use crate::harness::Harness;
-use crate::pods::NODES;
+use crate::pods::{NODES, cpu, restarts};
 
 /// Stays until the end, with a resized pod in it for `cleanup`.
 pub(crate) const NAMESPACE: &str = "resized";
@@ -22,18 +22,22 @@ pub(crate) async fn limit(harness: &Harness, name: &str) -> anyhow::Result<f64> 
     Ok(cpu(&harness.pod(NAMESPACE, name).await?, "limits"))
 }
 
-fn burner(name: &str) -> serde_json::Value {
-    sized("gold", name, NODES[0], UNTIL_RESIZED, ["20m", "8Mi"], ["40m", "24Mi"])
+/// Throttled until it has more.
+async fn grown(harness: &Harness, name: &str) -> anyhow::Result<f64> {
+    let burner = sized("gold", name, NODES[0], UNTIL_RESIZED, ["20m", "8Mi"], ["40m", "24Mi"]);
+    harness.run(NAMESPACE, vec![burner]).await?;
+    let grew = async || Ok(limit(harness, name).await? > 40.0);
+    harness.until(&format!("{name} to grow"), RUNS + Duration::from_secs(150), grew).await?;
+    limit(harness, name).await
+}
+
+pub(crate) async fn a_pod_grows_and_stays_for_cleanup(harness: &Harness) -> TestResult {
+    Ok(format!("40m to {:.0}m", grown(harness, KEPT).await?))
 }
 
 pub(crate) async fn undo_restores_the_original_size_in_place(harness: &Harness) -> TestResult {
-    harness.run(NAMESPACE, vec![burner(UNDONE), burner(KEPT)]).await?;
-    for name in [UNDONE, KEPT] {
-        let grew = async || Ok(limit(harness, name).await? > 40.0);
-        harness.until(&format!("{name} to grow"), RUNS + Duration::from_secs(150), grew).await?;
-    }
+    let grown = grown(harness, UNDONE).await?;
     let before = harness.pod(NAMESPACE, UNDONE).await?;
-    let grown = limit(harness, UNDONE).await?;
     // Without its class it is not resized again.
     harness.kubectl(&["label", "pod", UNDONE, "-n", NAMESPACE, &format!("{}-", keys::SLA)]).await?;
     let output = harness.plimsoll(&["undo", UNDONE, "-n", NAMESPACE, "--yes"]).await?;

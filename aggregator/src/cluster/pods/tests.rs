@@ -1,5 +1,7 @@
-use super::*;
+use plimsoll_contract::{Bytes, Cores};
 use serde_json::{Value, json};
+
+use super::*;
 
 const UID: &str = "0b8c3d1e-5f2a-4c3b-9d8e-7f6a5b4c3d2e";
 const HASH: &str = "0b8c3d1e5f2a4c3b9d8e7f6a5b4c3d2e";
