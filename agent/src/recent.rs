@@ -27,6 +27,8 @@ pub(crate) struct Recent {
     memory: Ring<Level, 14>,
     /// Coarser and longer.
     growth: Ring<Level, 20>,
+    /// Since when the quota is what it is: throttling before that was of another one.
+    pub(crate) quota_since: Option<Moment>,
 }
 
 /// CPU use and quota periods of an uninterrupted time.
@@ -79,9 +81,10 @@ impl Recent {
         }
     }
 
-    /// Share of the quota's periods throttled over the last `time` seconds.
+    /// Share of the quota's periods throttled over the last `time` seconds; absent where the quota changed within them.
     pub(crate) fn throttled(&self, now: Moment, time: f64) -> Option<f64> {
-        let [periods, throttled] = self.last(now, time)?.periods?;
+        let last = self.last(now, time)?;
+        let [periods, throttled] = last.periods.filter(|_| Some(last.start) >= self.quota_since)?;
         Some(throttled_share(periods, throttled))
     }
 

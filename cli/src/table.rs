@@ -63,7 +63,7 @@ pub struct Row {
     pub(crate) class: String,
     /// CPU and memory: request/limit of all containers together, and what is wanted instead; `-` where it is not known.
     pub(crate) sizes: [String; 2],
-    /// The last write to the pod, or why there is none, or `-`.
+    /// The last action on the pod, or why there is none, or `-`.
     pub(crate) last: String,
 }
 

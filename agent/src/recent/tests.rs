@@ -181,3 +181,16 @@ fn growth_survives_a_reading_that_failed_and_is_unknown_while_there_is_none() {
     recent.record_memory(at(16.0), Some(Bytes(800)));
     assert!(near(recent.growth(at(16.0)), 50.0));
 }
+
+#[test]
+fn throttling_under_another_quota_says_nothing_of_this_one() {
+    let throttled = |second: u32| sample(f64::from(second), f64::from(second) + 1.0, 0.5, Some((10, 9)));
+    let mut recent = recorded(&(10..14).map(throttled).collect::<Vec<_>>());
+    recent.quota_since = Some(at(13.5));
+    assert_eq!((recent.throttled(at(14.0), 2.0), recent.throttled(at(14.0), 3.0)), (None, None));
+    assert!(near(recent.mean(at(14.0), 3.0), 0.5), "what was used was used");
+    (14..16).for_each(|second| recent.record_cpu(&throttled(second)));
+    assert_eq!((recent.throttled(at(16.0), 2.0), recent.throttled(at(16.0), 3.0)), (Some(0.9), None));
+    recent.record_cpu(&throttled(16));
+    assert!(near(recent.throttled(at(17.0), 3.0), 0.9));
+}

@@ -63,6 +63,8 @@ pub(crate) struct Container {
     pub(crate) memory_pressure: Read<f64>,
     pub(crate) events: Read<MemoryEvents>,
     pub(crate) limits_read: Option<Moment>,
+    /// When its CPU limit was first seen to be what it is; absent where it has not changed.
+    quota_since: Option<Moment>,
     pub(crate) usage: UsageHistory,
     /// Memory in use when its details were read.
     current_at_detail: Option<Bytes>,
@@ -104,7 +106,11 @@ impl Container {
         }
         self.observe_cpu(reading, profile, cpus);
         self.observe_memory(reading);
-        changed(before.0, self.cpu_limit.value()) || changed(before.1, self.memory_limit.value())
+        let is_new_quota = changed(before.0, self.cpu_limit.value());
+        if is_new_quota {
+            self.quota_since = Some(reading.at);
+        }
+        is_new_quota || changed(before.1, self.memory_limit.value())
     }
 
     /// Adds what was read in this sweep to the last seconds, which are kept of containers in managed pods only.
@@ -115,6 +121,7 @@ impl Container {
         }
         let unreclaimable = self.unreclaimable_now();
         let recent = self.recent.get_or_insert_default();
+        recent.quota_since = self.quota_since;
         if let Some(sample) = self.sample.filter(|_| self.new_sample) {
             recent.record_cpu(&sample);
         }

@@ -362,7 +362,8 @@ fn allocatable(node: &NodeFacts) -> [Option<u64>; 2] {
 
 /// Kills for memory that were told of a pod's containers since their memory grew last.
 fn kills(pod: &Pod) -> u64 {
-    pod.facts.containers.iter().map(|c| pod.resize.memory_events(&c.name).oom_kill).sum()
+    let kills = pod.facts.containers.iter().map(|c| pod.resize.memory_events(&c.name).oom_kill);
+    kills.fold(0, u64::saturating_add)
 }
 
 /// Whether a pod was resized at some time.

@@ -86,7 +86,7 @@ pub(crate) enum Outcome {
     Refused(Refusal),
     /// It is to be resized.
     Wanted(Wanted),
-    /// It would be, if its class did not only recommend.
+    /// It would be, if its class did not only recommend; a decrease to where its steps would end.
     Recommended(Wanted),
     /// A change is wanted, and cannot be made now.
     Waiting(Refusal),

@@ -75,7 +75,7 @@ pub(super) fn decided_on(facts: &PodFacts) -> Option<Decided> {
 }
 
 /// What is written before a resize. The original resources are those of all containers, and once they are there, their text is kept to the
-/// byte.
+/// byte. Where another wrote them, they are left to that: only a way back is still made.
 ///
 /// # Errors
 /// If the pod has too many containers for one annotation.
@@ -87,10 +87,12 @@ pub(super) fn record(
 ) -> Result<Record, String> {
     let too_many = || format!("pod {} has too many containers for its resources to be recorded", facts.pod);
     let text = |value: serde_json::Result<String>| value.ok().filter(|text| text.len() <= MAX_TEXT);
-    let original = original.or(facts.annotations.get(keys::ORIGINAL_RESOURCES).map(String::as_str));
-    let original = match original {
-        Some(original) => original.to_owned(),
-        None => text(serde_json::to_string(&encode(&spec_of(facts)))).ok_or_else(too_many)?,
+    let on_pod = facts.annotations.get(keys::ORIGINAL_RESOURCES).map(String::as_str);
+    let original = match (original.or(on_pod), &facts.original_by) {
+        // Who applies what another wrote owns it, too, and would believe it from then on.
+        (_, Some(_)) => None,
+        (Some(original), None) => Some(original.to_owned()),
+        (None, None) => Some(text(serde_json::to_string(&encode(&spec_of(facts)))).ok_or_else(too_many)?),
     };
     let mut decision = ResizeDecision {
         at,
@@ -104,9 +106,9 @@ pub(super) fn record(
     let room = MAX_TEXT - frame.ok_or_else(too_many)?.len();
     decision.why = fitting(&resize.wanted.why.join("; "), room);
     let decision_text = text(serde_json::to_string(&decision)).ok_or_else(too_many)?;
-    let annotations = [(keys::ORIGINAL_RESOURCES, original), (keys::DECISION, decision_text)]
-        .map(|(k, v)| (k.to_owned(), v));
-    Ok(Record { decision, annotations: annotations.into() })
+    let original = original.map(|text| (keys::ORIGINAL_RESOURCES.to_owned(), text));
+    let annotations = [(keys::DECISION.to_owned(), decision_text)].into_iter().chain(original).collect();
+    Ok(Record { decision, annotations })
 }
 
 /// As much of the text as takes at most `room` bytes in a JSON string.

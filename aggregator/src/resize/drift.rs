@@ -11,7 +11,7 @@ use plimsoll_sizing::size::Sizes;
 
 use super::What;
 use super::sizes::{resizable, size, sizes_of};
-use super::verify::{Seen, holds_memory, holds_quota, pod_cgroup_below_spec, stale_pod_cgroup};
+use super::verify::{Seen, holds_memory, holds_quota, pod_cgroup_below, stale_pod_cgroup};
 use crate::facts::PodFacts;
 
 /// How long limits must differ: less is a resize of somebody's that is under way.
@@ -60,16 +60,16 @@ impl Difference {
         Some(text)
     }
 
-    /// Compares the pod's own cgroup with its containers'; also with their spec, where they were started with it since it changed.
+    /// Compares the pod's own cgroup with its containers'; also with the bytes of memory that they were started with, where that is known.
     pub(super) fn compare_pod(
         &mut self,
         now: Moment,
         facts: &PodFacts,
         seen: &Seen,
-        have_spec: bool,
+        started_with: Option<u64>,
     ) -> Option<What> {
-        let below_spec = || pod_cgroup_below_spec(facts, seen).filter(|_| have_spec);
-        match stale_pod_cgroup(seen).or_else(below_spec) {
+        let below = || pod_cgroup_below(facts, seen, started_with?);
+        match stale_pod_cgroup(seen).or_else(below) {
             None => {
                 self.end();
                 None

@@ -1,7 +1,7 @@
 //! What the watch and the reports say of a resize that was accepted, and what follows from it.
 
 use std::collections::BTreeMap;
-use std::mem::take;
+use std::mem::{discriminant, take};
 use std::time::Duration;
 
 use plimsoll_contract::{Moment, Resource};
@@ -13,7 +13,7 @@ use super::machine::PodResize;
 use super::phase::{Accepted, DEFERRED, Phase, Resize, VERIFIED_WITHIN};
 use super::rejected::RejectionKind;
 use super::sizes::{given_by_node, running, spec_is};
-use super::undo::{Harm, RecentShrink, WATCHED};
+use super::undo::{RecentShrink, WATCHED};
 use super::verify::{Kernel, Seen, kernel, limits_are_set, requests_are_set};
 use super::yielding::Changed;
 use super::{Purpose, Wanted, What};
@@ -34,10 +34,18 @@ impl PodResize {
             self.written = None;
         }
         let pressures = self.history.observe(now, facts);
+        self.note_starts(facts);
         self.undo_harm(now, facts, &pressures);
         match &self.phase {
             Phase::Unanswered(resize) if spec_is(facts, &resize.wanted.sizes) => {
                 self.accepted(now, facts.generation);
+            }
+            // An earlier try was done after all, although nobody answered and the watch was late.
+            Phase::Planned(resize) | Phase::Recording(resize) | Phase::Recorded(resize, _)
+                if resize.tries > 0 && spec_is(facts, &resize.wanted.sizes) =>
+            {
+                let resize = (**resize).clone();
+                self.follow_accepted(now, resize, facts.generation);
             }
             // The plan was made for another size.
             Phase::Planned(resize) | Phase::Recorded(resize, _) if !spec_is(facts, &resize.from) => {
@@ -62,8 +70,8 @@ impl PodResize {
     pub(crate) fn report(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
         let pressures = self.history.report(now, facts, seen);
         self.undo_harm(now, facts, &pressures);
-        let has_spec = self.have_restarted_with_spec(facts);
-        let stale = self.stale.compare_pod(now, facts, seen, has_spec);
+        let started_with = self.started_with(facts);
+        let stale = self.stale.compare_pod(now, facts, seen, started_with);
         if let (Some(What::PodCgroupStale { text }), Phase::Accepted(_) | Phase::InProgress(_)) =
             (&stale, &self.phase)
         {
@@ -93,12 +101,22 @@ impl PodResize {
         }
     }
 
-    /// The kubelet begins late with a resize that nobody could verify in time: it is followed again.
+    /// The kubelet begins late with a resize that nobody could verify in time, or sets it aside late: it is followed again.
     fn take_up_late(&mut self, now: Moment, facts: &PodFacts) {
-        let has_begun = self.unverified.as_ref().is_some_and(|accepted| {
-            progress(facts, accepted.generation, &accepted.resize.conditions_before) != Progress::Nothing
-        });
-        if let Some(mut accepted) = self.unverified.take_if(|_| has_begun) {
+        let has_begun = |accepted: &mut Box<Accepted>| {
+            let resize = &accepted.resize;
+            let progress = progress(facts, accepted.generation, &resize.conditions_before);
+            // What it said when the time was over is nothing new.
+            let says_more = discriminant(&progress) != discriminant(&accepted.last_progress);
+            let sizes = &resize.wanted.sizes;
+            let is_set_aside = progress == Progress::Nothing
+                && spec_is(facts, sizes)
+                && running(facts, sizes).is_empty()
+                && requests_are_set(facts, sizes, accepted.generation)
+                && limits_are_set(facts, sizes);
+            (says_more && progress != Progress::Nothing) || is_set_aside
+        };
+        if let Some(mut accepted) = self.unverified.take_if(has_begun) {
             (accepted.until, accepted.error) = (now + VERIFIED_WITHIN, None);
             self.phase = Phase::Accepted(accepted);
         }
@@ -112,16 +130,17 @@ impl PodResize {
                 && kernel(now, facts, seen, &accepted.resize.changed(), accepted.at).shows(facts, accepted)
         });
         if let Some(accepted) = self.unverified.take_if(|_| is_done) {
-            self.end_holds_of(&accepted.resize);
+            self.done(&accepted.resize, accepted.set_aside, None, now);
         }
     }
 
     /// Takes a shrink back that did harm, and drops one that would.
     fn undo_harm(&mut self, now: Moment, facts: &PodFacts, pressures: &[(String, Pressure)]) {
-        self.shrunk = self.shrunk.take().filter(|shrunk| !shrunk.is_over(now));
-        if let Some(harm) = self.shrunk.as_ref().and_then(|shrunk| shrunk.harm(pressures)) {
-            self.undo(now, facts, harm);
+        self.shrunk.retain(|shrunk| !shrunk.is_over(now));
+        for shrunk in &mut self.shrunk {
+            shrunk.observe(pressures);
         }
+        self.undo(now, facts);
         self.drop_pressed_shrink(now);
     }
 
@@ -150,6 +169,8 @@ impl PodResize {
                 }
                 let mut accepted = accepted;
                 (accepted.until, accepted.error) = (now + VERIFIED_WITHIN, None);
+                // It may be deferred again: all deferrals together get one time.
+                accepted.deferred_until = Some(until);
                 accepted
             }
             other => {
@@ -157,16 +178,21 @@ impl PodResize {
                 return;
             }
         };
-        match progress(facts, accepted.generation, &accepted.resize.conditions_before) {
+        let progress = progress(facts, accepted.generation, &accepted.resize.conditions_before);
+        accepted.last_progress = progress.clone();
+        match progress {
             Progress::Nothing if accepted.error.is_none() => self.phase = Phase::Accepted(accepted),
             Progress::Nothing | Progress::Working => {
                 accepted.error = None;
                 self.phase = Phase::InProgress(accepted);
             }
             Progress::Deferred(message) => {
-                self.happened.push(What::Deferred { message: message.clone() });
+                if accepted.deferred_until.is_none() {
+                    self.happened.push(What::Deferred { message: message.clone() });
+                }
+                let until = accepted.deferred_until.unwrap_or(now + DEFERRED);
                 accepted.error = Some((now, message));
-                self.phase = Phase::Deferred(accepted, now + DEFERRED);
+                self.phase = Phase::Deferred(accepted, until);
             }
             Progress::Infeasible(message) => {
                 self.rejected.add(&accepted.resize, RejectionKind::Infeasible, &message);
@@ -234,22 +260,28 @@ impl PodResize {
             }
             _ => return,
         };
+        self.done(&resize, was_set_aside, took, done_at);
+    }
+
+    /// A resize is in the kernel, for as long as `took` since it was accepted, if that is known. What it shrank is watched from `at`; of what was set
+    /// aside that was done then.
+    fn done(&mut self, resize: &Resize, was_set_aside: bool, took: Option<Duration>, at: Moment) {
         let purpose = resize.purpose();
         // What happened since it was set aside happened with this size.
         if !was_set_aside {
             self.history.verified(&resize.from, &resize.wanted.sizes);
         }
-        self.restarts_then.retain(|name, _| !resize.wanted.sizes.contains_key(name));
+        self.started.retain(|name, _| !resize.wanted.sizes.contains_key(name));
         self.happened.push(What::Verified { purpose, took });
         self.last = Some(purpose != Purpose::Revert);
         if purpose != Purpose::Revert {
-            self.end_holds_of(&resize);
+            self.end_holds_of(resize);
             if self.held.iter().all(Option::is_none) {
                 self.failures = 0;
             }
         }
         if purpose == Purpose::Shrink && !was_set_aside {
-            self.shrunk = Some(Box::new(RecentShrink::new(&resize, done_at + WATCHED)));
+            self.shrunk.push(RecentShrink::new(resize, at + WATCHED));
         }
     }
 
@@ -260,22 +292,25 @@ impl PodResize {
         }
     }
 
-    fn undo(&mut self, now: Moment, facts: &PodFacts, harm: Harm) {
+    /// Plans the way back from a shrink that did harm, as soon as nothing else is under way.
+    fn undo(&mut self, now: Moment, facts: &PodFacts) {
         let is_free = match &self.phase {
             Phase::Idle => true,
             Phase::Planned(resize) | Phase::Recorded(resize, _) => !resize.purpose().is_way_back(),
             _ => false,
         };
-        if !is_free {
+        let Some(harmful) = self.shrunk.iter().position(|shrunk| shrunk.harm.is_some()).filter(|_| is_free)
+        else {
             return;
-        }
-        let seen = harm.seen.unwrap_or_default();
-        let Some(undo) = self.shrunk.take().and_then(|shrunk| shrunk.undo(now, facts, &seen)) else { return };
+        };
+        let shrunk = self.shrunk.remove(harmful);
+        let Some(undo) = shrunk.undo(now, facts) else { return };
+        let harm = shrunk.harm.unwrap_or_default();
         for (container, resource, before) in harm.of {
             self.history.undone(now, &container, resource, before);
         }
         self.phase = Phase::Planned(Box::new(undo));
-        self.happened.push(What::Undone { seen });
+        self.happened.push(What::Undone { seen: harm.seen });
     }
 
     fn yield_to_others(&mut self, now: Moment, facts: &PodFacts) {
@@ -284,7 +319,7 @@ impl PodResize {
         if !matches!(self.phase, Phase::Recording(_)) {
             self.phase = Phase::Idle;
         }
-        self.shrunk = None;
+        self.shrunk.clear();
         if let Changed::Yields(owner, until) = changed {
             self.happened.push(What::Yielded { owner, until });
         }

@@ -10,6 +10,7 @@ use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
 use super::annotations::{original_on, record};
+use super::down::Started;
 use super::drift::{Difference, Drifts};
 use super::history::History;
 use super::phase::{Accepted, Phase, Resize, VERIFIED_WITHIN};
@@ -33,7 +34,7 @@ pub(crate) struct PodResize {
     pub(super) phase: Phase,
     pub(super) history: History,
     pub(super) yielding: Yielding,
-    pub(super) shrunk: Option<Box<RecentShrink>>,
+    pub(super) shrunk: Vec<RecentShrink>,
     pub(super) rejected: Rejections,
     pub(super) drift: Drifts,
     pub(super) stale: Difference,
@@ -50,8 +51,8 @@ pub(crate) struct PodResize {
     /// A resize of containers that are down: the kubelet has set it aside, and they start with it. It is verified then, and until then nothing
     /// waits for it.
     pub(super) set_aside: Option<Box<Accepted>>,
-    /// How often containers were restarted when the first of the sizes was set aside for them that were not verified since.
-    pub(super) restarts_then: BTreeMap<String, u32>,
+    /// What containers were started with for which sizes were set aside that were not verified since.
+    pub(super) started: BTreeMap<String, Started>,
     /// The resize that was accepted lowers a memory limit, and the node was not told yet.
     pub(super) takes_memory: bool,
     /// Annotations that were written, until the watch shows them.
@@ -217,19 +218,22 @@ impl PodResize {
     /// The API server accepted the resize; the pod's generation with it.
     pub(crate) fn accepted(&mut self, now: Moment, generation: Option<i64>) {
         match take(&mut self.phase) {
-            Phase::Sent(resize) | Phase::Unanswered(resize) => {
-                self.history.accepted(now, &resize.from, &resize.wanted);
-                self.yielding.asked(resize.wanted.sizes.clone(), generation);
-                self.shrunk = None;
-                self.unverified.take_if(|before| before.resize.overlaps(&resize));
-                self.set_aside.take_if(|before| before.resize.leave_to(&resize));
-                self.takes_memory |= resize.lowers_memory_limit();
-                self.drift.resized(&resize.from, &resize.wanted.sizes);
-                let until = now + VERIFIED_WITHIN;
-                self.phase = Phase::Accepted(Box::new(Accepted::new(*resize, Some(now), until, generation)));
-            }
+            Phase::Sent(resize) | Phase::Unanswered(resize) => self.follow_accepted(now, *resize, generation),
             other => self.phase = other,
         }
+    }
+
+    /// The API server has accepted this resize.
+    pub(super) fn follow_accepted(&mut self, now: Moment, resize: Resize, generation: Option<i64>) {
+        self.history.accepted(now, &resize.from, &resize.wanted);
+        self.yielding.asked(resize.wanted.sizes.clone(), generation);
+        self.shrunk.retain_mut(|shrunk| shrunk.leave_to(&resize));
+        self.unverified.take_if(|before| before.resize.overlaps(&resize));
+        self.set_aside.take_if(|before| before.resize.leave_to(&resize));
+        self.takes_memory |= resize.lowers_memory_limit();
+        self.drift.resized(&resize.from, &resize.wanted.sizes);
+        let until = now + VERIFIED_WITHIN;
+        self.phase = Phase::Accepted(Box::new(Accepted::new(resize, Some(now), until, generation)));
     }
 
     /// The API server did not accept the resize.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
-use super::conditions::is_transient;
+use super::conditions::{Progress, is_transient};
 use super::sizes::{resizable, size, sizes_of};
 use super::{Purpose, Wanted};
 use crate::facts::{ConditionFacts, PodFacts};
@@ -54,6 +54,10 @@ pub(super) struct Accepted {
     pub(super) set_aside: bool,
     /// The containers that were read in the kernel when it was last seen to hold the new limits.
     pub(super) read: BTreeSet<String>,
+    /// Until when it may be deferred, once it was.
+    pub(super) deferred_until: Option<Moment>,
+    /// What the kubelet last said of it.
+    pub(super) last_progress: Progress,
 }
 
 /// Where a pod's resize stands.
@@ -181,6 +185,8 @@ impl Accepted {
             error: None,
             set_aside: false,
             read: BTreeSet::new(),
+            deferred_until: None,
+            last_progress: Progress::Nothing,
         }
     }
 

@@ -9,7 +9,7 @@ use plimsoll_sizing::size::{Size, Sizes};
 
 use super::history::Pressure;
 use super::phase::Resize;
-use super::sizes::{shrinks, size, spec_is};
+use super::sizes::{shrinks, size, size_mut, spec_is};
 use super::{Purpose, Wanted};
 use crate::facts::PodFacts;
 
@@ -20,7 +20,7 @@ pub(super) const WATCHED: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Harm {
     /// The first of it, in words.
-    pub(super) seen: Option<String>,
+    pub(super) seen: String,
     /// Container and resource, and its size before the shrink.
     pub(super) of: Vec<(String, Resource, Size)>,
 }
@@ -32,36 +32,64 @@ pub(super) struct RecentShrink {
     to: BTreeMap<String, Sizes>,
     class: String,
     until: Moment,
+    /// What it did harm to, until it is undone.
+    pub(super) harm: Option<Harm>,
 }
 
 impl RecentShrink {
     pub(super) fn new(resize: &Resize, until: Moment) -> RecentShrink {
         let Wanted { sizes, class, .. } = &resize.wanted;
-        RecentShrink { from: resize.from.clone(), to: sizes.clone(), class: class.clone(), until }
+        let (from, to) = (resize.from.clone(), sizes.clone());
+        RecentShrink { from, to, class: class.clone(), until, harm: None }
     }
 
+    /// One that did harm is over once it is undone: something else may be under way until then.
     pub(super) fn is_over(&self, now: Moment) -> bool {
-        now >= self.until
+        self.harm.is_none() && now >= self.until
     }
 
-    /// The harm that it did, as a report shows it: pressure on what was shrunk.
-    pub(super) fn harm(&self, pressures: &[(String, Pressure)]) -> Option<Harm> {
+    /// Harm is what a report shows as pressure on what was shrunk.
+    pub(super) fn observe(&mut self, pressures: &[(String, Pressure)]) {
+        if self.harm.is_some() {
+            return;
+        }
         let mut harm = Harm::default();
         for (name, pressure) in pressures {
             let Some((from, to)) = self.from.get(name).zip(self.to.get(name)) else { continue };
             for resource in Resource::ALL {
                 let before = size(from, resource);
                 if let Some(seen) = pressure.harm(resource).filter(|_| shrinks(before, size(to, resource))) {
-                    harm.seen.get_or_insert_with(|| format!("{name}: {seen}"));
+                    if harm.seen.is_empty() {
+                        harm.seen = format!("{name}: {seen}");
+                    }
                     harm.of.push((name.clone(), resource, before));
                 }
             }
         }
-        (!harm.of.is_empty()).then_some(harm)
+        self.harm = Some(harm).filter(|harm| !harm.of.is_empty());
+    }
+
+    /// Leaves what another resize changes to that; whether a shrink is left.
+    pub(super) fn leave_to(&mut self, other: &Resize) -> bool {
+        for (name, new) in &other.wanted.sizes {
+            let (Some(from), Some(to)) = (self.from.get_mut(name), self.to.get_mut(name)) else { continue };
+            for resource in Resource::ALL {
+                let new = size(new, resource);
+                if size(to, resource) != new {
+                    (*size_mut(from, resource), *size_mut(to, resource)) = (new, new);
+                }
+            }
+        }
+        let is_shrink = |name: &String, from: &Sizes| {
+            let to = self.to.get(name);
+            to.is_some_and(|to| Resource::ALL.iter().any(|r| shrinks(size(from, *r), size(to, *r))))
+        };
+        self.from.iter().any(|(name, from)| is_shrink(name, from))
     }
 
     /// The way back, unless the spec is not any more what the shrink made of it.
-    pub(super) fn undo(&self, now: Moment, facts: &PodFacts, seen: &str) -> Option<Resize> {
+    pub(super) fn undo(&self, now: Moment, facts: &PodFacts) -> Option<Resize> {
+        let seen = &self.harm.as_ref()?.seen;
         let why =
             vec![format!("{seen} within {} s after a shrink: back to the size before", WATCHED.as_secs())];
         let wanted = Wanted {

@@ -158,17 +158,16 @@ pub(super) fn limits_are_set(facts: &PodFacts, asked: &BTreeMap<String, Sizes>) 
     })
 }
 
-/// What is wrong with the pod's own cgroup after a container for which a size was set aside has started: its limit is below what the spec gives
-/// to its containers together. They may be killed again before anybody reads theirs.
-pub(super) fn pod_cgroup_below_spec(facts: &PodFacts, seen: &Seen) -> Option<String> {
-    let limits: Option<Vec<u64>> =
-        resizable(facts).map(|c| c.spec.memory_limit.map(|limit| limit.0)).collect();
-    let limits = limits.filter(|limits| !limits.is_empty())?;
-    let spec = limits.iter().fold(0_u64, |sum, limit| sum.saturating_add(*limit));
+/// What is wrong with the pod's own cgroup after a container for which a size was set aside has started: its limit is below the bytes that its
+/// containers were started with together. They may be killed again before anybody reads theirs.
+pub(super) fn pod_cgroup_below(facts: &PodFacts, seen: &Seen, started_with: u64) -> Option<String> {
     let own = seen.cgroup.limit_bytes.and_then(Limit::bound)?;
-    let is_below = own.0.saturating_add(PAGE * (limits.len() as u64 + 1)) <= spec;
-    is_below.then(|| {
-        format!("the pod's own memory limit is {own}, the spec gives its containers {} together", Bytes(spec))
+    let rounding = PAGE * (resizable(facts).count() as u64 + 1);
+    (own.0.saturating_add(rounding) <= started_with).then(|| {
+        format!(
+            "the pod's own memory limit is {own}, its containers were started with {} together",
+            Bytes(started_with)
+        )
     })
 }
 

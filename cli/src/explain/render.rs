@@ -27,7 +27,7 @@ pub(super) fn lines(pod: &PodStatus, now: Timestamp) -> Vec<String> {
     }
     if let Some(last) = &pod.last {
         let text = format!(
-            "last write: {} {} {} ago, {}",
+            "last action: {} {} {} ago, {}",
             last.action,
             last.outcome,
             age(last.at, now),

@@ -56,7 +56,7 @@ pub struct ResizeStatus {
     pub state: String,
     /// Its containers.
     pub containers: Vec<ContainerSizing>,
-    /// The size that would be written now, only what differs; empty: it fits.
+    /// The size that would be written now, or, where the class only recommends, to which it would come step by step; only what differs. Empty: it fits.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub wanted: PodResources,
     /// The arithmetic behind `wanted`, or why nothing changes; one line per container and resource.

@@ -265,7 +265,8 @@ pub struct Decision {
     pub to: String,
     /// Why.
     pub reason: String,
-    /// Its outcome: `sent`, `written`, `conflict`, `gone`, `throttled`, `failed`, `timeout`.
+    /// Its outcome: `sent`, `written`, `conflict`, `gone`, `throttled`, `failed`, `timeout`. What becomes of a resize, or is found out about one, is an
+    /// entry of its own: `verified`, `deferred`, and the other outcomes of `plimsoll_resizes_total`.
     pub outcome: String,
     /// Milliseconds from sending to the answer.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! limit'   = u / targetOfLimit        throttled: usage is censored, so at least limit x (1 + maxStep x min(1, throttled / 0.5))
-//! request' = u / targetOfRequest      below limit'; where request = limit, both are limit'
+//! request' = u / targetOfRequest      below limit'; where request = limit, both are limit', and pressure of the node changes nothing
 //! shrink   = the same with max(u, largest 1-minute mean and largest u of a growth in 24 h), at most 20 % at once
 //! ```
 
@@ -116,6 +116,8 @@ fn grow(input: &CpuInput, trigger: Trigger) -> Result<Verdict, Keep> {
             let grown = 1.0 + policy.max_step * (share / THROTTLED_FULL).min(1.0);
             larger(used.map(|used| used / policy.target_of_limit), input.size.limit.map(|l| l as f64 * grown))
         }
+        // a higher limit gives no more of a busy node, and where request = limit the request does not grow without it
+        Trigger::NodePressure(_) if fit(input).is_equal() => return Err(Keep::NodeBusy),
         Trigger::NodePressure(_) => None,
         _ => used.map(|used| used / policy.target_of_limit),
     };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 mod qos;
-pub use qos::{QosClass, keep_qos, qos, qos_changes};
+pub use qos::{QosClass, qos, qos_changes};
 
 /// The request and the limit of one resource, in millicores or bytes. Absent: not set, and never set by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]

@@ -59,6 +59,8 @@ pub enum Trigger {
 pub enum Keep {
     /// It fits.
     Fits,
+    /// The node is too busy to give it more CPU, and its request, which equals its limit, is not raised alone.
+    NodeBusy,
     /// The agent has no number yet that the decision needs.
     NoData,
     /// It grew too recently; the time that is left.

@@ -60,7 +60,7 @@ impl Core {
         let PodName { namespace, name } = &facts.pod;
         let decision = Decision {
             at: now.wall,
-            action: "announce".into(),
+            action: "resize".into(),
             namespace: namespace.as_ref().into(),
             pod: name.as_ref().into(),
             node: facts.node.clone(),
@@ -96,7 +96,8 @@ impl Core {
     pub(super) fn count_kills(&mut self, name: &PodName, killed: u64) {
         if killed > 0 {
             let class = self.class_of(name);
-            self.class_counts.entry(class).or_default().oom += i64::try_from(killed).unwrap_or(i64::MAX);
+            let oom = &mut self.class_counts.entry(class).or_default().oom;
+            *oom = oom.saturating_add(i64::try_from(killed).unwrap_or(i64::MAX));
         }
     }
 
@@ -178,7 +179,9 @@ fn told(what: &What, why: Option<&str>, now: Moment) -> Told {
             ("ResizeMemoryLimitsFixed", "memory_limits_fixed", true, text)
         }
         What::AtMaximum { text } => {
-            let text = format!("{text}. Raise maxAllowed of its class, or look for a leak");
+            let text = format!(
+                "{text}. Look for a leak, or raise what bounds it: maxAllowed of its class, its annotation plimsoll.dev/bounds, or a LimitRange"
+            );
             ("ResizeAtMaximum", "at_maximum", true, text)
         }
         What::OverQuota { message } => {

@@ -294,7 +294,7 @@ fn a_throttled_pod_is_recorded_resized_and_verified_in_the_kernel() {
     let shown: Vec<_> =
         decisions.iter().map(|d| (d.action.as_str(), d.reason.as_str(), d.outcome.as_str())).collect();
     let expected = [
-        ("announce", "resize_verified", "verified"),
+        ("resize", "resize_verified", "verified"),
         ("resize", "grow", "written"),
         ("record", "grow", "written"),
     ];

@@ -6,8 +6,8 @@ use plimsoll_contract::Resource;
 use plimsoll_contract::report::ContainerMemory;
 use plimsoll_sizing::cpu::{self, CpuInput};
 use plimsoll_sizing::memory::{self, MemoryInput};
-use plimsoll_sizing::policy::{Policy, ResourcePolicy};
-use plimsoll_sizing::size::SizeBounds;
+use plimsoll_sizing::policy::{Mode, Policy, ResourcePolicy};
+use plimsoll_sizing::size::{Size, SizeBounds};
 use plimsoll_sizing::verdict::{Keep, Trigger, Verdict};
 
 use super::birth::size_at_birth;
@@ -18,67 +18,113 @@ use super::refusal::Refusal;
 use super::rules;
 use super::view::{self, ContainerView, NodeView, PodView, millicores};
 use crate::resize::Purpose;
+use crate::state::LimitRanges;
 
-/// What the containers of one pod should have. `number` is its place among the pods of the node.
+/// The most steps of one recommended decrease. Each takes a fifth, so fewer lead from the largest number of bytes to the smallest size.
+const MOST_STEPS: usize = 200;
+
+/// What the containers of one pod should have: a draft for each resource of each. `number` is its place among the pods of the node.
 pub(super) fn drafts(node: &NodeView<'_>, number: usize, pod: &PodView<'_>, policy: &Policy) -> Vec<Draft> {
     let ranges = node.limit_ranges.get(pod.facts.pod.namespace.as_ref()).copied().unwrap_or_default();
+    let planned = Planned { node, number, pod, policy, ranges };
     let mut drafts = Vec::with_capacity(pod.containers.len() * Resource::ALL.len());
     for (place, container) in pod.containers.iter().enumerate() {
-        for resource in Resource::ALL {
-            let of_class = of(policy, resource);
-            let owner = container.resource(resource).bounds.and_then(Result::ok).unwrap_or_default();
-            let range = ranges.container.of(resource);
-            let original = view::of(&container.original, resource);
-            let bounds = bounds(
-                of_class,
-                original,
-                container.size(resource),
-                allocatable(node, resource),
-                owner,
-                range,
-            );
-            let (verdict, pressure) = verdict(container, resource, policy, bounds);
-            let mut draft = Draft::new(number, place, resource, container.size(resource), verdict);
-            draft.pressure = pressure;
-            if let Some(obstacle) = container_obstacle(container, resource, policy) {
-                draft.refuse(obstacle);
-            } else if let Some((to, siblings)) = size_at_birth(pod, container, resource, bounds)
-                .filter(|_| of_class.allow_increase && !draft.changes())
-            {
-                draft.to = to;
-                draft.purpose = Some(Purpose::Birth);
-                draft.siblings = siblings;
-            } else if container.report.is_none() && !container.is_down_after_kill() {
-                draft.refuse(Refusal::NoReport);
-            } else if verdict == Verdict::Keep(Keep::AtMaximum) && allocatable(node, resource).is_none() {
-                draft.refuse(Refusal::RoomUnknown);
-            } else if verdict == Verdict::Keep(Keep::AtMaximum) && range.max == Some(bounds.limit.max) {
-                draft.refuse(Refusal::LimitRange);
+        drafts.extend(Resource::ALL.map(|resource| planned.draft(place, resource, container.size(resource))));
+    }
+    rules::keep_pod_range(&mut drafts, &ranges.pod);
+    if policy.mode == Mode::Recommend {
+        planned.follow_decreases(&mut drafts);
+    }
+    drafts
+}
+
+/// A pod, and all that its drafts are made from.
+struct Planned<'a> {
+    node: &'a NodeView<'a>,
+    number: usize,
+    pod: &'a PodView<'a>,
+    policy: &'a Policy,
+    ranges: LimitRanges,
+}
+
+impl Planned<'_> {
+    /// What one resource of a container should have if its size were this.
+    fn draft(&self, place: usize, resource: Resource, size: Size) -> Draft {
+        let Planned { node, pod, policy, .. } = *self;
+        let container = &pod.containers[place];
+        let of_class = of(policy, resource);
+        let owner = container.resource(resource).bounds.and_then(Result::ok).unwrap_or_default();
+        let range = self.ranges.container.of(resource);
+        let original = view::of(&container.original, resource);
+        let bounds = bounds(of_class, original, size, allocatable(node, resource), owner, range);
+        let (verdict, pressure) = verdict(container, resource, size, policy, bounds);
+        let mut draft = Draft::new(self.number, place, resource, size, verdict);
+        draft.pressure = pressure;
+        if let Some(obstacle) = container_obstacle(container, resource, policy) {
+            draft.refuse(obstacle);
+        } else if let Some((to, siblings)) = size_at_birth(pod, container, resource, bounds)
+            .filter(|_| of_class.allow_increase && !draft.changes())
+        {
+            draft.to = to;
+            draft.purpose = Some(Purpose::Birth);
+            draft.siblings = siblings;
+        } else if container.report.is_none() && !container.is_down_after_kill() {
+            draft.refuse(Refusal::NoReport);
+        } else if verdict == Verdict::Keep(Keep::AtMaximum) && allocatable(node, resource).is_none() {
+            draft.refuse(Refusal::RoomUnknown);
+        } else if verdict == Verdict::Keep(Keep::AtMaximum) && range.max == Some(bounds.limit.max) {
+            draft.refuse(Refusal::LimitRange);
+        }
+        if is_stale(&draft, pod) && !container.is_down_after_kill() {
+            draft.refuse(Refusal::StaleReport);
+        }
+        if draft.shrinks()
+            && let Some(obstacle) = rules::shrink_obstacle(node, resource, policy)
+        {
+            draft.refuse(obstacle);
+        }
+        if let Some((message, until)) = container.resource(resource).held
+            && draft.changes()
+        {
+            draft.refuse(Refusal::Failed { message: message.to_owned(), until });
+        }
+        if let Some(text) = container.resource(resource).drift
+            && draft.changes()
+        {
+            draft.refuse(Refusal::Drift(text.to_owned()));
+        }
+        rules::apply(&mut draft, container, pod, range);
+        draft
+    }
+
+    /// Takes decreases, each planned as one step, to where they end. Nothing is resized, so every further step would be planned from the
+    /// same measurements. Growth stays one step: what a container uses once it has more is not known.
+    fn follow_decreases(&self, drafts: &mut [Draft]) {
+        drafts.iter_mut().for_each(|draft| draft.steps = u32::from(draft.shrinks()));
+        let mut follows = drafts.iter().any(Draft::shrinks);
+        for _ in 1..MOST_STEPS {
+            if !follows {
+                return;
             }
-            if is_stale(&draft, pod) && !container.is_down_after_kill() {
-                draft.refuse(Refusal::StaleReport);
+            let next = drafts.iter().map(|draft| match draft.purpose {
+                Some(Purpose::Shrink) => self.draft(draft.container, draft.resource, draft.to),
+                // A growth comes first, or is not made.
+                _ => Draft::new(
+                    self.number,
+                    draft.container,
+                    draft.resource,
+                    draft.from,
+                    Verdict::Keep(Keep::Fits),
+                ),
+            });
+            let mut next: Vec<Draft> = next.collect();
+            rules::keep_pod_range(&mut next, &self.ranges.pod);
+            follows = false;
+            for (draft, next) in drafts.iter_mut().zip(next) {
+                follows |= draft.follow(next);
             }
-            if draft.shrinks()
-                && let Some(obstacle) = rules::shrink_obstacle(node, resource, policy)
-            {
-                draft.refuse(obstacle);
-            }
-            if let Some((message, until)) = container.resource(resource).held
-                && draft.changes()
-            {
-                draft.refuse(Refusal::Failed { message: message.to_owned(), until });
-            }
-            if let Some(text) = container.resource(resource).drift
-                && draft.changes()
-            {
-                draft.refuse(Refusal::Drift(text.to_owned()));
-            }
-            rules::apply(&mut draft, container, pod, range);
-            drafts.push(draft);
         }
     }
-    rules::keep_pod_range(&mut drafts, pod, &ranges.pod);
-    drafts
 }
 
 /// Whether a change is for a load that was seen too long ago. A birth is for none.
@@ -90,6 +136,7 @@ fn is_stale(draft: &Draft, pod: &PodView<'_>) -> bool {
 fn verdict(
     container: &ContainerView<'_>,
     resource: Resource,
+    size: Size,
     policy: &Policy,
     bounds: SizeBounds,
 ) -> (Verdict, Option<Trigger>) {
@@ -107,7 +154,7 @@ fn verdict(
                 policy: &policy.cpu,
                 up_cooldown: policy.up_cooldown,
                 down_hold: policy.down_hold,
-                size: container.size(resource),
+                size,
                 bounds,
                 usage: &report.cpu,
                 window,
@@ -125,7 +172,7 @@ fn verdict(
                 policy: &policy.memory,
                 down_hold: policy.down_hold,
                 min_window: policy.memory_window,
-                size: container.size(resource),
+                size,
                 bounds,
                 usage,
                 events: container.memory_events,

@@ -203,5 +203,5 @@ fn trim(draft: &mut Draft, node: &NodeView<'_>, pool: Pool, grant: u64, reason: 
 
 fn booked(draft: &Draft, node: &NodeView<'_>) -> u64 {
     let pod = &node.pods[draft.pod];
-    headroom::request(pod.containers[draft.container].facts, &pod.reserved, draft.resource)
+    headroom::request(pod.facts, pod.containers[draft.container].facts, &pod.reserved, draft.resource)
 }

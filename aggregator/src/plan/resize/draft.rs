@@ -31,6 +31,8 @@ pub(super) struct Draft {
     pub(super) pressure: Option<Trigger>,
     /// Of a birth: how many siblings it is sized by.
     pub(super) siblings: usize,
+    /// Of a decrease that is only recommended: how many steps it is the result of.
+    pub(super) steps: u32,
     pub(super) urgency: Urgency,
     pub(super) share: Option<Share>,
 }
@@ -68,6 +70,7 @@ impl Draft {
             refusal: None,
             pressure: None,
             siblings: 0,
+            steps: 0,
             urgency: Urgency::default(),
             share: None,
         }
@@ -101,6 +104,18 @@ impl Draft {
     /// The least growth of a value that is worth a resize.
     pub(super) fn least(&self, value: Option<u64>) -> u64 {
         self.step().max(value.unwrap_or(0).div_ceil(SMALLEST_CHANGE))
+    }
+
+    /// Adds the step that follows on this decrease, as it is planned from its result. Says whether there is one.
+    pub(super) fn follow(&mut self, next: Draft) -> bool {
+        let (Verdict::Shrink(change), Verdict::Shrink(further)) = (&mut self.verdict, next.verdict) else {
+            return false;
+        };
+        change.to = further.to;
+        let follows = next.shrinks();
+        (self.to, self.refusal) = (next.to, next.refusal);
+        self.steps += u32::from(follows);
+        follows
     }
 
     /// Nothing changes, for this reason.

@@ -32,9 +32,13 @@ pub(super) fn line(draft: &Draft, container: &str, class: &str, now: Moment) -> 
         Some(Purpose::Shrink) => trigger.to_string(),
         _ => draft.urgency.to_string(),
     };
+    let steps = match draft.steps {
+        0 | 1 => String::new(),
+        steps => format!(", the result of {steps} steps"),
+    };
     let share = draft.share.map(|share| share_words(draft.resource, share)).unwrap_or_default();
     let less = refused.map(|refused| format!(", not more: {refused}")).unwrap_or_default();
-    format!("{container} {change}: {why}, {class}{share}{less}")
+    format!("{container} {change}: {why}, {class}{steps}{share}{less}")
 }
 
 fn share_words(resource: Resource, Share { headroom, others }: Share) -> String {

@@ -98,7 +98,7 @@ pub(crate) fn headroom(node: &NodeView<'_>, floor: [u64; 2]) -> Headroom {
 fn requests(facts: &PodFacts, reserved: &Reserved<'_>, resource: Resource) -> u64 {
     let (mut together, mut sidecars, mut initial) = (0_u64, 0_u64, 0_u64);
     for container in &facts.containers {
-        let booked = request(container, reserved, resource);
+        let booked = request(facts, container, reserved, resource);
         match container.kind {
             ContainerKind::App => together = together.saturating_add(booked),
             ContainerKind::Sidecar => {
@@ -113,15 +113,28 @@ fn requests(facts: &PodFacts, reserved: &Reserved<'_>, resource: Resource) -> u6
     together.max(initial).max(of_pod.unwrap_or(0))
 }
 
-/// The largest of the requests of a container that are known. One that is in none of them is no request.
-pub(crate) fn request(container: &ContainerFacts, reserved: &Reserved<'_>, resource: Resource) -> u64 {
+/// The largest of the requests of a container that are known. One that is in none of them is no request. What its node has said to be infeasible
+/// does not count, as it does not for the scheduler: anybody who may resize a pod could ask for a thousand cores.
+pub(crate) fn request(
+    pod: &PodFacts,
+    container: &ContainerFacts,
+    reserved: &Reserved<'_>,
+    resource: Resource,
+) -> u64 {
     let request = |resources: &Resources| size(resources, resource).request;
-    let spec = request(&container.spec);
     let allocated = container.allocated.as_ref().and_then(request);
     let actual = container.actual.as_ref().and_then(request);
+    let is_refused = pending_reason(pod) == Some("Infeasible") && allocated.or(actual).is_some();
+    let spec = request(&container.spec).filter(|_| !is_refused);
     let in_flight = reserved.get(&(container.name.as_str(), resource)).into_iter().flatten();
     let in_flight = in_flight.filter_map(|size| size.request).max();
     [spec, allocated, actual, in_flight].into_iter().flatten().max().unwrap_or(0)
+}
+
+/// Why the newest resize of a pod is not allocated, in the kubelet's word: `Deferred` or `Infeasible`.
+fn pending_reason(pod: &PodFacts) -> Option<&str> {
+    let mut all = pod.conditions.iter();
+    all.find(|one| one.kind == "PodResizePending" && one.status == "True")?.reason.as_deref()
 }
 
 /// How much of the memory limits of a pod, those of its resize in flight included, the kernel does not enforce yet; absent where that is not
@@ -132,7 +145,8 @@ fn growing(facts: &PodFacts, reserved: &Reserved<'_>) -> Option<u64> {
     for container in &facts.containers {
         let in_flight = reserved.get(&(container.name.as_str(), Resource::Memory));
         let [before, after] = in_flight.map_or([None; 2], |sizes| sizes.map(|size| size.limit));
-        let spec = bytes(&container.spec);
+        // A limit that is not allocated does not grow before it is; ours, in flight, may be allocated at any moment.
+        let spec = bytes(&container.spec).filter(|_| pending_reason(facts).is_none());
         let Some(most) = [spec, before, after].into_iter().flatten().max() else { continue };
         let stated = [&container.actual, &container.allocated].into_iter().flatten().find_map(bytes);
         // Where nothing changes, the kernel has what the spec says.

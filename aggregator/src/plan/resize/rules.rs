@@ -68,18 +68,17 @@ fn keep_ratio(draft: &mut Draft, range: Range) {
     }
 }
 
-/// The sums over a pod's containers stay within the LimitRange of pods.
-pub(super) fn keep_pod_range(drafts: &mut [Draft], pod: &PodView<'_>, ranges: &Ranges) {
+/// The sums over a pod's containers stay within the LimitRange of pods. `drafts` are all of one pod: each container has one per resource.
+pub(super) fn keep_pod_range(drafts: &mut [Draft], ranges: &Ranges) {
     for resource in Resource::ALL {
         let range = ranges.of(resource);
         if range == Range::default() {
             continue;
         }
         let (mut requests, mut limits) = (0_u64, 0_u64);
-        for container in &pod.containers {
-            let size = container.size(resource);
-            requests = requests.saturating_add(size.request.unwrap_or(0));
-            limits = limits.saturating_add(size.limit.unwrap_or(0));
+        for draft in drafts.iter().filter(|draft| draft.resource == resource) {
+            requests = requests.saturating_add(draft.from.request.unwrap_or(0));
+            limits = limits.saturating_add(draft.from.limit.unwrap_or(0));
         }
         for draft in drafts.iter_mut().filter(|draft| draft.resource == resource && draft.changes()) {
             if let Some(max) = range.max {

@@ -24,6 +24,7 @@ mod down;
 mod headroom;
 mod of_state;
 mod properties;
+mod recommended;
 mod refusals;
 mod rules;
 mod speed;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use plimsoll_contract::keys;
+
 use super::world::{World, app, first, less, more, sizes, wanted};
 use crate::resize::{Blocked, NotPlanned, Purpose, ResizeRefusal, Step, What};
 
@@ -205,6 +207,39 @@ fn a_record_that_another_wrote_is_not_made_ours_and_nothing_is_resized_by_it() {
         world.resize.plan(world.at(), &world.facts, wanted(Purpose::Grow, sizes((800, 2000), (64, 128))));
     let Err(NotPlanned::Blocked(Blocked::Original { message })) = again else { panic!("{again:?}") };
     assert!(message.contains("kubectl-annotate"), "{message}");
+}
+
+#[test]
+fn a_resize_whose_response_was_lost_is_ours_however_late_the_watch_shows_it() {
+    let mut world = sent(Purpose::Grow);
+    world.refuse(ResizeRefusal::NoAnswer);
+    world.wait(15);
+    assert_eq!(world.state(), "planned", "it was not seen, and is tried again");
+    world.write_spec(more());
+    world.watch();
+    assert_eq!(world.state(), "accepted");
+    world.kubelet_acts();
+    world.report();
+    assert!(matches!(world.happened()[..], [What::Verified { purpose: Purpose::Grow, .. }]));
+    assert_eq!(world.resize.yielding_until(world.at()), None, "it is nobody else's");
+}
+
+#[test]
+fn a_way_back_does_not_make_a_record_ours_that_another_wrote() {
+    let mut world = World::new();
+    world.resized(Purpose::Shrink, less());
+    let forged = r#"{"app":{"requests":{"cpu":"1000"}}}"#.to_owned();
+    world.facts.annotations.insert(keys::ORIGINAL_RESOURCES.to_owned(), forged);
+    world.facts.original_by = Some("kubectl-annotate".to_owned());
+    world.watch();
+    world.cpu.throttled3 = Some(0.06);
+    world.report();
+    assert!(matches!(world.happened()[..], [What::Undone { .. }]));
+    let step = world.resize.next(world.time(), &world.facts);
+    let Step::Record(record) = step else { panic!("{step:?}") };
+    let written: Vec<_> = record.annotations.keys().map(String::as_str).collect();
+    assert_eq!(written, [keys::DECISION]);
+    assert_eq!(world.write(), first(), "the way back is made all the same");
 }
 
 #[test]

@@ -232,7 +232,8 @@ fn a_pod_cgroup_that_stays_behind_through_a_restart_is_said_and_ends_the_growth(
     world.report_without_containers();
     world.wait(15);
     world.report_without_containers();
-    let text = "the pod's own memory limit is 128Mi, the spec gives its containers 256Mi together".to_owned();
+    let text =
+        "the pod's own memory limit is 128Mi, its containers were started with 256Mi together".to_owned();
     assert_eq!(world.happened(), [What::PodCgroupStale { text: text.clone() }]);
     let more = wanted(Purpose::Grow, sizes((200, 500), (64, 400)));
     let refused = world.resize.plan(world.at(), &world.facts, more.clone());
@@ -240,6 +241,68 @@ fn a_pod_cgroup_that_stays_behind_through_a_restart_is_said_and_ends_the_growth(
     world.cgroup.limit_bytes = Some(Limit::Of(Bytes(256 << 20)));
     world.report_without_containers();
     assert_eq!(world.resize.plan(world.at(), &world.facts, more), Ok(()));
+}
+
+#[test]
+fn a_pod_cgroup_that_waits_for_the_next_start_is_not_behind() {
+    let mut world = World::set_aside();
+    world.started();
+    world.wait(1);
+    world.killed();
+    // Twice as much was set aside while it was down again: the pod's cgroup has what its last start gave it.
+    let more = sizes((200, 500), (64, 512));
+    world.plan(Purpose::Grow, more);
+    world.write();
+    world.kubelet_acts();
+    world.cgroup = PodCgroup { limit_cores: None, limit_bytes: Some(Limit::Of(Bytes(256 << 20))) };
+    world.happened();
+    for _ in 0..3 {
+        world.wait(10);
+        world.report_without_containers();
+    }
+    assert_eq!(world.happened(), []);
+    // It starts with that, and the cgroup does not follow.
+    world.started();
+    world.wait(1);
+    world.killed();
+    world.report_without_containers();
+    world.wait(15);
+    world.report_without_containers();
+    let text = "the pod's own memory limit is 256Mi, its containers were started with 512Mi together";
+    assert_eq!(world.happened(), [What::PodCgroupStale { text: text.to_owned() }]);
+}
+
+#[test]
+fn a_size_that_another_writer_gave_it_while_it_was_down_waits_for_the_next_start_too() {
+    let mut world = World::set_aside();
+    world.started();
+    world.wait(1);
+    world.killed();
+    world.write_spec(sizes((200, 500), (64, 1024)));
+    world.kubelet_acts();
+    world.cgroup = PodCgroup { limit_cores: None, limit_bytes: Some(Limit::Of(Bytes(256 << 20))) };
+    for _ in 0..3 {
+        world.wait(10);
+        world.report_without_containers();
+    }
+    assert_eq!(world.happened(), [], "its last start gave it 256Mi");
+}
+
+#[test]
+fn what_is_set_aside_late_is_set_aside() {
+    let mut world = World::new();
+    world.killed();
+    world.plan(Purpose::Grow, grown());
+    world.write();
+    world.wait(120);
+    assert_eq!(world.happened(), [What::Failed { message: "not verified within 120 s".to_owned() }]);
+    world.kubelet_acts();
+    assert_eq!(world.happened(), [What::SetAside { containers: "app".to_owned() }]);
+    // It is killed before anybody reads it, and needs more.
+    world.started();
+    world.wait(60);
+    world.killed();
+    world.plan(Purpose::Grow, sizes((200, 500), (64, 512)));
 }
 
 #[test]

@@ -209,6 +209,49 @@ fn what_cpu_grew_for_is_remembered_for_a_day() {
     assert_eq!((history.cpu_growth(hours(45), "app"), history.cpu_growth(hours(21), "proxy")), (None, None));
 }
 
+/// A growth of memory from `less`.
+fn less_with_more_memory() -> Sizes {
+    Sizes { memory: sizes((0, 0), (64, 256)).memory, ..less() }
+}
+
+#[test]
+fn a_resize_of_another_resource_does_not_end_the_watch_of_a_shrink() {
+    let mut world = shrunk();
+    world.wait(10);
+    world.resized(Purpose::Grow, less_with_more_memory());
+    world.wait(10);
+    world.cpu.throttled3 = Some(0.06);
+    world.report();
+    assert!(matches!(world.happened()[..], [What::Undone { .. }]));
+    assert_eq!(world.write(), Sizes { cpu: first().cpu, ..less_with_more_memory() }, "its memory stays");
+    // One of the same resource does.
+    let mut grown = shrunk();
+    grown.resized(Purpose::Grow, more());
+    grown.cpu.throttled3 = Some(0.9);
+    grown.report();
+    assert_eq!(grown.happened(), []);
+}
+
+#[test]
+fn harm_that_is_seen_while_something_else_is_under_way_is_undone_after_it() {
+    let mut world = shrunk();
+    world.wait(50);
+    world.plan(Purpose::Grow, less_with_more_memory());
+    world.write();
+    world.cpu.throttled3 = Some(0.06);
+    world.report();
+    world.cpu.throttled3 = None;
+    world.wait(20);
+    assert_eq!(world.happened(), [], "the growth of memory is not in the kernel yet");
+    world.kubelet_acts();
+    world.report();
+    assert!(matches!(world.happened()[..], [What::Verified { purpose: Purpose::Grow, .. }]));
+    world.report();
+    let seen = "app: throttled in 6 % of the periods".to_owned();
+    assert_eq!(world.happened(), [What::Undone { seen }]);
+    assert_eq!(world.write(), Sizes { cpu: first().cpu, ..less_with_more_memory() });
+}
+
 /// Down to `less`, throttled there, and back.
 fn undone() -> World {
     let mut world = shrunk();

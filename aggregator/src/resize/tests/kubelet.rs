@@ -205,6 +205,40 @@ fn a_deferred_resize_that_finds_room_in_time_is_a_success() {
 }
 
 #[test]
+fn a_resize_that_is_deferred_again_and_again_has_one_time_for_all() {
+    let mut world = accepted(Purpose::Grow, more());
+    for _ in 0..3 {
+        world.deferred();
+        world.wait(9);
+        world.facts.conditions.clear();
+        world.watch();
+        world.wait(1);
+    }
+    world.deferred();
+    world.wait(1);
+    let said = [
+        What::Deferred { message: NO_ROOM.to_owned() },
+        What::PutBack { why: format!("deferred: {NO_ROOM}") },
+    ];
+    assert_eq!(world.happened(), said);
+}
+
+#[test]
+fn a_resize_on_which_the_kubelet_works_for_ever_fails_once() {
+    let mut world = accepted(Purpose::Grow, more());
+    world.condition("PodResizeInProgress", None, "");
+    for _ in 0..10 {
+        world.wait(60);
+        world.watch();
+    }
+    assert_eq!(world.happened(), [What::Failed { message: "not verified within 120 s".to_owned() }]);
+    // It ends after all.
+    world.kubelet_acts();
+    world.report();
+    assert_eq!(world.happened(), [What::Verified { purpose: Purpose::Grow, took: None }]);
+}
+
+#[test]
 fn an_infeasible_resize_is_put_back_and_not_repeated_until_something_shrank() {
     let mut world = accepted(Purpose::Grow, more());
     world.condition("PodResizePending", Some("Infeasible"), "too big");
@@ -298,6 +332,8 @@ fn what_was_not_verified_is_held_for_a_minute_and_nothing_is_planned_until_the_n
     world.kubelet_acts();
     assert!(refused(&mut world).is_err(), "the kernel was not read since");
     world.report();
+    let late = What::Verified { purpose: Purpose::Grow, took: None };
+    assert_eq!((world.state(), world.happened()), ("verified", vec![late]));
     assert_eq!(refused(&mut world), Ok(()));
 
     let mut taken_over = unverified();
@@ -309,6 +345,20 @@ fn what_was_not_verified_is_held_for_a_minute_and_nothing_is_planned_until_the_n
     resized_by_others.write_spec(less());
     resized_by_others.watch();
     assert_eq!(refused(&mut resized_by_others), Ok(()));
+}
+
+#[test]
+fn a_shrink_that_is_verified_late_is_watched_for_harm() {
+    let mut world = accepted(Purpose::Shrink, less());
+    world.wait(130);
+    world.kubelet_acts();
+    world.report();
+    world.happened();
+    world.wait(30);
+    world.cpu.throttled3 = Some(0.06);
+    world.report();
+    assert!(matches!(world.happened()[..], [What::Undone { .. }]));
+    assert_eq!(world.write(), first());
 }
 
 #[test]

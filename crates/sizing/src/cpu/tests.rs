@@ -1,5 +1,6 @@
 use super::*;
 use crate::policy::Policy;
+use crate::size::{QosClass, Sizes, qos};
 use plimsoll_contract::Cores;
 
 mod field;
@@ -128,7 +129,21 @@ fn bound_by_the_node_raises_the_request_toward_the_use_and_not_the_limit() {
     let Verdict::Grow(change) = decide(&input(&gold, size(600, 1000), &usage)) else { panic!("not grown") };
     // 0.9 / 0.6 is more than the limit
     assert_eq!((change.to, change.trigger), (size(990, 1000), Trigger::NodePressure(30.0)));
-    assert_eq!(decide(&input(&gold, size(1000, 1000), &usage)), Verdict::Keep(Keep::Fits));
+}
+
+#[test]
+fn a_request_that_equals_its_limit_is_not_raised_alone_on_a_busy_node_and_that_is_said() {
+    let mut gold = class("gold");
+    let usage = ContainerCpu { pressure: Some(30.0), bound_by: Some(BoundBy::Node), ..steady(0.9, 1.0) };
+    let verdict = |class: &Policy| decide(&input(class, size(1000, 1000), &usage));
+    assert_eq!(verdict(&gold), Verdict::Keep(Keep::NodeBusy));
+    assert_eq!(
+        calls_for_growth(&input(&gold, size(1000, 1000), &usage)),
+        Some(Trigger::NodePressure(30.0)),
+        "nothing shrinks meanwhile"
+    );
+    gold.cpu.allow_increase = false;
+    assert_eq!(verdict(&gold), Verdict::Keep(Keep::NodeBusy));
 }
 
 #[test]
@@ -148,6 +163,22 @@ fn guaranteed_stays_guaranteed_vpa_scenario_6() {
     assert_eq!(grown(decide(&input(&silver, size(200, 200), &usage))), size(340, 340));
     let usage = steady(0.01, 0.2);
     assert_eq!(shrunk(decide(&input(&silver, size(200, 200), &usage))), size(160, 160));
+}
+
+#[test]
+fn burstable_does_not_become_guaranteed_vpa_scenario_7() {
+    let fixed = size(256 << 20, 256 << 20);
+    let class_of = |cpu: Size| qos(&[Sizes { cpu, memory: fixed }]);
+    assert_eq!(class_of(size(400, 400)), QosClass::Guaranteed, "what must not come about");
+    // 0.39 / 0.6 is more than the limit, which stays
+    let busy = ContainerCpu { pressure: Some(30.0), bound_by: Some(BoundBy::Node), ..steady(0.39, 0.4) };
+    let to = grown(decide(&input(&class("gold"), size(200, 400), &busy)));
+    assert_eq!((to, class_of(to)), (size(390, 400), QosClass::Burstable));
+    // nor does a limit fall to the request
+    let mut bronze = class("bronze");
+    bronze.cpu.controlled_values = crate::policy::ControlledValues::LimitsOnly;
+    let to = shrunk(decide(&input(&bronze, size(155, 190), &steady(0.01, 0.19))));
+    assert_eq!((to, class_of(to)), (size(155, 165), QosClass::Burstable));
 }
 
 #[test]

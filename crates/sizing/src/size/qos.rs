@@ -32,23 +32,3 @@ pub fn qos(containers: &[Sizes]) -> QosClass {
 pub fn qos_changes(old: &[Sizes], new: &[Sizes]) -> bool {
     qos(old) != qos(new)
 }
-
-/// Keeps a Burstable pod Burstable: where every request would become its limit, the first that was less stays less, by one step.
-/// The other classes need no correction: where request = limit both change alike, and nothing is set that was not.
-pub fn keep_qos(old: &[Sizes], new: &mut [Sizes]) {
-    if qos(old) != QosClass::Burstable || qos(new) != QosClass::Guaranteed {
-        return;
-    }
-    let is_less = |size: Size| size.request < size.limit;
-    for (old, new) in old.iter().zip(new) {
-        let pairs =
-            [(old.cpu, &mut new.cpu, crate::cpu::STEP), (old.memory, &mut new.memory, crate::memory::STEP)];
-        for (old, new, step) in pairs {
-            if let Some(limit) = new.limit.filter(|limit| is_less(old) && *limit > 1) {
-                // a limit of less than two steps is halved
-                new.request = Some(limit - step.min(limit / 2));
-                return;
-            }
-        }
-    }
-}

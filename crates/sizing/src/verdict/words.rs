@@ -64,6 +64,9 @@ impl fmt::Display for Keep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Keep::Fits => f.write_str("the size fits the load"),
+            Keep::NodeBusy => f.write_str(
+                "the node is busy: a higher limit would give nothing, and a request that equals its limit is not raised alone",
+            ),
             Keep::NoData => f.write_str("the agent has no number yet that the decision needs"),
             Keep::Cooldown(left) => {
                 write!(f, "needs more, but grew too recently: may grow again in {}", time(*left))

@@ -449,6 +449,6 @@ fn a_leak_that_has_come_to_the_maximum_of_its_class_is_said_once() {
     assert_eq!((event.reason.as_str(), event.warning), ("ResizeAtMaximum", true));
     assert_eq!(
         event.note,
-        "app memory: needs more, but is at its maximum (memory at 98 % of the limit for 2 s). Raise maxAllowed of its class, or look for a leak"
+        "app memory: needs more, but is at its maximum (memory at 98 % of the limit for 2 s). Look for a leak, or raise what bounds it: maxAllowed of its class, its annotation plimsoll.dev/bounds, or a LimitRange"
     );
 }

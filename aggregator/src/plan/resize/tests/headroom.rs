@@ -162,3 +162,28 @@ fn where_nobody_says_what_the_kernel_has_of_a_pending_resize_free_memory_is_not_
     silent.facts.containers[0].running = false;
     assert!(left([silent]).free_memory.is_some(), "what does not run holds no memory");
 }
+
+#[test]
+fn what_a_node_refuses_to_another_writer_takes_no_room_from_the_others() {
+    let pending = |reason: &str| {
+        let mut pod = pod("web", 1000);
+        pod.facts.containers[0].spec.cpu_request = Some(cores(1_000_000));
+        pod.facts.containers[0].spec.memory_limit = Some(Bytes(1000 * GI));
+        pod.facts.conditions.push(ConditionFacts {
+            kind: "PodResizePending".into(),
+            status: "True".into(),
+            reason: Some(reason.into()),
+            message: None,
+            observed_generation: None,
+        });
+        left([pod])
+    };
+    assert_eq!(pending("Infeasible"), left([pod("web", 1000)]));
+    let deferred = pending("Deferred");
+    assert_eq!(deferred.cpu, Some(0), "the scheduler counts it, and the kubelet may give it at any moment");
+    assert_eq!(
+        deferred.free_memory,
+        left([pod("web", 1000)]).free_memory,
+        "no limit is set that is not allocated"
+    );
+}

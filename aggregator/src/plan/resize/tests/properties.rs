@@ -1,9 +1,11 @@
 //! What holds for every node, whatever its pods are and need.
 
+use plimsoll_sizing::policy::{Bound, Mode};
 use plimsoll_sizing::size::{qos, qos_changes};
 use proptest::prelude::*;
 
 use super::*;
+use crate::facts::{Range, Ranges};
 use crate::plan::resize::headroom::headroom;
 
 /// Sizes of a container, its use, throttling, pressure, memory over limit and growth, seconds in the high band, OOM kills.
@@ -45,6 +47,32 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    /// Of large containers that use little.
+    fn idle_containers()(
+        cpu in amounts(35, 400),
+        memory in amounts(10 * MI + 1, 400),
+        used in 0.0..0.5_f64,
+        filled in 0.0..0.5_f64,
+    ) -> Made {
+        (cpu, memory, [used, 0.0, 0.0, filled, 0.0], 0, 0)
+    }
+}
+
+prop_compose! {
+    /// Of containers and of the pod.
+    fn limit_ranges()(
+        ratios in prop::array::uniform2(prop::option::of(1.5..6.0_f64)),
+        least in prop::array::uniform2(prop::option::of(10..2000_u64)),
+    ) -> LimitRanges {
+        let cpu = |n: usize| Ranges {
+            cpu: Range { max_ratio: ratios[n], min: least[n], ..Range::default() },
+            ..Ranges::default()
+        };
+        LimitRanges { container: cpu(0), pod: cpu(1) }
+    }
+}
+
 fn build(number: usize, (class, decrease, containers): (Option<&str>, bool, Vec<Made>)) -> TestPod {
     let mut pod = TestPod::new(&format!("pod-{number}"), class);
     if let Some(Ok(policy)) = &mut pod.class {
@@ -74,6 +102,22 @@ fn build(number: usize, (class, decrease, containers): (Option<&str>, bool, Vec<
 
 fn spec(pod: &TestPod) -> BTreeMap<String, Sizes> {
     pod.facts.containers.iter().map(|container| (container.name.clone(), sizes_of(&container.spec))).collect()
+}
+
+/// The pod as it is once it has these sizes, with the same measurements.
+fn resized(mut pod: TestPod, sizes: &BTreeMap<String, Sizes>) -> TestPod {
+    for container in &mut pod.facts.containers {
+        let Some(Sizes { cpu, memory }) = sizes.get(&container.name) else { continue };
+        container.spec = Resources {
+            cpu_request: cpu.request.map(cores),
+            cpu_limit: cpu.limit.map(cores),
+            memory_request: memory.request.map(Bytes),
+            memory_limit: memory.limit.map(Bytes),
+        };
+        container.allocated = Some(Resources { cpu_limit: None, memory_limit: None, ..container.spec });
+        container.actual = Some(container.spec);
+    }
+    pod
 }
 
 fn any_wanted(outcome: &Outcome) -> Option<&Wanted> {
@@ -157,5 +201,45 @@ proptest! {
     fn the_same_node_has_the_same_plan(made in prop::collection::vec(pods(), 0..8)) {
         let node = TestNode::new(4000, 8 * GI).with(made.into_iter().enumerate().map(|(n, pod)| build(n, pod)));
         prop_assert_eq!(node.plan(Division::Weighted), node.plan(Division::Weighted));
+    }
+
+    #[test]
+    fn a_recommended_decrease_is_where_apply_mode_ends_step_by_step_and_from_there_nothing_decreases(
+        made in prop::collection::vec(idle_containers(), 1..4),
+        class in prop::sample::select(vec!["silver", "bronze"]),
+        decrease in any::<bool>(),
+        least in 0..100_u32,
+        autoscaled in any::<bool>(),
+        owner in prop::option::of(10..2000_u64),
+        ranges in limit_ranges(),
+    ) {
+        let mut pod = build(0, (Some(class), decrease, made));
+        for (name, original) in spec(&pod) {
+            let seen = pod.seen_mut(&name);
+            seen.original = Some(original);
+            seen.cpu.autoscaler = autoscaled.then_some("web-hpa");
+            seen.cpu.bounds = Some(Ok(UserBounds { min: owner, max: None }));
+        }
+        let outcome = |pod: &TestPod, mode: Mode| {
+            let mut pod = pod.clone();
+            let Some(Ok(policy)) = &mut pod.class else { unreachable!("it has a class") };
+            (policy.mode, policy.cpu.min_allowed) = (mode, Bound::OfOriginal(least));
+            let mut node = TestNode::new(1_000_000, 1024 * GI).with([pod]);
+            node.limit_ranges = ranges;
+            node.outcome("pod-0")
+        };
+        let (mut applied, mut steps) = (pod.clone(), 0);
+        while let Outcome::Wanted(wanted) = outcome(&applied, Mode::Apply) {
+            prop_assume!(wanted.purpose == Purpose::Shrink);
+            (applied, steps) = (resized(applied, &wanted.sizes), steps + 1);
+            prop_assert!(steps < 200, "it never ends: {wanted:?}");
+        }
+        let recommended = match outcome(&pod, Mode::Recommend) {
+            Outcome::Recommended(wanted) => resized(pod, &wanted.sizes),
+            _ => pod,
+        };
+        prop_assert_eq!(spec(&recommended), spec(&applied), "after {} steps", steps);
+        let next = outcome(&recommended, Mode::Recommend);
+        prop_assert!(!matches!(next, Outcome::Recommended(_)), "{next:?}");
     }
 }

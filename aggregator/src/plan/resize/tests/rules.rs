@@ -1,5 +1,7 @@
 //! What holds of every change.
 
+use plimsoll_sizing::verdict::Trigger;
+
 use super::*;
 use crate::facts::{Range, Ranges};
 
@@ -73,6 +75,21 @@ fn a_container_with_a_gpu_is_resized_in_cpu_alone() {
     pod.facts.containers[0].extended = true;
     let wanted = node(pod).wanted("web");
     assert_eq!(wanted.sizes["app"], Sizes { cpu: size(1000, 2000), memory: size(64 * MI, 128 * MI) });
+}
+
+#[test]
+fn a_guaranteed_pod_on_a_busy_node_is_told_why_it_keeps_its_size() {
+    let mut pod = TestPod::new("web", Some("gold")).container("app", size(500, 500), size(64 * MI, 64 * MI));
+    pod = pod.uses(450, 16 * MI);
+    let cpu = &mut pod.reports[0].cpu;
+    (cpu.pressure, cpu.bound_by) = (Some(30.0), Some(BoundBy::Node));
+    let verdict = node(pod).verdict("web");
+    assert_eq!(
+        (&verdict.outcome, verdict.sizing[0].pressure),
+        (&Outcome::Fits, Some(Trigger::NodePressure(30.0)))
+    );
+    let said = "app cpu: the node is busy: a higher limit would give nothing, and a request that equals its limit is not raised alone";
+    assert_eq!(verdict.sizing[0].line, said);
 }
 
 #[test]

@@ -27,24 +27,10 @@ fn the_class_is_that_of_all_containers() {
 }
 
 #[test]
-fn burstable_does_not_become_guaranteed_vpa_scenario_7() {
-    const MI: u64 = 1 << 20;
-    let old = [sizes(size(200, 400), size(256 * MI, 256 * MI))];
-    let mut new = [sizes(size(400, 400), size(256 * MI, 256 * MI))];
-    assert!(qos_changes(&old, &new));
-    keep_qos(&old, &mut new);
-    assert!(!qos_changes(&old, &new));
-    assert_eq!(new[0], sizes(size(390, 400), size(256 * MI, 256 * MI)));
-}
-
-#[test]
-fn the_smallest_limit_and_other_classes_are_kept_too() {
-    let old = [sizes(size(5, 10), size(64, 64))];
-    let mut new = [sizes(size(10, 10), size(64, 64))];
-    keep_qos(&old, &mut new);
-    assert_eq!(new[0].cpu, size(5, 10));
-    let fixed = [sizes(size(100, 100), size(64, 64))];
-    let mut grown = [sizes(size(200, 200), size(64, 64))];
-    keep_qos(&fixed, &mut grown);
-    assert_eq!(grown, [sizes(size(200, 200), size(64, 64))]);
+fn a_change_that_makes_every_request_its_limit_changes_the_class() {
+    let memory = size(64, 64);
+    let changes = |from: Size, to: Size| qos_changes(&[sizes(from, memory)], &[sizes(to, memory)]);
+    assert!(changes(size(200, 400), size(400, 400)));
+    assert!(!changes(size(200, 400), size(390, 400)));
+    assert!(!changes(size(100, 100), size(200, 200)));
 }
