@@ -29,9 +29,10 @@ deny:      ## licenses, banned and duplicate crates, sources; advisories are not
 alone:     ## each crate separately: another crate's features must not hide a missing one
 	@set -e; for crate in $(CRATES); do echo "check $$crate alone"; $(CARGO) check --quiet --package $$crate; done
 
-bench:     ## the agent's resource usage, relative to other programs in the same run
+bench:     ## the agent's resource usage, relative to other programs in the same run; then what plans of resizes cost (not with ARGS)
 	$(CARGO) build --release --package plimsoll-agent
 	$(CARGO) bench --package plimsoll-tests --bench costs -- $(ARGS)
+	$(if $(ARGS),,$(CARGO) test --release --package plimsoll-aggregator --lib -- --include-ignored --nocapture speed scale_of)
 
 bench-peers: ## comparison with Prometheus, metrics-server and VPA on a real Kubernetes (root, Go, Debian): 20 minutes after the first build
 	tests/peers/run
