@@ -27,7 +27,7 @@ pub(crate) struct Recent {
     memory: Ring<Level, 14>,
     /// Coarser and longer.
     growth: Ring<Level, 20>,
-    /// Since when the quota is what it is: throttling before that was of another one.
+    /// When the quota was last seen to have changed: throttling before that was of another one.
     pub(crate) quota_since: Option<Moment>,
 }
 

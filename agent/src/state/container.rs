@@ -63,8 +63,6 @@ pub(crate) struct Container {
     pub(crate) memory_pressure: Read<f64>,
     pub(crate) events: Read<MemoryEvents>,
     pub(crate) limits_read: Option<Moment>,
-    /// When its CPU limit was first seen to be what it is; absent where it has not changed.
-    quota_since: Option<Moment>,
     pub(crate) usage: UsageHistory,
     /// Memory in use when its details were read.
     current_at_detail: Option<Bytes>,
@@ -107,8 +105,8 @@ impl Container {
         self.observe_cpu(reading, profile, cpus);
         self.observe_memory(reading);
         let is_new_quota = changed(before.0, self.cpu_limit.value());
-        if is_new_quota {
-            self.quota_since = Some(reading.at);
+        if let Some(recent) = self.recent.as_mut().filter(|_| is_new_quota) {
+            recent.quota_since = Some(reading.at);
         }
         is_new_quota || changed(before.1, self.memory_limit.value())
     }
@@ -121,7 +119,6 @@ impl Container {
         }
         let unreclaimable = self.unreclaimable_now();
         let recent = self.recent.get_or_insert_default();
-        recent.quota_since = self.quota_since;
         if let Some(sample) = self.sample.filter(|_| self.new_sample) {
             recent.record_cpu(&sample);
         }

@@ -163,6 +163,20 @@ impl TestNode {
     }
 }
 
+fn resources(Sizes { cpu, memory }: Sizes) -> Resources {
+    Resources {
+        cpu_request: cpu.request.map(cores),
+        cpu_limit: cpu.limit.map(cores),
+        memory_request: memory.request.map(Bytes),
+        memory_limit: memory.limit.map(Bytes),
+    }
+}
+
+/// What the kubelet says that it has allocated: requests alone.
+fn requests(spec: Resources) -> Resources {
+    Resources { cpu_limit: None, memory_limit: None, ..spec }
+}
+
 impl TestPod {
     /// A running pod of the class; without containers yet.
     fn new(name: &str, class: Option<&str>) -> TestPod {
@@ -189,12 +203,7 @@ impl TestPod {
     fn container(mut self, name: &str, cpu: Size, memory: Size) -> TestPod {
         let number = self.facts.containers.len() + 1;
         let id = ContainerId::new(&format!("{number:064x}")).unwrap();
-        let spec = Resources {
-            cpu_request: cpu.request.map(cores),
-            cpu_limit: cpu.limit.map(cores),
-            memory_request: memory.request.map(Bytes),
-            memory_limit: memory.limit.map(Bytes),
-        };
+        let spec = resources(Sizes { cpu, memory });
         self.facts.containers.push(ContainerFacts {
             name: name.into(),
             kind: ContainerKind::App,
@@ -203,7 +212,7 @@ impl TestPod {
             terminated: false,
             restarts: 0,
             spec,
-            allocated: Some(Resources { cpu_limit: None, memory_limit: None, ..spec }),
+            allocated: Some(requests(spec)),
             actual: Some(spec),
             cpu_resize_policy: None,
             memory_resize_policy: None,

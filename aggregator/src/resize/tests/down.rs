@@ -39,6 +39,19 @@ impl World {
         self.resize.report(self.at(), &self.facts, &Seen { containers: &[], cgroup: self.cgroup });
     }
 
+    /// Half a minute in which nothing of the pod runs.
+    fn stays_down(&mut self) {
+        for _ in 0..3 {
+            self.wait(10);
+            self.report_without_containers();
+        }
+    }
+
+    /// The memory limit of the pod's own cgroup is so many Mi.
+    fn pod_may_use(&mut self, mi: u64) {
+        self.cgroup = PodCgroup { limit_cores: None, limit_bytes: Some(Limit::Of(Bytes(mi << 20))) };
+    }
+
     fn recent_kills(&self) -> u64 {
         self.resize.recent_memory_events(self.at(), "app").oom_kill
     }
@@ -220,11 +233,8 @@ fn another_writers_size_ends_the_wait_for_the_start() {
 fn a_pod_cgroup_that_stays_behind_through_a_restart_is_said_and_ends_the_growth() {
     // kubernetes/kubernetes#138760: the container is killed again at the pod's old limit, before anybody reads its own.
     let mut world = World::set_aside();
-    world.cgroup = PodCgroup { limit_cores: None, limit_bytes: Some(Limit::Of(Bytes(128 << 20))) };
-    for _ in 0..3 {
-        world.wait(10);
-        world.report_without_containers();
-    }
+    world.pod_may_use(128);
+    world.stays_down();
     assert_eq!(world.happened(), [], "it may be written when the container starts");
     world.started();
     world.wait(1);
@@ -254,12 +264,9 @@ fn a_pod_cgroup_that_waits_for_the_next_start_is_not_behind() {
     world.plan(Purpose::Grow, more);
     world.write();
     world.kubelet_acts();
-    world.cgroup = PodCgroup { limit_cores: None, limit_bytes: Some(Limit::Of(Bytes(256 << 20))) };
+    world.pod_may_use(256);
     world.happened();
-    for _ in 0..3 {
-        world.wait(10);
-        world.report_without_containers();
-    }
+    world.stays_down();
     assert_eq!(world.happened(), []);
     // It starts with that, and the cgroup does not follow.
     world.started();
@@ -280,11 +287,8 @@ fn a_size_that_another_writer_gave_it_while_it_was_down_waits_for_the_next_start
     world.killed();
     world.write_spec(sizes((200, 500), (64, 1024)));
     world.kubelet_acts();
-    world.cgroup = PodCgroup { limit_cores: None, limit_bytes: Some(Limit::Of(Bytes(256 << 20))) };
-    for _ in 0..3 {
-        world.wait(10);
-        world.report_without_containers();
-    }
+    world.pod_may_use(256);
+    world.stays_down();
     assert_eq!(world.happened(), [], "its last start gave it 256Mi");
 }
 

@@ -107,14 +107,9 @@ fn spec(pod: &TestPod) -> BTreeMap<String, Sizes> {
 /// The pod as it is once it has these sizes, with the same measurements.
 fn resized(mut pod: TestPod, sizes: &BTreeMap<String, Sizes>) -> TestPod {
     for container in &mut pod.facts.containers {
-        let Some(Sizes { cpu, memory }) = sizes.get(&container.name) else { continue };
-        container.spec = Resources {
-            cpu_request: cpu.request.map(cores),
-            cpu_limit: cpu.limit.map(cores),
-            memory_request: memory.request.map(Bytes),
-            memory_limit: memory.limit.map(Bytes),
-        };
-        container.allocated = Some(Resources { cpu_limit: None, memory_limit: None, ..container.spec });
+        let Some(sizes) = sizes.get(&container.name) else { continue };
+        container.spec = resources(*sizes);
+        container.allocated = Some(requests(container.spec));
         container.actual = Some(container.spec);
     }
     pod
