@@ -14,10 +14,10 @@ mod tests;
 pub const KEPT_FOR_LOWER: f64 = 0.10;
 
 /// One container that wants to grow.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Claim {
-    /// Breaks ties: `namespace/name`.
-    pub key: String,
+    /// Its place in the order of names: breaks ties.
+    pub place: usize,
     /// Of its class: lower is served first.
     pub rank: u32,
     /// Of its class.
@@ -34,7 +34,7 @@ impl Claim {
     /// Order of service: rank, urgency, name.
     fn before(&self, other: &Self) -> Ordering {
         let by_urgency = || finite(other.urgency).total_cmp(&finite(self.urgency));
-        self.rank.cmp(&other.rank).then_with(by_urgency).then_with(|| self.key.cmp(&other.key))
+        self.rank.cmp(&other.rank).then_with(by_urgency).then_with(|| self.place.cmp(&other.place))
     }
 
     /// What it gets out of `room` on top of `granted`: all that it wants, or as many whole steps as there are, if they are of use.

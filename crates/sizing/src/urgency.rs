@@ -83,23 +83,32 @@ pub fn score(criteria: &Criteria, weights: &Weights) -> f64 {
 }
 
 /// How a score came about, each criterion times its weight: `[throttle .40x.42, util .82x.23, psi .24x.23, high .40x.12]`.
-pub fn terms(criteria: &Criteria, weights: &Weights) -> String {
-    let terms: Vec<_> = criteria.names.iter().zip(criteria.values).zip(weights.values()).map(term).collect();
-    format!("[{}]", terms.join(", "))
-}
+pub struct Terms<'a>(pub &'a Criteria, pub &'a Weights);
 
-fn term(((name, z), w): ((&&str, Option<f64>), f64)) -> String {
-    match z {
-        Some(z) => format!("{name} {}x{}", Short(z), Short(w)),
-        None => format!("{name} unknown"),
+impl fmt::Display for Terms<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Terms(criteria, weights) = *self;
+        let mut before = "[";
+        for ((name, z), w) in criteria.names.iter().zip(criteria.values).zip(weights.values()) {
+            write!(f, "{before}{name} ")?;
+            match z {
+                Some(z) => write!(f, "{}x{}", Short(z), Short(w))?,
+                None => f.write_str("unknown")?,
+            }
+            before = ", ";
+        }
+        f.write_str("]")
     }
 }
 
-/// Two decimals, without the leading zero.
+/// A number from 0 to 1 in two decimals, without the leading zero.
 struct Short(f64);
 
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(format!("{:.2}", self.0).trim_start_matches('0'))
+        match (self.0 * 100.0).round() as u64 {
+            part @ 0..100 => write!(f, ".{part:02}"),
+            _ => f.write_str("1.00"),
+        }
     }
 }

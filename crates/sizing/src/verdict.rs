@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::size::Size;
 
 mod words;
-pub use words::change_words;
 
 /// A decision.
 #[derive(Debug, Clone, Copy, PartialEq)]

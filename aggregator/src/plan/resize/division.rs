@@ -144,13 +144,13 @@ fn share_pool(
         .iter()
         .filter_map(|(number, amount)| {
             let (draft, policy) = (&drafts[*number], policy(node, &drafts[*number])?);
-            let pod = &node.pods[draft.pod];
             let value = match pool {
                 Pool::Requests(_) => draft.from.request,
                 Pool::FreeMemory => draft.from.limit,
             };
             Some(Claim {
-                key: format!("{}/{}", pod.facts.pod, pod.containers[draft.container].facts.name),
+                // drafts are in the order of names
+                place: *number,
                 rank: policy.rank,
                 weight: policy.weight,
                 urgency: draft.urgency.score,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use plimsoll_contract::{Bytes, Resource};
-use plimsoll_sizing::urgency::{Criteria, Weights, score, terms};
+use plimsoll_sizing::urgency::{Criteria, Terms, Weights, score};
 
 use super::view::ContainerView;
 
@@ -58,7 +58,7 @@ fn of_memory(container: &ContainerView<'_>) -> Criteria {
 impl fmt::Display for Urgency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.criteria {
-            Some((criteria, weights)) => write!(f, "U {:.2} {}", self.score, terms(criteria, weights)),
+            Some((criteria, weights)) => write!(f, "U {:.2} {}", self.score, Terms(criteria, weights)),
             None => write!(f, "U {:.2}", self.score),
         }
     }

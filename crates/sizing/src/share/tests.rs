@@ -4,17 +4,23 @@ use super::*;
 use crate::urgency::{Criteria, Weights, score};
 use proptest::prelude::*;
 
+/// Places of the golden claims.
+const API: usize = 0;
+const DB: usize = 1;
+const WEB: usize = 2;
+const BATCH: usize = 3;
+
 fn golden() -> Vec<Claim> {
-    let claim = |key: &str, rank, weight, [a, b, c, d]: [f64; 4], amount| {
+    let claim = |place, rank, weight, [a, b, c, d]: [f64; 4], amount| {
         let criteria = Criteria::cpu(Some(a), Some(b), Some(c), Some(d));
         let urgency = score(&criteria, &Weights::default());
-        Claim { key: key.into(), rank, weight, urgency, amount, least: 10 }
+        Claim { place, rank, weight, urgency, amount, least: 10 }
     };
     vec![
-        claim("api", 0, 4.0, [0.20, 0.82, 12.0, 120.0], 500),
-        claim("db", 0, 4.0, [0.0, 0.60, 2.0, 0.0], 0),
-        claim("web", 1, 2.0, [0.45, 0.99, 40.0, 300.0], 500),
-        claim("batch", 2, 1.0, [0.50, 1.0, 50.0, 300.0], 1000),
+        claim(API, 0, 4.0, [0.20, 0.82, 12.0, 120.0], 500),
+        claim(DB, 0, 4.0, [0.0, 0.60, 2.0, 0.0], 0),
+        claim(WEB, 1, 2.0, [0.45, 0.99, 40.0, 300.0], 500),
+        claim(BATCH, 2, 1.0, [0.50, 1.0, 50.0, 300.0], 1000),
     ]
 }
 
@@ -63,7 +69,7 @@ fn a_tenth_of_what_a_class_finds_is_left_to_those_below() {
 #[test]
 fn two_burners_and_headroom_for_one_gold_is_served_first() {
     let mut claims = golden();
-    claims.retain(|claim| claim.key == "api" || claim.key == "batch");
+    claims.retain(|claim| [API, BATCH].contains(&claim.place));
     claims[1].amount = 500;
     assert_eq!(tiered(500, 10, 0.0, &claims), [500, 0]);
     assert_eq!(tiered(500, 10, KEPT_FOR_LOWER, &claims), [450, 50]);
@@ -71,16 +77,8 @@ fn two_burners_and_headroom_for_one_gold_is_served_first() {
 
 #[test]
 fn ties_are_broken_by_class_and_then_by_name_and_nan_is_served_last() {
-    let claim = |key: &str, rank, urgency| Claim {
-        key: key.into(),
-        rank,
-        weight: 1.0,
-        urgency,
-        amount: 100,
-        least: 10,
-    };
-    let claims =
-        [claim("b/b", 0, 0.5), claim("a/a", 1, 0.5), claim("b/a", 0, 0.5), claim("a/b", 0, f64::NAN)];
+    let claim = |place, rank, urgency| Claim { place, rank, weight: 1.0, urgency, amount: 100, least: 10 };
+    let claims = [claim(3, 0, 0.5), claim(0, 1, 0.5), claim(2, 0, 0.5), claim(1, 0, f64::NAN)];
     assert_eq!(tiered(100, 10, 0.0, &claims), [0, 0, 100, 0]);
     assert_eq!(tiered(300, 10, 0.0, &claims), [100, 0, 100, 100]);
     assert_eq!(weighted(10, 10, &claims[..3]), [0, 10, 0], "one step for three alike: by name");
@@ -89,15 +87,8 @@ fn ties_are_broken_by_class_and_then_by_name_and_nan_is_served_last() {
 
 #[test]
 fn what_is_of_no_use_is_not_granted_and_goes_to_the_others() {
-    let claim = |key: &str, amount, least| Claim {
-        key: key.into(),
-        rank: 0,
-        weight: 1.0,
-        urgency: 0.5,
-        amount,
-        least,
-    };
-    let claims = [claim("a", 1000, 400), claim("b", 1000, 400)];
+    let claim = |place, amount, least| Claim { place, rank: 0, weight: 1.0, urgency: 0.5, amount, least };
+    let claims = [claim(0, 1000, 400), claim(1, 1000, 400)];
     assert_eq!(weighted(600, 10, &claims), [600, 0]);
     assert_eq!(tiered(300, 10, 0.0, &claims), [0, 0]);
     assert_eq!(weighted(0, 10, &claims), [0, 0]);
@@ -109,7 +100,7 @@ fn claims() -> impl Strategy<Value = Vec<Claim>> {
     let claim = (0u32..4, 0.0..5.0, urgency, 0u64..3000, 0u64..200);
     prop::collection::vec(claim, 0..12).prop_map(|claims| {
         let claim = |(i, (rank, weight, urgency, amount, least))| Claim {
-            key: format!("pod-{i}"),
+            place: i,
             rank,
             weight,
             urgency,
@@ -126,7 +117,7 @@ fn alike() -> impl Strategy<Value = Vec<Claim>> {
     let claim = (1u32..4, urgency, 0u64..20, 0u64..5);
     prop::collection::vec(claim, 0..60).prop_map(|claims| {
         let claim = |(i, (class, urgency, amount, least))| Claim {
-            key: format!("pod-{i}"),
+            place: i,
             rank: class,
             weight: f64::from(4 / class),
             urgency,
@@ -163,7 +154,7 @@ proptest! {
 
     #[test]
     fn the_order_of_the_claims_does_not_matter(claims in claims(), room in 0u64..10_000) {
-        let reversed: Vec<_> = claims.iter().rev().cloned().collect();
+        let reversed: Vec<_> = claims.iter().rev().copied().collect();
         for divide in [|room, claims: &[Claim]| tiered(room, 10, KEPT_FOR_LOWER, claims), |room, claims: &[Claim]| weighted(room, 10, claims)] {
             let mut other = divide(room, &reversed);
             other.reverse();

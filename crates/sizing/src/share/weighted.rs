@@ -52,11 +52,13 @@ pub(super) fn filling_order(
 ) -> Vec<(usize, f64)> {
     let mut order: Vec<_> = served.iter().map(|i| (*i, share(&claims[*i]))).collect();
     let filled = |(i, share): &(usize, f64)| claims[*i].amount as f64 / share;
-    order.sort_by(|a, b| filled(a).total_cmp(&filled(b)).then_with(|| claims[a.0].key.cmp(&claims[b.0].key)));
+    order.sort_by(|a, b| {
+        filled(a).total_cmp(&filled(b)).then_with(|| claims[a.0].place.cmp(&claims[b.0].place))
+    });
     order
 }
 
-/// The shares before rounding.
+/// The shares before rounding: those who claim less than their share get what they claim, the others the same for each unit of share.
 pub(super) fn exact(
     room: u64,
     claims: &[Claim],
@@ -64,12 +66,20 @@ pub(super) fn exact(
 ) -> impl Iterator<Item = (usize, f64)> {
     let mut left = room as f64;
     let mut shares: f64 = order.iter().map(|(_, share)| share).sum();
-    order.iter().map(move |(i, share)| {
-        let grant = (left * share / shares).min(claims[*i].amount as f64).max(0.0);
-        left -= grant;
+    let mut filled = 0;
+    for (i, share) in order {
+        let amount = claims[*i].amount as f64;
+        if left * share < amount * shares {
+            break;
+        }
+        filled += 1;
+        left -= amount;
         shares -= share;
-        (*i, grant)
-    })
+    }
+    let level = (left / shares).max(0.0);
+    let (all, others) = order.split_at(filled);
+    let all = all.iter().map(|(i, _)| (*i, claims[*i].amount as f64));
+    all.chain(others.iter().map(move |(i, share)| (*i, level * share)))
 }
 
 /// One more step, or what is missing to the amount.
@@ -95,7 +105,7 @@ fn hand_out(room: u64, step: u64, claims: &[Claim], order: &[(usize, f64)], gran
         }
     }
     let before = |a: &More, b: &More| -> Ordering {
-        b.remainder.total_cmp(&a.remainder).then_with(|| claims[a.claim].key.cmp(&claims[b.claim].key))
+        b.remainder.total_cmp(&a.remainder).then_with(|| claims[a.claim].place.cmp(&claims[b.claim].place))
     };
     // There are whole steps for so many, whoever is before whom.
     let certain = usize::try_from(left / step).unwrap_or(usize::MAX).min(more.len());

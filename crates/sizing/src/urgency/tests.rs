@@ -103,9 +103,15 @@ fn a_text_that_holds_no_comparisons_is_refused_with_the_part_that_is_wrong_and_w
 fn a_score_is_explained_by_its_terms() {
     let weights = Weights::default();
     let criteria = cpu([0.20, 0.82, 12.0, 120.0]);
-    assert_eq!(terms(&criteria, &weights), "[throttle .40x.42, util .82x.23, psi .24x.23, high .40x.12]");
+    assert_eq!(
+        Terms(&criteria, &weights).to_string(),
+        "[throttle .40x.42, util .82x.23, psi .24x.23, high .40x.12]"
+    );
     let criteria = Criteria::cpu(Some(0.7), Some(0.0), None, Some(f64::NAN));
-    assert_eq!(terms(&criteria, &weights), "[throttle 1.00x.42, util .00x.23, psi unknown, high unknown]");
+    assert_eq!(
+        Terms(&criteria, &weights).to_string(),
+        "[throttle 1.00x.42, util .00x.23, psi unknown, high unknown]"
+    );
 }
 
 #[test]

@@ -15,27 +15,53 @@ mod tests;
 impl Change {
     /// What changes, for a container of the size `from`: `+390m (500->890)`; where request and limit change by different amounts,
     /// `limit +390m (500->890), request +100m (250->350)`.
-    pub fn words(&self, from: Size, resource: Resource) -> String {
-        let words = |from: Option<u64>, to: Option<u64>| {
-            from.zip(to).filter(|(from, to)| from != to).map(|(from, to)| change_words(resource, from, to))
+    pub fn words(&self, from: Size, resource: Resource) -> impl fmt::Display + use<> {
+        let value = |from: Option<u64>, to: Option<u64>| {
+            from.zip(to).filter(|(from, to)| from != to).map(|(from, to)| ValueChange { resource, from, to })
         };
-        match (words(from.limit, self.to.limit), words(from.request, self.to.request)) {
-            (Some(limit), Some(request)) if limit == request => limit,
-            (Some(limit), Some(request)) => format!("limit {limit}, request {request}"),
-            (Some(limit), None) if from.request.is_some() => format!("limit {limit}"),
-            (None, Some(request)) if from.limit.is_some() => format!("request {request}"),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => "no change".into(),
+        SizeChange {
+            from,
+            limit: value(from.limit, self.to.limit),
+            request: value(from.request, self.to.request),
+        }
+    }
+}
+
+struct SizeChange {
+    from: Size,
+    limit: Option<ValueChange>,
+    request: Option<ValueChange>,
+}
+
+impl fmt::Display for SizeChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.limit, self.request) {
+            (Some(limit), Some(request)) if limit == request => limit.fmt(f),
+            (Some(limit), Some(request)) => write!(f, "limit {limit}, request {request}"),
+            (Some(limit), None) if self.from.request.is_some() => write!(f, "limit {limit}"),
+            (None, Some(request)) if self.from.limit.is_some() => write!(f, "request {request}"),
+            (Some(one), None) | (None, Some(one)) => one.fmt(f),
+            (None, None) => f.write_str("no change"),
         }
     }
 }
 
 /// A change of one value: `+390m (500->890)`, `-128Mi (640Mi->512Mi)`.
-pub fn change_words(resource: Resource, from: u64, to: u64) -> String {
-    let (sign, by) = (if to < from { '-' } else { '+' }, from.abs_diff(to));
-    match resource {
-        Resource::Cpu => format!("{sign}{by}m ({from}->{to})"),
-        Resource::Memory => format!("{sign}{} ({}->{})", Bytes(by), Bytes(from), Bytes(to)),
+#[derive(Clone, Copy, PartialEq)]
+struct ValueChange {
+    resource: Resource,
+    from: u64,
+    to: u64,
+}
+
+impl fmt::Display for ValueChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ValueChange { resource, from, to } = *self;
+        let (sign, by) = (if to < from { '-' } else { '+' }, from.abs_diff(to));
+        match resource {
+            Resource::Cpu => write!(f, "{sign}{by}m ({from}->{to})"),
+            Resource::Memory => write!(f, "{sign}{} ({}->{})", Bytes(by), Bytes(from), Bytes(to)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{ContainerSnapshot, Event, HELD};
 use crate::model::{Container, Controller, Excess};
 use crate::policy::Policy;
 use crate::size::Size;
-use crate::urgency::{Criteria, Weights, score, terms};
+use crate::urgency::{Criteria, Terms, Weights, score};
 use crate::verdict::{Change, Verdict};
 
 /// What was measured in one second.
@@ -238,7 +238,7 @@ impl Growth {
                 format!(
                     "U {:.2} {}, {trigger}",
                     score(&self.criteria, weights),
-                    terms(&self.criteria, weights)
+                    Terms(&self.criteria, weights)
                 )
             }
             None => trigger.to_string(),

@@ -47,7 +47,7 @@ fn hand_out(
         left -= granted[i];
         remainders.push((i, exact - granted[i] as f64));
     }
-    remainders.sort_by(|(a, x), (b, y)| y.total_cmp(x).then_with(|| claims[*a].key.cmp(&claims[*b].key)));
+    remainders.sort_by(|(a, x), (b, y)| y.total_cmp(x).then_with(|| claims[*a].place.cmp(&claims[*b].place)));
     for (i, _) in remainders {
         let more = step.min(claims[i].amount - granted[i]);
         if more <= left {
@@ -61,15 +61,23 @@ fn hand_out(
 fn exact(room: u64, claims: &[Claim], served: &[usize], share: impl Fn(&Claim) -> f64) -> Vec<(usize, f64)> {
     let mut order: Vec<_> = served.iter().map(|i| (*i, share(&claims[*i]))).collect();
     let filled = |(i, share): &(usize, f64)| claims[*i].amount as f64 / share;
-    order.sort_by(|a, b| filled(a).total_cmp(&filled(b)).then_with(|| claims[a.0].key.cmp(&claims[b.0].key)));
+    order.sort_by(|a, b| {
+        filled(a).total_cmp(&filled(b)).then_with(|| claims[a.0].place.cmp(&claims[b.0].place))
+    });
     let mut left = room as f64;
     let mut shares: f64 = order.iter().map(|(_, share)| share).sum();
     let mut grants = Vec::with_capacity(order.len());
+    let mut is_level = false;
     for (i, share) in order {
-        let grant = (left * share / shares).min(claims[i].amount as f64).max(0.0);
-        left -= grant;
-        shares -= share;
-        grants.push((i, grant));
+        let amount = claims[i].amount as f64;
+        is_level |= left * share < amount * shares;
+        if is_level {
+            grants.push((i, (left / shares).max(0.0) * share));
+        } else {
+            grants.push((i, amount));
+            left -= amount;
+            shares -= share;
+        }
     }
     grants
 }

@@ -10,7 +10,7 @@ fn change(to: Size) -> Change {
 
 #[test]
 fn a_change_says_by_how_much_from_what_to_what() {
-    let words = |from, to| change(to).words(from, Resource::Cpu);
+    let words = |from, to| change(to).words(from, Resource::Cpu).to_string();
     assert_eq!(words(size(500, 500), size(890, 890)), "+390m (500->890)");
     assert_eq!(words(size(250, 500), size(350, 890)), "limit +390m (500->890), request +100m (250->350)");
     assert_eq!(words(size(250, 500), size(250, 400)), "limit -100m (500->400)");
@@ -22,7 +22,7 @@ fn a_change_says_by_how_much_from_what_to_what() {
 #[test]
 fn memory_is_in_binary_units() {
     let words = change(size(640 << 20, 1 << 30)).words(size(512 << 20, 1 << 30), Resource::Memory);
-    assert_eq!(words, "request +128Mi (512Mi->640Mi)");
+    assert_eq!(words.to_string(), "request +128Mi (512Mi->640Mi)");
 }
 
 #[test]
