@@ -1,7 +1,8 @@
 //! A resize is under way, and then the aggregator is killed, the pod is deleted, or the kubelet cannot do it: nothing is left half done.
 //!
-//! How a resize is kept in a state: an admission webhook that nobody answers (`sent`), a stopped kubelet (`accepted`), and a Node that says
-//! that it has less CPU than it has, which its kubelet believes and corrects every 10 s (`deferred`).
+//! How a resize is kept in a state: an admission webhook that nobody answers for what records it (`planned`) or for the resize (`sent`), a
+//! stopped kubelet (`accepted`), and a Node that says that it has less CPU than it has (`deferred`) or more (infeasible): its kubelet corrects
+//! that every 10 s, and judges what fits beside the other pods by what the Node says, what could ever fit by the machine.
 
 use std::time::Duration;
 
@@ -116,15 +117,19 @@ fn burner(name: &str, node: &str, after: u32) -> Value {
     sized("gold", name, node, &format!("sleep {after}; {BURN}"), [SIZE, "16Mi"], [SIZE, "16Mi"])
 }
 
-/// Resizes in a namespace wait for a webhook at an address of the cluster's network that nobody has.
-async fn block_resizes(harness: &Harness, namespace: &str) -> anyhow::Result<()> {
+/// Resizes of pods, and other changes of them but of their status.
+const RESIZES: &str = "pods/resize";
+const CHANGES: &str = "pods";
+
+/// Such requests in a namespace wait for a webhook at an address of the cluster's network that nobody has.
+async fn block(harness: &Harness, namespace: &str, requests: &str) -> anyhow::Result<()> {
     let webhook = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": namespace},
         "webhooks": [{
-            "name": "resizes.plimsoll.test",
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/resize"]}],
+            "name": "blocked.plimsoll.test",
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": [requests]}],
             "clientConfig": {"url": "https://10.77.0.250/"},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail", "timeoutSeconds": 10,
@@ -133,7 +138,7 @@ async fn block_resizes(harness: &Harness, namespace: &str) -> anyhow::Result<()>
     harness.create(webhook).await
 }
 
-async fn unblock_resizes(harness: &Harness, namespace: &str) -> anyhow::Result<()> {
+async fn unblock(harness: &Harness, namespace: &str) -> anyhow::Result<()> {
     harness.kubectl(&["delete", "validatingwebhookconfiguration", namespace]).await.map(drop)
 }
 
@@ -144,19 +149,19 @@ async fn signal_kubelet(harness: &Harness, node: &str, signal: &str) -> anyhow::
     harness.on(node, &line).await.map(drop)
 }
 
-/// Lets a Node say that it has so little CPU until a condition holds.
-async fn with_little_cpu(
+/// Lets a Node say that it has so much CPU until a condition holds.
+async fn with_allocatable_cpu(
     harness: &Harness,
     node: &str,
     cpu: &str,
     what: &str,
     condition: impl AsyncFn() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
-    let little = async || {
+    let while_it_says_so = async || {
         set_allocatable_cpu(harness, node, cpu).await?;
         condition().await
     };
-    harness.until(what, RESIZED, little).await.map(drop)
+    harness.until(what, RESIZED, while_it_says_so).await.map(drop)
 }
 
 async fn set_allocatable_cpu(harness: &Harness, node: &str, cpu: &str) -> anyhow::Result<()> {
@@ -199,40 +204,47 @@ async fn nodes(harness: &Harness) -> anyhow::Result<[&'static str; 3]> {
     Ok(nodes)
 }
 
-/// One resize is sent, one accepted, one deferred, when the aggregator is killed. Its successor completes the first two and takes the third back.
+/// One resize is planned, one sent, one accepted, one deferred, when the aggregator is killed. Its successor makes the first, completes the next
+/// two and takes the last back.
 pub(crate) async fn a_killed_aggregator_leaves_no_resize_half_done(harness: &Harness) -> TestResult {
     let [stopped, full, own] = nodes(harness).await?;
     let subject = |namespace, name| Subject { harness, namespace, name };
+    let planned = subject("interrupted-planned", "planned");
     let sent = subject("interrupted-sent", "sent");
     let accepted = subject("interrupted-accepted", "accepted");
     let deferred = subject("interrupted-deferred", "deferred");
-    let subjects = [&sent, &accepted, &deferred];
+    let subjects = [&planned, &sent, &accepted, &deferred];
     let since = Timestamp::now();
     for subject in subjects {
         harness.namespace(subject.namespace).await?;
     }
     let cpu = allocatable_cpu(harness, full).await?;
-    block_resizes(harness, sent.namespace).await?;
+    block(harness, planned.namespace, CHANGES).await?;
+    block(harness, sent.namespace, RESIZES).await?;
     harness.run(deferred.namespace, vec![pod("filler", full, SLEEP, [FILLER, "8Mi"], ["", ""])]).await?;
     let result = async {
-        let killed = kill_in_three_states(harness, subjects, [own, stopped, full]).await?;
+        let killed = kill_in_each_state(harness, subjects, [own, stopped, full]).await?;
         // The Node has no room until it is taken back.
         let [before, _] = killed.deferred;
         let back = async || Ok(deferred.limit().await? == before);
-        with_little_cpu(harness, full, NO_ROOM, "the deferred resize to be taken back", back).await?;
+        with_allocatable_cpu(harness, full, NO_ROOM, "the deferred resize to be taken back", back).await?;
         anyhow::Ok(killed)
     }
     .await;
     // Whatever the result, because the next tests need the cluster.
-    unblock_resizes(harness, sent.namespace).await?;
+    for blocked in [planned.namespace, sent.namespace] {
+        unblock(harness, blocked).await?;
+    }
     for node in [stopped, full] {
         signal_kubelet(harness, node, "CONT").await?;
     }
     set_allocatable_cpu(harness, full, &cpu).await?;
     let Killed { states, uids, deferred: no_room, accepted: [before, wanted] } = result?;
 
-    let grown =
-        [sent.until_grown_in_the_kernel(40.0).await?, accepted.until_grown_in_the_kernel(before).await?];
+    let mut grown = Vec::new();
+    for (subject, before) in [(&planned, 40.0), (&sent, 40.0), (&accepted, before)] {
+        grown.push(subject.until_grown_in_the_kernel(before).await?);
+    }
     for (subject, uid) in subjects.into_iter().zip(uids) {
         let pod = subject.pod().await?;
         ensure!(pod.uid() == uid && restarts(&pod) == 0, "{} is another one, or restarted", subject.name);
@@ -253,7 +265,7 @@ pub(crate) async fn a_killed_aggregator_leaves_no_resize_half_done(harness: &Har
         drop_namespace(harness, subject.namespace).await?;
     }
     Ok(format!(
-        "killed while {}; the first two came to {grown:?} millicores in the kernel",
+        "killed while {}; the first three came to {grown:?} millicores in the kernel",
         states.join(", ")
     ))
 }
@@ -268,34 +280,77 @@ struct Killed {
 }
 
 /// Brings one resize into each state and kills the aggregator.
-async fn kill_in_three_states(
+async fn kill_in_each_state(
     harness: &Harness,
-    [sent, accepted, deferred]: [&Subject<'_>; 3],
+    [planned, sent, accepted, deferred]: [&Subject<'_>; 4],
     [own, stopped, full]: [&str; 3],
 ) -> anyhow::Result<Killed> {
     let limits =
         [accept_without_kubelet(deferred, full).await?, accept_without_kubelet(accepted, stopped).await?];
-    harness.run(sent.namespace, vec![burner(sent.name, own, 1)]).await?;
+    for blocked in [planned, sent] {
+        harness.run(blocked.namespace, vec![burner(blocked.name, own, 1)]).await?;
+    }
+    planned.until_state(&["planned"]).await?;
     sent.until_state(&["sent"]).await?;
     set_allocatable_cpu(harness, full, NO_ROOM).await?;
     signal_kubelet(harness, full, "CONT").await?;
     let here = async || Ok(deferred.state().await? == "deferred");
-    with_little_cpu(harness, full, NO_ROOM, "the resize to be deferred", here).await?;
-    let expected = [&["planned", "recorded", "sent"][..], &["accepted", "in_progress"], &["deferred"]];
+    with_allocatable_cpu(harness, full, NO_ROOM, "the resize to be deferred", here).await?;
+    let expected =
+        [&["planned"][..], &["planned", "recorded", "sent"], &["accepted", "in_progress"], &["deferred"]];
     let (mut states, mut uids) = (Vec::new(), Vec::new());
-    for (subject, expected) in [sent, accepted, deferred].into_iter().zip(expected) {
+    for (subject, expected) in [planned, sent, accepted, deferred].into_iter().zip(expected) {
         let state = subject.state().await?;
         ensure!(expected.contains(&state.as_str()), "{} is {state:?}", subject.name);
         states.push(state);
         uids.push(subject.pod().await?.uid());
     }
-    ensure!(
-        sent.pod().await?.annotations().contains_key(keys::DECISION),
-        "the first resize was not recorded"
-    );
+    for (subject, is_recorded) in [(planned, false), (sent, true)] {
+        let decided = subject.pod().await?.annotations().contains_key(keys::DECISION);
+        ensure!(decided == is_recorded, "{}: recorded is {decided}", subject.name);
+    }
     restart_the_aggregator(harness).await?;
     let [deferred, accepted] = limits;
     Ok(Killed { states, uids, deferred, accepted })
+}
+
+/// More than half of what a node has: it may not grow, and twice as much is more than all of it.
+const LARGE: &str = "600m";
+/// What its Node says then.
+const MORE_THAN_IT_HAS: &str = "4";
+
+/// A Node says that it has more than its machine: the API server accepts what its kubelet can never do. That is put back, told, and not asked
+/// for again.
+pub(crate) async fn what_is_infeasible_is_put_back_and_not_asked_for_again(harness: &Harness) -> TestResult {
+    let [_, node, _] = nodes(harness).await?;
+    let subject = Subject { harness, namespace: "interrupted-infeasible", name: "large" };
+    let since = Timestamp::now();
+    let all = allocatable_cpu(harness, node).await?;
+    let most = millicores(&all).with_context(|| format!("{node} has {all:?}"))?;
+    let large = sized("gold", subject.name, node, BURN, [LARGE, "16Mi"], [LARGE, "16Mi"]);
+    harness.run(subject.namespace, vec![large]).await?;
+    subject.until_running().await?;
+    let uid = subject.pod().await?.uid();
+    let told = async || subject.has_event("ResizeInfeasible").await;
+    let result =
+        with_allocatable_cpu(harness, node, MORE_THAN_IT_HAS, "a resize to be infeasible", told).await;
+    set_allocatable_cpu(harness, node, &all).await?;
+    result?;
+    let is_back = async || Ok(subject.limit().await? <= most);
+    harness.until("the size to be put back", RESIZED, is_back).await?;
+    let refused = || anyhow::Ok(subject.asked_for(since, 200)?.iter().filter(|limit| **limit > most).count());
+    let before = refused()?;
+    let stays = async || Ok(subject.limit().await? <= most);
+    harness.throughout("what is infeasible is not asked for again", Duration::from_secs(40), stays).await?;
+    ensure!(before > 0 && refused()? == before, "asked {} times, and {before} at first", refused()?);
+    let (pod, kernel) = (subject.pod().await?, subject.kernel().await?);
+    ensure!(pod.uid() == uid && restarts(&pod) == 0, "it is another one, or restarted");
+    let limit = subject.limit().await?;
+    ensure!((kernel - limit).abs() < 0.5, "the kernel has {kernel}m, the spec {limit}m");
+    drop_namespace(harness, subject.namespace).await?;
+    Ok(format!(
+        "asked for more than {most}m {before} times, then put back to {limit}m, which is in the kernel"
+    ))
 }
 
 /// While a resize is on its way, the pod is deleted, and another one gets its name: that one is left alone.
@@ -305,9 +360,9 @@ pub(crate) async fn a_pod_deleted_in_mid_flight_leaves_the_next_of_its_name_alon
     let subject = Subject { harness, namespace: "interrupted-deleted", name: "replaced" };
     let since = Timestamp::now();
     harness.namespace(subject.namespace).await?;
-    block_resizes(harness, subject.namespace).await?;
+    block(harness, subject.namespace, RESIZES).await?;
     let replaced = replace_in_flight(harness, &subject).await;
-    unblock_resizes(harness, subject.namespace).await?;
+    unblock(harness, subject.namespace).await?;
     replaced?;
     subject.until_running().await?;
     let untouched = async || {
