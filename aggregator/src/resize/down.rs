@@ -50,7 +50,7 @@ impl PodResize {
         if !accepted.set_aside {
             self.history.verified(&resize.from, &resize.wanted.sizes);
             let containers = down.keys().cloned().collect::<Vec<_>>().join(", ");
-            self.happened.push(What::SetAside { containers });
+            self.say(Some(resize.purpose()), What::SetAside { containers });
             if resize.purpose() == Purpose::Shrink {
                 self.shrunk.push(RecentShrink::new(&resize, now + WATCHED));
             }

@@ -72,13 +72,18 @@ impl PodResize {
         self.undo_harm(now, facts, &pressures);
         let started_with = self.started_with(facts);
         let stale = self.stale.compare_pod(now, facts, seen, started_with);
-        if let (Some(What::PodCgroupStale { text }), Phase::Accepted(_) | Phase::InProgress(_)) =
-            (&stale, &self.phase)
+        if let (
+            Some(What::PodCgroupStale { text }),
+            Phase::Accepted(accepted) | Phase::InProgress(accepted),
+        ) = (&stale, &self.phase)
         {
+            let (resize, text) = (accepted.resize.clone(), text.clone());
             self.phase = Phase::Idle;
-            self.say_failed(text.clone());
+            self.say_failed(&resize, text);
         }
-        self.happened.extend(stale);
+        if let Some(stale) = stale {
+            self.say(None, stale);
+        }
         match &mut self.phase {
             Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
                 // One that is down has no cgroup.
@@ -95,7 +100,8 @@ impl PodResize {
             }
             Phase::Idle if self.unverified.is_some() => self.verify_late(now, facts, seen),
             Phase::Idle if of_resizes(facts).is_empty() && has_seen(facts, facts.generation) => {
-                self.happened.extend(self.drift.compare(now, facts, seen));
+                let drifted = self.drift.compare(now, facts, seen);
+                drifted.into_iter().for_each(|drift| self.say(None, drift));
             }
             _ => {}
         }
@@ -188,7 +194,8 @@ impl PodResize {
             }
             Progress::Deferred(message) => {
                 if accepted.deferred_until.is_none() {
-                    self.happened.push(What::Deferred { message: message.clone() });
+                    let purpose = accepted.resize.purpose();
+                    self.say(Some(purpose), What::Deferred { message: message.clone() });
                 }
                 let until = accepted.deferred_until.unwrap_or(now + DEFERRED);
                 accepted.error = Some((now, message));
@@ -196,7 +203,8 @@ impl PodResize {
             }
             Progress::Infeasible(message) => {
                 self.rejected.add(&accepted.resize, RejectionKind::Infeasible, &message);
-                self.happened.push(What::Infeasible { message: message.clone() });
+                let purpose = accepted.resize.purpose();
+                self.say(Some(purpose), What::Infeasible { message: message.clone() });
                 let given = given_by_node(facts, &accepted.resize.from);
                 self.put_back(now, facts, *accepted, given, &format!("{INFEASIBLE_WORD}{message}"));
             }
@@ -272,7 +280,7 @@ impl PodResize {
             self.history.verified(&resize.from, &resize.wanted.sizes);
         }
         self.started.retain(|name, _| !resize.wanted.sizes.contains_key(name));
-        self.happened.push(What::Verified { purpose, took });
+        self.say(Some(purpose), What::Verified { purpose, took });
         self.last = Some(purpose != Purpose::Revert);
         if purpose != Purpose::Revert {
             self.end_holds_of(resize);
@@ -310,7 +318,7 @@ impl PodResize {
             self.history.undone(now, &container, resource, before);
         }
         self.phase = Phase::Planned(Box::new(undo));
-        self.happened.push(What::Undone { seen: harm.seen });
+        self.say(Some(Purpose::Shrink), What::Undone { seen: harm.seen });
     }
 
     fn yield_to_others(&mut self, now: Moment, facts: &PodFacts) {
@@ -321,14 +329,14 @@ impl PodResize {
         }
         self.shrunk.clear();
         if let Changed::Yields(owner, until) = changed {
-            self.happened.push(What::Yielded { owner, until });
+            self.say(None, What::Yielded { owner, until });
         }
     }
 
     /// A resize that the kubelet could not do: what is in the spec goes back to what the node has.
     pub(super) fn fail(&mut self, now: Moment, facts: &PodFacts, accepted: Accepted, message: &str) {
         self.hold_changed(now, Duration::from_secs(60), message, &accepted.resize);
-        self.say_failed(message.to_owned());
+        self.say_failed(&accepted.resize, message.to_owned());
         // The kubelet has set the new requests aside already: the way back is to the size before.
         let before = accepted.resize.from.clone();
         self.put_back(now, facts, accepted, before, message);
@@ -348,7 +356,7 @@ impl PodResize {
         if wanted.purpose == Purpose::Revert || !spec_is(facts, &wanted.sizes) || given == wanted.sizes {
             return;
         }
-        self.happened.push(What::PutBack { why: why.to_owned() });
+        self.say(Some(wanted.purpose), What::PutBack { why: why.to_owned() });
         let why = vec![format!("{PUT_BACK}{why}")];
         let back = Wanted {
             sizes: given,

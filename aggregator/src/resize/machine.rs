@@ -57,7 +57,7 @@ pub(crate) struct PodResize {
     pub(super) takes_memory: bool,
     /// Annotations that were written, until the watch shows them.
     pub(super) written: Option<BTreeMap<String, String>>,
-    pub(super) happened: Vec<What>,
+    pub(super) happened: Vec<(Option<Purpose>, What)>,
 }
 
 /// After a failure, a resource is not resized for a while.
@@ -268,29 +268,29 @@ impl PodResize {
             ResizeRefusal::Infeasible(message) => {
                 self.rejected.add(&resize, RejectionKind::Infeasible, &message);
                 self.last = Some(false);
-                self.happened.push(What::Infeasible { message });
+                self.say(Some(resize.purpose()), What::Infeasible { message });
             }
             ResizeRefusal::OverQuota(message) => {
                 self.hold_until(now, Duration::from_secs(60), &message, &resize, EndedBy::FreedQuota);
-                self.happened.push(What::OverQuota { message });
+                self.say(Some(resize.purpose()), What::OverQuota { message });
             }
             ResizeRefusal::MemoryLimitsFixed(message) => {
                 self.rejected.add(&resize, RejectionKind::Refused, &message);
                 self.last = Some(false);
-                self.happened.push(What::MemoryLimitsFixed { message });
+                self.say(Some(resize.purpose()), What::MemoryLimitsFixed { message });
             }
             ResizeRefusal::Unsupported(message) => {
                 self.unsupported = Some(message.clone());
-                self.say_failed(message);
+                self.say_failed(&resize, message);
             }
             ResizeRefusal::Forbidden(message) => {
                 self.hold(now, Duration::from_secs(300), &message);
-                self.say_failed(message);
+                self.say_failed(&resize, message);
             }
             ResizeRefusal::Invalid(message) => {
                 self.rejected.add(&resize, RejectionKind::Refused, &message);
                 self.hold(now, Duration::from_secs(600), &message);
-                self.say_failed(message);
+                self.say_failed(&resize, message);
             }
         }
     }
@@ -322,7 +322,7 @@ impl PodResize {
     pub(super) fn retry(&mut self, now: Moment, resize: Resize, wait: Option<Duration>, message: &str) {
         let tries = resize.tries.saturating_add(1);
         if tries == TRIES {
-            self.say_failed(message.to_owned());
+            self.say_failed(&resize, message.to_owned());
         }
         if tries >= TRIES && !resize.purpose().is_way_back() {
             return self.hold(now, LONGEST_WAIT, message);
@@ -373,12 +373,17 @@ impl PodResize {
     /// The plan found that a container needs more of a resource than it may ever have. Said once an hour, until it grows.
     pub(crate) fn at_maximum(&mut self, now: Moment, container: &str, resource: Resource, text: String) {
         if self.history.is_maximum_news(now, container, resource) {
-            self.happened.push(What::AtMaximum { text });
+            self.say(None, What::AtMaximum { text });
         }
     }
 
-    pub(super) fn say_failed(&mut self, message: String) {
+    pub(super) fn say_failed(&mut self, resize: &Resize, message: String) {
         self.last = Some(false);
-        self.happened.push(What::Failed { message });
+        self.say(Some(resize.purpose()), What::Failed { message });
+    }
+
+    /// `purpose` is that of the resize it happened to; absent where it happened to none.
+    pub(super) fn say(&mut self, purpose: Option<Purpose>, what: What) {
+        self.happened.push((purpose, what));
     }
 }

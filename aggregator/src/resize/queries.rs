@@ -37,8 +37,8 @@ pub(crate) enum Blocked {
 }
 
 impl PodResize {
-    /// What happened since the last call.
-    pub(crate) fn take_happened(&mut self) -> Vec<What> {
+    /// What happened since the last call, with the purpose of the resize it happened to.
+    pub(crate) fn take_happened(&mut self) -> Vec<(Option<Purpose>, What)> {
         take(&mut self.happened)
     }
 

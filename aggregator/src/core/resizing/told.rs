@@ -34,13 +34,12 @@ impl Core {
         }
         self.state.revision += 1;
         let facts = pod.facts.clone();
-        let under_way = pod.resize.purpose();
         let why = decision_on(&facts).map(|decision| decision.why);
-        for what in happened {
+        for (purpose, what) in happened {
             let told = told(&what, why.as_deref(), self.now);
-            let (purpose, took) = match &what {
-                What::Verified { purpose, took } => (Some(*purpose), *took),
-                _ => (under_way, None),
+            let took = match what {
+                What::Verified { took, .. } => took,
+                _ => None,
             };
             self.count_what(name, &what);
             let (class, purpose) = (self.class_of(name), purpose.map_or("none", Purpose::as_str));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plimsoll_contract::keys;
+use plimsoll_contract::{Resource, keys};
 
 use super::world::{World, app, first, less, more, sizes, wanted};
 use crate::resize::{Blocked, NotPlanned, Purpose, ResizeRefusal, Step, What};
@@ -378,4 +378,28 @@ fn refusals_are_told_apart_by_what_the_api_server_says() {
     for (status, message, expected) in table {
         assert_eq!(R::of(status, message), expected, "{status} {message}");
     }
+}
+
+#[test]
+fn what_is_told_names_the_purpose_of_the_resize_that_it_happened_to() {
+    let told = |world: &mut World| {
+        let happened = world.resize.take_happened().into_iter();
+        happened.map(|(purpose, _)| purpose).collect::<Vec<_>>()
+    };
+    for (purpose, words) in [(Purpose::Grow, "exceeded quota"), (Purpose::Shrink, "no such verb")] {
+        let mut refused = sent(purpose);
+        refused.refuse(ResizeRefusal::of(403, words));
+        assert_eq!(told(&mut refused), [Some(purpose)], "{words}");
+    }
+    let mut infeasible = sent(Purpose::Grow);
+    infeasible.accept(more());
+    infeasible.condition("PodResizePending", Some("Infeasible"), "too big");
+    assert_eq!(told(&mut infeasible), [Some(Purpose::Grow); 2], "infeasible, and put back");
+    infeasible.write();
+    infeasible.kubelet_acts();
+    infeasible.report();
+    assert_eq!(told(&mut infeasible), [Some(Purpose::Revert)]);
+    let mut idle = World::new();
+    idle.resize.at_maximum(idle.at(), "app", Resource::Memory, String::new());
+    assert_eq!(told(&mut idle), [None]);
 }

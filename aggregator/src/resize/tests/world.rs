@@ -255,9 +255,7 @@ impl World {
         self.wait(1);
         self.kubelet_acts();
         self.report();
-        assert!(
-            matches!(self.resize.take_happened()[..], [What::Verified { purpose: done, .. }] if done == purpose)
-        );
+        assert!(matches!(self.happened()[..], [What::Verified { purpose: done, .. }] if done == purpose));
     }
 
     /// It is resized once more.
@@ -271,7 +269,7 @@ impl World {
     }
 
     pub(super) fn happened(&mut self) -> Vec<What> {
-        self.resize.take_happened()
+        self.resize.take_happened().into_iter().map(|(_, what)| what).collect()
     }
 
     pub(super) fn nothing_is_due(&self) {
