@@ -17,11 +17,11 @@ mod steps;
 mod told;
 
 use std::collections::BTreeMap;
+use std::mem::replace;
 use std::time::Duration;
 
-use plimsoll_contract::{Moment, NodeName, PodName};
+use plimsoll_contract::{NodeName, PodName};
 use plimsoll_sizing::policy::Mode;
-use plimsoll_sizing::size::Sizes;
 use plimsoll_sizing::verdict::{Keep, Verdict};
 
 use super::Core;
@@ -29,11 +29,11 @@ use crate::facts::NodeFacts;
 use crate::input::Now;
 use crate::plan::resize::guard::DecreaseGuard;
 use crate::plan::resize::of_state::node_view;
-use crate::plan::resize::view::{NodeView, millicores};
+use crate::plan::resize::view::millicores;
 use crate::plan::resize::{Outcome, PlanSettings, PodVerdict, at_maximum, plan_node};
-use crate::resize::{Believed, NotPlanned, Seen, sizes_of};
+use crate::resize::{Believed, NotPlanned, Seen};
 use crate::settings::{ResizeSettings, Settings};
-use crate::state::Pod;
+use crate::state::{LastPlan, Pod, Room};
 use quota::{QuotaHolds, RefusedAt};
 use steps::Probed;
 pub(super) use steps::{Draft, Next};
@@ -51,18 +51,6 @@ pub(super) struct Resizing {
     pub(super) pods: BTreeMap<PodName, Sizing>,
     guard: DecreaseGuard,
     quotas: QuotaHolds,
-    managed: ManagedCounts,
-    /// What was set aside on a node at its last plan.
-    room: BTreeMap<NodeName, Room>,
-    /// When the first cooldown of a node ends.
-    replan_at: BTreeMap<NodeName, Moment>,
-}
-
-/// Pods with a class, by node, as of its last plan; and their sum, which is asked for at each decrease.
-#[derive(Debug, Default)]
-struct ManagedCounts {
-    by_node: BTreeMap<NodeName, usize>,
-    total: usize,
 }
 
 /// What is kept of one pod beside its state machine.
@@ -79,62 +67,10 @@ pub(super) struct Sizing {
     probed: Option<Probed>,
 }
 
-/// What the kubelet of a node has set aside, and of how much: what is asked for and not given counts as nothing, or else whoever stops asking
-/// would seem to make room. In millicores and bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Room {
-    set_aside: [u64; 2],
-    allocatable: [Option<u64>; 2],
-}
-
 impl Resizing {
     pub(super) fn new(settings: &Settings) -> Resizing {
         let ResizeSettings { division, weights, .. } = settings.resize;
         Resizing { settings: PlanSettings { division, weights }, ..Resizing::default() }
-    }
-}
-
-impl ManagedCounts {
-    fn set(&mut self, node: &NodeName, count: usize) {
-        let before = match count {
-            0 => self.by_node.remove(node),
-            _ => self.by_node.insert(node.clone(), count),
-        };
-        self.total = self.total + count - before.unwrap_or(0);
-    }
-
-    fn retain(&mut self, is_kept: impl Fn(&NodeName) -> bool) {
-        let total = &mut self.total;
-        self.by_node.retain(|node, count| {
-            let keep = is_kept(node);
-            *total -= if keep { 0 } else { *count };
-            keep
-        });
-    }
-
-    fn total(&self) -> usize {
-        self.total
-    }
-}
-
-impl Room {
-    fn of(view: &NodeView<'_>) -> Room {
-        let pods = view.pods.iter().filter(|pod| !pod.facts.finished);
-        let containers =
-            pods.flat_map(|pod| &pod.facts.containers).filter(|container| container.kind.counts());
-        let mut set_aside = [0_u64; 2];
-        for container in containers {
-            let Sizes { cpu, memory } = sizes_of(&container.requests());
-            set_aside[0] = set_aside[0].saturating_add(cpu.request.unwrap_or(0));
-            set_aside[1] = set_aside[1].saturating_add(memory.request.unwrap_or(0));
-        }
-        Room { set_aside, allocatable: view.facts.map_or([None; 2], allocatable) }
-    }
-
-    /// Whether something that did not fit may fit now.
-    fn has_more_than(&self, before: &Room) -> bool {
-        self.set_aside.iter().zip(before.set_aside).any(|(now, before)| *now < before)
-            || self.allocatable.iter().zip(before.allocatable).any(|(now, before)| *now > before)
     }
 }
 
@@ -263,18 +199,12 @@ impl Core {
     pub(super) fn tick_sizes(&mut self) {
         let (state, now) = (&mut self.state, self.now);
         self.resizing.quotas.forget(now);
-        self.resizing.replan_at.retain(|name, at| {
-            let Some(node) = state.nodes.get(name) else { return false };
-            if *at > now {
-                return true;
-            }
-            if node.reported.is_some_and(|reported| now.since(reported) <= FRESH) {
+        for (name, node) in &mut state.nodes {
+            let is_over = node.last_plan.cooldown_ends.take_if(|end| *end <= now).is_some();
+            if is_over && node.reported.is_some_and(|reported| now.since(reported) <= FRESH) {
                 state.resize_dirty.insert(name.clone());
             }
-            false
-        });
-        self.resizing.room.retain(|name, _| state.nodes.contains_key(name));
-        self.resizing.managed.retain(|name| state.nodes.contains_key(name));
+        }
     }
 
     fn plan_sizes(&mut self, now: Now, name: &NodeName) {
@@ -283,7 +213,7 @@ impl Core {
         let pods: Vec<PodName> =
             node.pods.iter().filter(|pod| self.concerns_resizing(pod)).cloned().collect();
         if pods.is_empty() {
-            self.resizing.managed.set(name, 0);
+            self.keep_plan(name, LastPlan::default());
             return;
         }
         pods.iter().for_each(|pod| self.take_over(now, pod));
@@ -291,27 +221,27 @@ impl Core {
         let paused = self.resizing.guard.paused_until(self.now);
         let now = Now { at: self.now, ..now };
         let Some(view) = node_view(&self.state, name, now, paused) else { return };
-        let room = Room::of(&view);
+        let room = Room::of(view.facts, view.pods.iter().map(|pod| pod.facts));
         let verdicts = plan_node(&view, self.now, &self.resizing.settings);
-        let before = self.resizing.room.insert(name.clone(), room);
-        if before.is_some_and(|before| room.has_more_than(&before)) {
-            for pod in &pods {
-                if let Some(pod) = self.state.pods.get_mut(pod) {
-                    pod.resize.node_freed();
-                }
-            }
-        }
-        self.resizing.managed.set(name, verdicts.len());
+        let cooldown = verdicts.iter().filter_map(|(_, verdict)| shortest_cooldown(verdict)).min();
+        let cooldown_ends = cooldown.map(|left| self.now + left);
+        let before =
+            self.keep_plan(name, LastPlan { managed: verdicts.len(), room: Some(room), cooldown_ends });
+        let has_more =
+            before.and_then(|before| before.room).is_some_and(|before| room.has_more_than(&before));
         let mut verdicts: BTreeMap<PodName, PodVerdict> = verdicts.into_iter().collect();
-        let cooldown = verdicts.values().filter_map(shortest_cooldown).min();
-        match cooldown {
-            Some(left) => drop(self.resizing.replan_at.insert(name.clone(), self.now + left)),
-            None => drop(self.resizing.replan_at.remove(name)),
-        }
         for pod in pods {
+            if has_more && let Some(pod) = self.state.pods.get_mut(&pod) {
+                pod.resize.node_freed();
+            }
             let verdict = verdicts.remove(&pod);
             self.take_verdict(&pod, verdict);
         }
+    }
+
+    /// Keeps what a plan found; returns what the one before did.
+    fn keep_plan(&mut self, name: &NodeName, found: LastPlan) -> Option<LastPlan> {
+        self.state.nodes.get_mut(name).map(|node| replace(&mut node.last_plan, found))
     }
 
     /// A growth that a quota or limit range refused may be asked for again once these leave more.

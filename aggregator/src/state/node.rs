@@ -7,6 +7,7 @@ use plimsoll_contract::report::Capacity;
 use plimsoll_contract::status::AgentState;
 use plimsoll_contract::{Moment, PodName, PodUid};
 
+use super::last_plan::LastPlan;
 use super::memory_shrinks::MemoryShrinks;
 use super::sequence::Sequence;
 use super::static_pods::Claim;
@@ -29,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) capacity: Option<Capacity>,
     /// What became of it when memory of its pods was decreased.
     pub(crate) memory_shrinks: MemoryShrinks,
+    pub(crate) last_plan: LastPlan,
     /// The pods bound to it.
     pub(crate) pods: BTreeSet<PodName>,
     /// The mirror pods among them, by the config hash in the name of their cgroup.
@@ -62,6 +64,7 @@ impl Node {
             sequence: Sequence::default(),
             capacity: None,
             memory_shrinks: MemoryShrinks::default(),
+            last_plan: LastPlan::default(),
             pods: BTreeSet::new(),
             static_pods: BTreeMap::new(),
             agent: AgentState::Reporting,
@@ -77,9 +80,9 @@ impl Node {
 
     /// Keeps what the API server says, and forgets what an agent said: it is seen for the first time.
     pub(super) fn forget_agent(&mut self, now: Moment) {
-        let Node { facts, pods, static_pods, roster_newest, check_at, .. } =
+        let Node { facts, pods, static_pods, roster_newest, check_at, last_plan, .. } =
             std::mem::replace(self, Node::new(now));
-        *self = Node { facts, pods, static_pods, roster_newest, check_at, ..Node::new(now) };
+        *self = Node { facts, pods, static_pods, roster_newest, check_at, last_plan, ..Node::new(now) };
     }
 
     /// From when its silence is counted: its last report, or when it was first seen.

@@ -196,9 +196,11 @@ impl Core {
         if let (Next::Record(purpose, _), Some(pod)) = (next, self.state.pods.get(name)) {
             self.resizing.quotas.tried(self.now, &self.state, &pod.facts, purpose);
         }
-        let managed = self.resizing.managed.total();
         match next {
-            Next::Record(Purpose::Shrink, _) => self.resizing.guard.admit(self.now, name, managed),
+            Next::Record(Purpose::Shrink, _) => {
+                let managed = self.state.nodes.values().map(|node| node.last_plan.managed).sum();
+                self.resizing.guard.admit(self.now, name, managed)
+            }
             _ => true,
         }
     }

@@ -112,3 +112,14 @@ fn a_report_costs_a_few_times_as_much_with_resizing_and_no_more_in_a_larger_clus
         assert!(throttled == 0.0 || called_for > 0, "nobody wanted more");
     }
 }
+
+#[test]
+fn a_second_in_which_nothing_is_to_be_done_costs_no_more_than_a_few_times_as_much_with_resizing() {
+    let [without, with] = [false, true].map(|resizes| {
+        let mut crowd = Crowd::listed(500, resizes);
+        crowd.report_all(0.2, 0.0);
+        (0..20).map(|_| measured(|| crowd.harness.wait(1)).1).min().unwrap()
+    });
+    println!("{without:?} without, {with:?} with");
+    assert!(with < 4 * without, "{with:?} with resizing, {without:?} without");
+}
