@@ -144,7 +144,6 @@ fn resizing(install: Vec<Test>) -> Vec<Vec<Test>> {
         // Alone: what is left on a node must not change meanwhile.
         tests![resize::shared::of_two_burners_with_headroom_for_one_gold_comes_first],
         tests![resize::interrupted::a_pod_deleted_in_mid_flight_leaves_the_next_of_its_name_alone],
-        tests![resize::interrupted::what_is_infeasible_is_put_back_and_not_asked_for_again],
         tests![resize::interrupted::a_killed_aggregator_leaves_no_resize_half_done],
         tests![removal::cleanup_and_uninstallation_leave_nothing],
     ]

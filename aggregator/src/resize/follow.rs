@@ -72,6 +72,7 @@ impl PodResize {
         self.undo_harm(now, facts, &pressures);
         let started_with = self.started_with(facts);
         let stale = self.stale.compare_pod(now, facts, seen, started_with);
+        let under_way = self.purpose();
         if let (
             Some(What::PodCgroupStale { text }),
             Phase::Accepted(accepted) | Phase::InProgress(accepted),
@@ -82,7 +83,7 @@ impl PodResize {
             self.say_failed(&resize, text);
         }
         if let Some(stale) = stale {
-            self.say(None, stale);
+            self.say(under_way, stale);
         }
         match &mut self.phase {
             Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
@@ -323,13 +324,14 @@ impl PodResize {
 
     fn yield_to_others(&mut self, now: Moment, facts: &PodFacts) {
         let Some(changed) = self.yielding.observe(now, facts) else { return };
+        let under_way = self.purpose();
         // Whatever was under way was for a size that is not asked for any more.
         if !matches!(self.phase, Phase::Recording(_)) {
             self.phase = Phase::Idle;
         }
         self.shrunk.clear();
         if let Changed::Yields(owner, until) = changed {
-            self.say(None, What::Yielded { owner, until });
+            self.say(under_way, What::Yielded { owner, until });
         }
     }
 

@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// Keeps what the API server says, and forgets what an agent said: it is seen for the first time.
+    /// Keeps what the API server says, and what was planned from it, and forgets what an agent said: it is seen for the first time.
     pub(super) fn forget_agent(&mut self, now: Moment) {
         let Node { facts, pods, static_pods, roster_newest, check_at, last_plan, .. } =
             std::mem::replace(self, Node::new(now));

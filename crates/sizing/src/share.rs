@@ -16,7 +16,7 @@ pub const KEPT_FOR_LOWER: f64 = 0.10;
 /// One container that wants to grow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Claim {
-    /// Its place in the order of names: breaks ties.
+    /// Its place in an order that stays the same: the first one wins a tie.
     pub place: usize,
     /// Of its class: lower is served first.
     pub rank: u32,
@@ -31,7 +31,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Order of service: rank, urgency, name.
+    /// Order of service: rank, urgency, place.
     fn before(&self, other: &Self) -> Ordering {
         let by_urgency = || finite(other.urgency).total_cmp(&finite(self.urgency));
         self.rank.cmp(&other.rank).then_with(by_urgency).then_with(|| self.place.cmp(&other.place))

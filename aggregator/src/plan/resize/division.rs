@@ -54,7 +54,7 @@ fn in_order(drafts: &[Draft], node: &NodeView<'_>) -> (Vec<usize>, BTreeMap<usiz
             None => {}
         }
     }
-    // By name where they are equal: drafts are in the order of names.
+    // Where they are equal, in the order of the drafts: pods by name, containers as in the spec.
     applied.sort_by(|a, b| {
         let rank = |i: &usize| policy(node, &drafts[*i]).map_or(u32::MAX, |policy| policy.rank);
         let urgency = |i: &usize| drafts[*i].urgency.score;
@@ -149,7 +149,6 @@ fn share_pool(
                 Pool::FreeMemory => draft.from.limit,
             };
             Some(Claim {
-                // drafts are in the order of names
                 place: *number,
                 rank: policy.rank,
                 weight: policy.weight,

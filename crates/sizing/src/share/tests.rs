@@ -76,12 +76,12 @@ fn two_burners_and_headroom_for_one_gold_is_served_first() {
 }
 
 #[test]
-fn ties_are_broken_by_class_and_then_by_name_and_nan_is_served_last() {
+fn ties_are_broken_by_class_and_then_by_place_and_nan_is_served_last() {
     let claim = |place, rank, urgency| Claim { place, rank, weight: 1.0, urgency, amount: 100, least: 10 };
     let claims = [claim(3, 0, 0.5), claim(0, 1, 0.5), claim(2, 0, 0.5), claim(1, 0, f64::NAN)];
     assert_eq!(tiered(100, 10, 0.0, &claims), [0, 0, 100, 0]);
     assert_eq!(tiered(300, 10, 0.0, &claims), [100, 0, 100, 100]);
-    assert_eq!(weighted(10, 10, &claims[..3]), [0, 10, 0], "one step for three alike: by name");
+    assert_eq!(weighted(10, 10, &claims[..3]), [0, 10, 0], "one step for three alike: by place");
     assert_eq!(weighted(300, 10, &claims), [100, 100, 100, 0]);
 }
 
@@ -141,6 +141,29 @@ proptest! {
                 prop_assert!(*part <= claim.amount);
                 prop_assert!(*part == 0 || *part >= claim.least.min(claim.amount));
             }
+        }
+    }
+
+    /// What makes it max-min fair: nobody could get more but from one who has less for each unit of share.
+    #[test]
+    fn before_rounding_those_who_get_less_than_they_claim_get_the_same_for_each_unit_of_share_and_nobody_gets_more(
+        claims in claims(),
+        room in 0u64..10_000,
+    ) {
+        let share = |claim: &Claim| finite(claim.urgency) * finite(claim.weight);
+        let served: Vec<_> = (0..claims.len()).filter(|i| share(&claims[*i]) > 0.0).collect();
+        let order = weighted::filling_order(&claims, &served, share);
+        let grants: Vec<_> = weighted::exact(room, &claims, &order).collect();
+        let is_filled = |(i, grant): &&(usize, f64)| *grant >= claims[*i].amount as f64 - 1e-6;
+        let of_share = |(i, grant): &(usize, f64)| grant / share(&claims[*i]);
+        let all: f64 = grants.iter().map(|(_, grant)| grant).sum();
+        let claimed: u64 = served.iter().map(|i| claims[*i].amount).sum();
+        prop_assert!((all - claimed.min(room) as f64).abs() < 1e-6, "{all} of {room} for {claimed}");
+        let level = grants.iter().filter(|one| !is_filled(one)).map(of_share).reduce(f64::max);
+        for one in &grants {
+            let (mine, level) = (of_share(one), level.unwrap_or(f64::INFINITY));
+            prop_assert!(mine <= level * (1.0 + 1e-9), "{mine} above {level}");
+            prop_assert!(is_filled(&one) || mine >= level * (1.0 - 1e-9), "{mine} below {level}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::{Claim, finite};
 
 /// Divides by urgency times the weight of the class: nobody gets more than is claimed, and what one does not claim is divided among the others. Shares are
-/// rounded down to whole steps, and the steps left go by the largest remainder, then by name.
+/// rounded down to whole steps, and the steps left go by the largest remainder, then by place.
 ///
 /// Returns what is granted, in the order of the claims. Whoever would get less than is of use gets nothing, the lightest first.
 pub fn weighted(room: u64, step: u64, claims: &[Claim]) -> Vec<u64> {
