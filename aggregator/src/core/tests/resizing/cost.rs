@@ -114,12 +114,16 @@ fn a_report_costs_a_few_times_as_much_with_resizing_and_no_more_in_a_larger_clus
 }
 
 #[test]
-fn a_second_in_which_nothing_is_to_be_done_costs_no_more_than_a_few_times_as_much_with_resizing() {
-    let [without, with] = [false, true].map(|resizes| {
-        let mut crowd = Crowd::listed(500, resizes);
-        crowd.report_all(0.2, 0.0);
-        (0..20).map(|_| measured(|| crowd.harness.wait(1)).1).min().unwrap()
-    });
+fn a_second_in_which_nothing_is_to_be_done_costs_little_more_with_resizing() {
+    let mut crowds = [false, true].map(|resizes| Crowd::listed(500, resizes));
+    crowds.iter_mut().for_each(|crowd| drop(crowd.report_all(0.2, 0.0)));
+    let mut least = [Duration::MAX; 2];
+    for _ in 0..20 {
+        for (crowd, least) in crowds.iter_mut().zip(&mut least) {
+            *least = measured(|| crowd.harness.wait(1)).1.min(*least);
+        }
+    }
+    let [without, with] = least;
     println!("{without:?} without, {with:?} with");
-    assert!(with < 4 * without, "{with:?} with resizing, {without:?} without");
+    assert!(with < 2 * without, "{with:?} with resizing, {without:?} without");
 }
