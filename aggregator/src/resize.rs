@@ -3,11 +3,14 @@
 //! ```text
 //!                                                     condition gone, kernel holds it
 //!   Idle -> Planned -> Recorded -> Sent -> Accepted -> InProgress ---------------> Idle (verified)
-//!    ^         ^           |         |        |            | Error
-//!    |         +-----------+---------+        v            v
+//!    ^         ^                     |        |            | Error
+//!    |         +---------------------+        v            v
 //!    |            409, no answer           Deferred ---> Planned (a resize with the purpose Revert) -> ... -> Idle (failed)
 //!    +--- refused                        30 s, Infeasible
 //! ```
+//!
+//! Left out: `Recording`, before Recorded, and `Unanswered`, after Sent; both may return to Planned. A resize that is not verified within 120 s
+//! ends in Idle (failed), and is put back only if the kubelet tells an error. One of containers that are down waits in Idle for their start.
 //!
 //! | module | idea |
 //! |---|---|
@@ -16,7 +19,7 @@
 //! | [`follow`] | what the watch and the reports say of a resize that was accepted |
 //! | [`down`] | resizes of containers that are down, until these start |
 //! | [`next`] | the write that is due, and the timeouts |
-//! | [`queries`] | what the plan, statuses and metrics may ask |
+//! | [`queries`] | what the rest of the aggregator asks, and takes |
 //! | [`conditions`], [`verify`] | what the kubelet says of a resize, and what the kernel says |
 //! | [`annotations`] | the two annotations: written, and read with tolerance |
 //! | [`restored`], [`believed`] | where a resize stands after a takeover, and which recorded sizes are taken for ours |
@@ -50,7 +53,7 @@ use plimsoll_contract::Moment;
 use plimsoll_contract::resize::ResizeDecision;
 use plimsoll_sizing::size::Sizes;
 
-pub(crate) use annotations::{Original, decision_on, encode as in_quantities, original_on};
+pub(crate) use annotations::{Original, decision_on, in_quantities, original_on};
 pub(crate) use believed::Believed;
 pub(crate) use machine::{NotPlanned, PodResize};
 pub(crate) use queries::Blocked;
@@ -96,7 +99,7 @@ pub(crate) enum Purpose {
     Birth,
     /// A shrink did harm: back to the size before.
     Undo,
-    /// The kubelet cannot do what was asked for: back to what it has.
+    /// The kubelet cannot do what was asked for: back to what it has, or after an error to the size before.
     Revert,
     /// Less is needed.
     Shrink,
@@ -149,7 +152,7 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record {
     pub(crate) decision: ResizeDecision,
-    /// The two annotations, by key: they belong into the complete set of our keys.
+    /// The two annotations, by key: they belong in the complete set of our keys.
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
@@ -166,7 +169,7 @@ pub(crate) enum What {
     Infeasible { message: String },
     /// It did not come about: what was tried, and the words of who refused it.
     Failed { message: String },
-    /// The spec goes back to what the node has, for this reason.
+    /// The spec goes back, for this reason.
     PutBack { why: String },
     /// A shrink did harm and is undone: what was seen.
     Undone { seen: String },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plimsoll_contract::status::{Decision, KeyConflict};
 use plimsoll_contract::{Moment, PodName, keys};
 
-use super::resizing::{Draft, Next, described};
+use super::resizing::{Next, UnsentWrite, described};
 use super::{Core, Note};
 use crate::action::{Action, Change, KubeEvent, Reason, Subject, Write};
 use crate::input::{Now, Outcome, WriteResult};
@@ -88,7 +88,7 @@ impl Core {
             Next::Probe => self.probe_draft(name)?,
             Next::Labels { .. } | Next::Record(..) => self.labels_draft(now, name, next, epoch)?,
         };
-        let Draft { reason, from, to, change } = draft;
+        let UnsentWrite { reason, from, to, change } = draft;
         let facts = &self.state.pods.get(name)?.facts;
         self.last_write += 1;
         let write = Write {
@@ -108,7 +108,7 @@ impl Core {
     }
 
     /// A write of the complete set of our keys; it is on its way.
-    fn labels_draft(&mut self, now: Now, name: &PodName, next: Next, epoch: u64) -> Option<Draft> {
+    fn labels_draft(&mut self, now: Now, name: &PodName, next: Next, epoch: u64) -> Option<UnsentWrite> {
         let output = self.settings.output;
         let pod = self.state.pods.get_mut(name)?;
         let keys = |labels: &PodLabels, pod: &Pod, record| {
@@ -123,13 +123,13 @@ impl Core {
                     _ => keys(&to, pod, record_on(pod)),
                 };
                 let (from, to) = PodLabels::describe(&from, &to);
-                Draft { reason, from, to, change }
+                UnsentWrite { reason, from, to, change }
             }
             Next::Record(purpose, labels) => {
                 let Step::Record(record) = pod.resize.next(now, &pod.facts) else { return None };
                 let (from, to) = described(&pod.facts, pod.resize.asked()?);
                 let change = keys(&labels, pod, record.annotations);
-                Draft { reason: purpose.into(), from, to, change }
+                UnsentWrite { reason: purpose.into(), from, to, change }
             }
             Next::Idle | Next::Wait(_) | Next::Resize(_) | Next::Probe => return None,
         };

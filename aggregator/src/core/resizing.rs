@@ -1,14 +1,14 @@
 //! Resizing: what the reports of a node call for is planned for all its pods together, what is wanted goes to the state machine of its
 //! pod, and what that wants written next to the queue.
 //!
-//! Only the leader follows resizes: whoever leads next takes them over from what is on the pods, and knows no less.
+//! Only the leader follows resizes: whoever leads next takes them over from what is on the pods, and takes the rest for the worst.
 //!
 //! | file | what |
 //! |---|---|
 //! | `resizing.rs` | which nodes are planned, and what the state machines are told |
 //! | `resizing/steps.rs` | the writes: whether one may be sent, what is in it, what its outcome means |
 //! | `resizing/quota.rs` | which namespaces are asked again how soon after a quota refused |
-//! | `resizing/told.rs` | what people, metrics and the ledgers of classes are told |
+//! | `resizing/told.rs` | what people, metrics and the statuses of classes are told |
 //! | `resizing/status.rs` | where a pod stands, for people |
 
 mod quota;
@@ -36,7 +36,7 @@ use crate::settings::{ResizeSettings, Settings};
 use crate::state::{LastPlan, Pod, Room};
 use quota::{QuotaHolds, RefusedAt};
 use steps::Probed;
-pub(super) use steps::{Draft, Next};
+pub(super) use steps::{Next, UnsentWrite};
 pub(super) use told::described;
 
 /// Nodes that are planned in one step beside that of a report.
@@ -81,7 +81,7 @@ impl Core {
     }
 
     /// This replica leads with another epoch, or does not lead any more: nothing of what was decided for pods before is good, and while it
-    /// did not follow resizes pods may have gone. Every node with pods of a class is planned.
+    /// did not follow resizes pods may have gone. Every node with pods is to be planned.
     pub(super) fn take_resizes_over(&mut self) {
         self.resizing.pods.clear();
         if self.settings.resize.enabled {
@@ -91,7 +91,7 @@ impl Core {
         }
     }
 
-    /// Tells the state machines of the pods about which something changed what the watch shows, and that time passed.
+    /// Shows each pod about which something changed to its state machine, and runs the timeouts that are due.
     pub(super) fn follow_resizes(&mut self, now: Now) {
         if !self.resizes() {
             return;
@@ -167,7 +167,7 @@ impl Core {
             }
             if !resizes {
                 if let Some(pod) = self.state.pods.get_mut(&name) {
-                    pod.resize.witness(self.now, &pod.facts, &Seen::from(pod_report));
+                    pod.resize.witness(Now { at: self.now, ..now }, &pod.facts, &Seen::from(pod_report));
                 }
                 continue;
             }
@@ -222,11 +222,11 @@ impl Core {
         let now = Now { at: self.now, ..now };
         let Some(view) = node_view(&self.state, name, now, paused) else { return };
         let room = Room::of(view.facts, view.pods.iter().map(|pod| pod.facts));
+        let managed = view.pods.iter().filter(|pod| pod.policy().is_some()).count();
         let verdicts = plan_node(&view, self.now, &self.resizing.settings);
         let cooldown = verdicts.iter().filter_map(|(_, verdict)| shortest_cooldown(verdict)).min();
         let cooldown_ends = cooldown.map(|left| self.now + left);
-        let before =
-            self.keep_plan(name, LastPlan { managed: verdicts.len(), room: Some(room), cooldown_ends });
+        let before = self.keep_plan(name, LastPlan { managed, room: Some(room), cooldown_ends });
         let has_more =
             before.and_then(|before| before.room).is_some_and(|before| room.has_more_than(&before));
         let mut verdicts: BTreeMap<PodName, PodVerdict> = verdicts.into_iter().collect();

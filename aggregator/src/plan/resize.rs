@@ -16,7 +16,7 @@
 //! | [`urgency`] | who is served first |
 //! | [`headroom`], [`division`] | what there is, and who gets it |
 //! | [`explain`] | the arithmetic, for people |
-//! | [`guard`] | when so many decreases are planned that none is made |
+//! | [`guard`] | when so many decreases are to be sent that none is |
 //!
 //! A pod that is to grow and to shrink grows first: one resize has one purpose. What a shrink frees counts once the node has it back.
 

@@ -92,14 +92,16 @@ pub(super) fn record(
         // Who applies what another wrote owns it, too, and would believe it from then on.
         (_, Some(_)) => None,
         (Some(original), None) => Some(original.to_owned()),
-        (None, None) => Some(text(serde_json::to_string(&encode(&spec_of(facts)))).ok_or_else(too_many)?),
+        (None, None) => {
+            Some(text(serde_json::to_string(&in_quantities(&spec_of(facts)))).ok_or_else(too_many)?)
+        }
     };
     let mut decision = ResizeDecision {
         at,
         reason: resize.wanted.purpose.as_str().to_owned(),
         class: resize.wanted.class.clone(),
-        from: encode(&resize.from),
-        to: encode(&resize.wanted.sizes),
+        from: in_quantities(&resize.from),
+        to: in_quantities(&resize.wanted.sizes),
         why: String::new(),
     };
     let frame = text(serde_json::to_string(&decision)).filter(|text| text.len() + MIN_WHY <= MAX_TEXT);
@@ -128,7 +130,7 @@ fn fitting(text: &str, room: usize) -> String {
 }
 
 /// As Kubernetes writes them.
-pub(crate) fn encode(sizes: &BTreeMap<String, Sizes>) -> PodResources {
+pub(crate) fn in_quantities(sizes: &BTreeMap<String, Sizes>) -> PodResources {
     let cpu = |amount: u64| ("cpu".to_owned(), Quantity::from_millicores(amount).to_string());
     let memory = |amount: u64| ("memory".to_owned(), Quantity::from_bytes(Bytes(amount)).to_string());
     let container = |sizes: &Sizes| ContainerResources {

@@ -151,7 +151,7 @@ impl PodResize {
         self.drop_pressed_shrink(now);
     }
 
-    /// A shrink that is not sent yet is not for what calls for growth now.
+    /// Drops a shrink that is not sent yet, of what calls for growth now.
     fn drop_pressed_shrink(&mut self, now: Moment) {
         let (Phase::Planned(resize) | Phase::Recorded(resize, _)) = &self.phase else { return };
         let changes = Resource::ALL.into_iter().zip(resize.changes());
@@ -335,7 +335,7 @@ impl PodResize {
         }
     }
 
-    /// A resize that the kubelet could not do: what is in the spec goes back to what the node has.
+    /// A resize that the kubelet could not do: the spec goes back to the size before it.
     pub(super) fn fail(&mut self, now: Moment, facts: &PodFacts, accepted: Accepted, message: &str) {
         self.hold_changed(now, Duration::from_secs(60), message, &accepted.resize);
         self.say_failed(&accepted.resize, message.to_owned());
@@ -344,7 +344,7 @@ impl PodResize {
         self.put_back(now, facts, accepted, before, message);
     }
 
-    /// Puts the spec back: there is no way back from a way back, and none where the spec says something else already.
+    /// Puts the spec back. A [`Purpose::Revert`] is not put back itself, and nothing is where the spec says something else already.
     pub(super) fn put_back(
         &mut self,
         now: Moment,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plimsoll_contract::report::ContainerReport;
 use plimsoll_contract::{Limit, Moment, Resource};
 use plimsoll_sizing::cpu::{THROTTLED2_FROM, THROTTLED3_FROM};
@@ -16,6 +16,7 @@ use super::sizes::{grows, resizable, shrinks, size, sizes_of};
 use super::verify::Seen;
 use super::{CpuGrowth, Wanted};
 use crate::facts::{ContainerFacts, PodFacts};
+use crate::input::Now;
 
 /// What happened to one container.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,7 +30,7 @@ pub(super) struct ContainerHistory {
     events: MemoryEventCounts,
     /// Its memory in the spec at the last of them.
     size_at_event: Size,
-    /// What did harm when it had less, and when that was.
+    /// The size before shrinks that did harm, in millicores or bytes, and when the last of them did.
     undone: [Option<(Moment, Size)>; 2],
     hits: Recent,
     kills: Recent,
@@ -100,7 +101,7 @@ pub(crate) struct MemoryEventCounts {
     pub(crate) oom_kill: u64,
 }
 
-/// What a report says of a container that calls for growth.
+/// What a report or the pod's status says of a container that calls for growth.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Pressure {
     /// Throttling and pressure, in words.
@@ -214,8 +215,7 @@ impl History {
         for (name, to) in to {
             let from = from.get(name).copied().unwrap_or_default();
             if let Some(history) = self.0.get_mut(name).filter(|_| to.memory.limit > from.memory.limit) {
-                history.events = MemoryEventCounts::default();
-                (history.hits, history.kills) = (Recent::default(), Recent::default());
+                history.forget_events();
             }
         }
     }
@@ -232,13 +232,13 @@ impl History {
             let history = self.0.entry(container.name.clone()).or_default();
             history.killed_at = Some(killed_at);
             // Of one that runs again its agent tells it.
-            if container.running
-                || history.kills.count(now, SAME_KILL) > 0
-                || has_grown_after(facts, container, killed_at)
-            {
+            if container.running || history.kills.count(now, SAME_KILL) > 0 {
                 continue;
             }
             history.told_by_status.add(now, 1, KILLS_FOR);
+            if has_grown_after(facts, container, killed_at) {
+                continue;
+            }
             let rises = MemoryEventCounts { max: 0, oom_kill: 1 };
             history.add(now, container, rises);
             history.pressed[Resource::Memory as usize] = Some(now);
@@ -269,38 +269,65 @@ impl History {
     }
 
     /// Takes in the memory events of a report to a replica that does not lead: its agent does not tell them again to the next leader.
-    pub(super) fn witness(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
+    pub(super) fn witness(&mut self, now: Now, facts: &PodFacts, seen: &Seen) {
         for container in resizable(facts) {
             let Some(read) = seen.of(container) else { continue };
-            if self.has_grown_since_events(container) {
-                self.0.remove(&container.name);
+            self.forget_answered(container);
+            self.expect_answered(now, facts, container);
+            if self.count(now.at, container, read).oom_kill > 0
+                && let Some(history) = self.0.get_mut(&container.name)
+            {
+                history.killed_at = container.oom_killed_at;
             }
-            self.count(now, container, read);
+        }
+    }
+
+    /// A recent kill that a leader saw in the status and let the memory grow for: what the agent still tells of it calls for nothing.
+    fn expect_answered(&mut self, now: Now, facts: &PodFacts, container: &ContainerFacts) {
+        let is_recent = |killed_at: &Timestamp| {
+            now.wall.duration_since(*killed_at) < SignedDuration::try_from(KILLS_FOR).unwrap_or_default()
+        };
+        let answered = container.oom_killed_at.filter(is_recent);
+        let Some(killed_at) = answered.filter(|at| has_grown_after(facts, container, *at)) else { return };
+        let history = self.0.entry(container.name.clone()).or_default();
+        if history.killed_at.replace(killed_at) != Some(killed_at) {
+            history.told_by_status.add(now.at, 1, KILLS_FOR);
         }
     }
 
     /// What is left of it in a new leader: the memory events since memory grew last.
-    pub(super) fn taken_over(self, facts: &PodFacts) -> History {
-        let kept = resizable(facts).filter(|container| !self.has_grown_since_events(container));
-        let kept = kept.filter_map(|container| {
-            let ContainerHistory { events, hits, kills, size_at_event, killed_at, .. } =
-                self.0.get(&container.name)?;
+    pub(super) fn taken_over(self, now: Now, facts: &PodFacts) -> History {
+        let kept = resizable(facts).filter_map(|container| {
+            let ContainerHistory { events, hits, kills, size_at_event, killed_at, told_by_status, .. } =
+                self.0.get(&container.name)?.clone();
             let kept = ContainerHistory {
-                events: *events,
-                hits: hits.clone(),
-                kills: kills.clone(),
-                size_at_event: *size_at_event,
-                killed_at: *killed_at,
+                events,
+                hits,
+                kills,
+                size_at_event,
+                killed_at,
+                told_by_status,
                 ..ContainerHistory::default()
             };
             Some((container.name.clone(), kept))
         });
-        History(kept.filter(|(_, history)| history.events != MemoryEventCounts::default()).collect())
+        let mut kept = History(kept.collect());
+        for container in resizable(facts) {
+            kept.forget_answered(container);
+            kept.expect_answered(now, facts, container);
+        }
+        kept.0.retain(|_, history| *history != ContainerHistory::default());
+        kept
     }
 
-    fn has_grown_since_events(&self, container: &ContainerFacts) -> bool {
+    /// Forgets the memory events of a container whose memory grew since the last of them.
+    fn forget_answered(&mut self, container: &ContainerFacts) {
         let memory = sizes_of(&container.spec).memory;
-        self.0.get(&container.name).is_some_and(|history| grows(history.size_at_event, memory))
+        if let Some(history) = self.0.get_mut(&container.name).filter(|history| {
+            history.events != MemoryEventCounts::default() && grows(history.size_at_event, memory)
+        }) {
+            history.forget_events();
+        }
     }
 
     /// Adds the memory events since the last report; returns them.
@@ -323,6 +350,12 @@ impl History {
 }
 
 impl ContainerHistory {
+    /// Its memory grew for them.
+    fn forget_events(&mut self) {
+        self.events = MemoryEventCounts::default();
+        (self.hits, self.kills) = (Recent::default(), Recent::default());
+    }
+
     fn add(&mut self, now: Moment, container: &ContainerFacts, rises: MemoryEventCounts) {
         if rises == MemoryEventCounts::default() {
             return;

@@ -84,7 +84,7 @@ pub(crate) enum NotPlanned {
     /// A resize is under way.
     Busy,
     Blocked(Blocked),
-    /// This size, or one that needs as much, was deferred or infeasible, and nothing shrank since.
+    /// This size was not given before, or it needs as much as one that was deferred or infeasible.
     Rejected {
         message: String,
     },
@@ -229,7 +229,7 @@ impl PodResize {
         self.yielding.asked(resize.wanted.sizes.clone(), generation);
         self.shrunk.retain_mut(|shrunk| shrunk.leave_to(&resize));
         self.unverified.take_if(|before| before.resize.overlaps(&resize));
-        self.set_aside.take_if(|before| before.resize.leave_to(&resize));
+        self.set_aside.take_if(|before| !before.resize.leave_to(&resize));
         self.takes_memory |= resize.lowers_memory_limit();
         self.drift.resized(&resize.from, &resize.wanted.sizes);
         let until = now + VERIFIED_WITHIN;

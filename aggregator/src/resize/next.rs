@@ -60,7 +60,7 @@ impl PodResize {
         }
     }
 
-    /// Our two annotations as the pod is to carry them: they belong into every complete set of our keys.
+    /// Our two annotations as the pod is to carry them: they belong in every complete set of our keys.
     pub(crate) fn annotations(&self, facts: &PodFacts) -> BTreeMap<String, String> {
         if let Some(written) = &self.written {
             return written.clone();

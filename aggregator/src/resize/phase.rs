@@ -147,11 +147,11 @@ impl Resize {
         })
     }
 
-    /// Leaves the containers that another one is for to that; whether none is left.
+    /// Leaves the containers that another one is for to that; whether any is left.
     pub(super) fn leave_to(&mut self, other: &Resize) -> bool {
         self.from.retain(|name, _| !other.wanted.sizes.contains_key(name));
         self.wanted.sizes.retain(|name, _| !other.wanted.sizes.contains_key(name));
-        self.wanted.sizes.is_empty()
+        !self.wanted.sizes.is_empty()
     }
 
     /// In another state since now.

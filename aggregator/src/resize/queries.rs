@@ -1,4 +1,4 @@
-//! What the plan, statuses and metrics may ask.
+//! What the rest of the aggregator asks of a pod's resizing, and takes from it.
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -15,6 +15,7 @@ use super::sizes::size;
 use super::verify::Seen;
 use super::{CpuGrowth, Purpose, Wanted, What};
 use crate::facts::PodFacts;
+use crate::input::Now;
 
 /// What is said of a resize that was accepted and that nobody could verify in time.
 const NOT_ENFORCED: &str = "the node does not enforce the size that the pod was resized to last";
@@ -26,7 +27,7 @@ pub(crate) enum Blocked {
     Yielding { owner: String, until: Moment },
     /// The last resize failed, and nothing else may be tried.
     Failed { message: String, until: Moment },
-    /// The pod or its node cannot be resized.
+    /// The pod cannot be resized, or its node does not support it.
     Unsupported { message: String },
     /// Growth only: the pod's own cgroup is behind, and more for a container changes nothing.
     PodCgroupStale { text: String },
@@ -48,7 +49,7 @@ impl PodResize {
     }
 
     /// Memory events of a report to a replica that does not lead.
-    pub(crate) fn witness(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
+    pub(crate) fn witness(&mut self, now: Now, facts: &PodFacts, seen: &Seen) {
         self.history.witness(now, facts, seen);
     }
 
@@ -62,7 +63,7 @@ impl PodResize {
         self.phase.resize().map(|resize| &resize.wanted.sizes)
     }
 
-    /// Whether a resize is under way: no other is planned.
+    /// Whether anything is under way, also a plan that a newer one may replace.
     pub(crate) fn busy(&self) -> bool {
         self.phase != Phase::Idle
     }
@@ -204,7 +205,7 @@ impl PodResize {
         held.filter(|_| !wanted.purpose.is_way_back()).map(failed)
     }
 
-    /// The size that was deferred and withdrawn last: the plan offers the largest step below it that fits.
+    /// The size that was deferred and withdrawn last: the plan offers half of that growth at most.
     pub(crate) fn deferred_size(&self) -> Option<&BTreeMap<String, Sizes>> {
         self.rejected.last(RejectionKind::Deferred)
     }

@@ -1,4 +1,4 @@
-//! What it means that a resize was not accepted, and what follows from it.
+//! Why the API server did not accept a resize, from the result of the write.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) enum ResizeRefusal {
     OverQuota(String),
     /// 422: memory limits cannot be lowered or added in this cluster (Kubernetes 1.33).
     MemoryLimitsFixed(String),
-    /// This pod or its node cannot be resized at all.
+    /// This pod cannot be resized at all, or its node does not support it.
     Unsupported(String),
     /// 403: not this account, or not by our own policy.
     Forbidden(String),

@@ -1,4 +1,5 @@
-//! Sizes that the node or the API server did not give: they are not asked for again before something shrank.
+//! Sizes that the node or the API server did not give. What there was no room for is not asked for again before there is more; what was refused
+//! as it is, not at all while it is remembered.
 
 use std::collections::BTreeMap;
 

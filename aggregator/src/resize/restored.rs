@@ -23,15 +23,15 @@ use crate::input::Now;
 const TAKEN_UP: Duration = Duration::from_secs(300);
 /// How far the clock of the leader before may have been ahead.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(10);
-/// A size that did not fit is not tried again for so long, unless something shrinks.
-const REMEMBERED: Duration = Duration::from_secs(600);
+/// A size that was put back for want of room less than this long before the takeover is remembered as not given.
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(600);
 
 impl PodResize {
     /// A new leader takes over. What only the one before knew is taken for the worst: nothing shrinks before its hold passed once more; growth is
     /// free at once. The record on the pod may be anybody's: none is followed that leads to a size that is not `believed`, and without a class
     /// that changes pods none at all.
     pub(crate) fn restored(&mut self, now: Now, facts: &PodFacts, believed: Option<Believed<'_>>) {
-        let history = take(&mut self.history).taken_over(facts);
+        let history = take(&mut self.history).taken_over(now, facts);
         *self = PodResize { taken_over: Some(now.at), history, ..PodResize::default() };
         let Some((decided, believed)) = decided_on(facts).zip(believed) else { return };
         let age = age(now, &decided);
@@ -54,7 +54,7 @@ impl PodResize {
 
     /// The resize was sent.
     fn continues(&mut self, now: Now, facts: &PodFacts, decided: Decided, age: Duration) {
-        if decided.purpose == Purpose::Revert && age < REMEMBERED {
+        if decided.purpose == Purpose::Revert && age < PUT_BACK_WITHIN {
             self.remember(now, &decided);
         }
         let resize = resize_of(now, decided);

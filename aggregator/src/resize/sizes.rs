@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_contract::roster::ContainerKind;
 use plimsoll_contract::{Bytes, Cores, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
@@ -31,7 +30,7 @@ pub(crate) fn spec_of(facts: &PodFacts) -> BTreeMap<String, Sizes> {
 
 /// App containers and sidecars.
 pub(super) fn resizable(facts: &PodFacts) -> impl Iterator<Item = &ContainerFacts> {
-    facts.containers.iter().filter(|c| matches!(c.kind, ContainerKind::App | ContainerKind::Sidecar))
+    facts.containers.iter().filter(|c| c.kind.counts())
 }
 
 /// Those of these containers that run.

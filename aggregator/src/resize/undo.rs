@@ -48,7 +48,7 @@ impl RecentShrink {
         self.harm.is_none() && now >= self.until
     }
 
-    /// Harm is what a report shows as pressure on what was shrunk.
+    /// Harm is pressure on what was shrunk, from a report or the pod's status.
     pub(super) fn observe(&mut self, pressures: &[(String, Pressure)]) {
         if self.harm.is_some() {
             return;

@@ -16,7 +16,7 @@ use crate::facts::{ContainerFacts, PodFacts};
 const MIN_QUOTA: f64 = 10.0;
 /// systemd rounds a quota up to the next 10 ms of CPU time a second, millicores: 417m becomes 420m.
 const QUOTA_STEP: f64 = 10.0;
-/// The largest page that Linux uses; limits of memory are rounded down to whole pages.
+/// The largest page that Linux uses, in bytes; limits of memory are rounded down to whole pages.
 const PAGE: u64 = 64 << 10;
 
 /// What a report says of a pod.
@@ -34,13 +34,13 @@ impl<'a> From<&'a PodReport> for Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    /// The numbers of a container of this name.
+    /// The numbers of the container that has this id; absent after a restart, until it is reported.
     pub(super) fn of(&self, facts: &'a ContainerFacts) -> Option<&'a ContainerReport> {
         self.containers.iter().find(|container| facts.id.as_ref() == Some(&container.id))
     }
 }
 
-/// Whether the kernel holds a quota that was asked for.
+/// Whether the kernel holds a quota that was asked for, in millicores.
 pub(super) fn holds_quota(asked: u64, kernel: Limit<Cores>) -> bool {
     let asked = (asked as f64).max(MIN_QUOTA);
     kernel.bound().is_some_and(|kernel| {
@@ -49,7 +49,7 @@ pub(super) fn holds_quota(asked: u64, kernel: Limit<Cores>) -> bool {
     })
 }
 
-/// Whether the kernel holds a limit of memory that was asked for.
+/// Whether the kernel holds a limit of memory that was asked for, in bytes.
 pub(super) fn holds_memory(asked: u64, kernel: Limit<Bytes>) -> bool {
     kernel.bound().is_some_and(|kernel| kernel.0 <= asked && asked - kernel.0 < PAGE)
 }
@@ -147,7 +147,7 @@ pub(super) fn requests_are_set(
         })
 }
 
-/// Whether the kubelet's status says these limits. Of a container that is down it says what it has set aside for its next start.
+/// Whether the kubelet's status says no other limits: what is missing in it contradicts nothing. Of a container that is down it says what it has set aside for its next start.
 pub(super) fn limits_are_set(facts: &PodFacts, asked: &BTreeMap<String, Sizes>) -> bool {
     resizable(facts).filter_map(|c| Some((c.actual.as_ref()?, asked.get(&c.name)?))).all(|(actual, asked)| {
         let actual = sizes_of(actual);

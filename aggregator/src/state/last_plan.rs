@@ -9,7 +9,7 @@ use crate::resize::sizes_of;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct LastPlan {
-    /// How many of the pods have a class.
+    /// How many of the pods have a class that can be used.
     pub(crate) managed: usize,
     pub(crate) room: Option<Room>,
     /// When the first cooldown of a container ends.

@@ -103,7 +103,7 @@ fn not_planned(why: &NotPlanned) -> Option<(&'static str, String)> {
         }),
         NotPlanned::Harmful { text } => Some(("harmful", text.clone())),
         NotPlanned::Rejected { message } => {
-            Some(("rejected", format!("this size was not given before, and nothing shrank since: {message}")))
+            Some(("rejected", format!("this size was not given before: {message}")))
         }
         NotPlanned::Shape { container } => {
             Some(("shape", format!("container {container} has no such requests or limits, or is not there")))

@@ -91,7 +91,7 @@ impl Probed {
 }
 
 /// A write, before it has a number.
-pub(in crate::core) struct Draft {
+pub(in crate::core) struct UnsentWrite {
     pub(in crate::core) reason: Reason,
     pub(in crate::core) from: String,
     pub(in crate::core) to: String,
@@ -206,18 +206,18 @@ impl Core {
     }
 
     /// The resize that is recorded on a pod; it is on its way.
-    pub(in crate::core) fn resize_draft(&mut self, now: Now, name: &PodName) -> Option<Draft> {
+    pub(in crate::core) fn resize_draft(&mut self, now: Now, name: &PodName) -> Option<UnsentWrite> {
         let pod = self.state.pods.get_mut(name)?;
         let purpose = pod.resize.purpose()?;
         let Step::Send { sizes, resource_version } = pod.resize.next(now, &pod.facts) else { return None };
         pod.resize.sent(now, &pod.facts);
         let (from, to) = described(&pod.facts, &sizes);
         let change = Change::Resize(patch(&pod.facts, &sizes, Some(resource_version)));
-        Some(Draft { reason: purpose.into(), from, to, change })
+        Some(UnsentWrite { reason: purpose.into(), from, to, change })
     }
 
     /// The dry run of what is recommended for a pod; it is on its way.
-    pub(in crate::core) fn probe_draft(&mut self, name: &PodName) -> Option<Draft> {
+    pub(in crate::core) fn probe_draft(&mut self, name: &PodName) -> Option<UnsentWrite> {
         let facts = &self.state.pods.get(name)?.facts;
         let sizing = self.resizing.pods.get_mut(name)?;
         let sizes = recommended(sizing)?.sizes.clone();
@@ -225,7 +225,7 @@ impl Core {
         let change = Change::Probe(patch(facts, &sizes, None));
         sizing.probed = Some(Probed { sizes, at: self.now, verdict: None });
         self.budget.probed(self.now, self.state.listed_nodes);
-        Some(Draft { reason: Reason::Recommend, from, to, change })
+        Some(UnsentWrite { reason: Reason::Recommend, from, to, change })
     }
 
     /// A write of labels has its outcome; it may be the record of a resize.

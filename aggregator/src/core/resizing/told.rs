@@ -147,9 +147,7 @@ fn told(what: &What, why: Option<&str>, now: Moment) -> Told {
             ("ResizeInfeasible", "infeasible", true, text)
         }
         What::Failed { message } => ("ResizeFailed", "failed", true, format!("Not resized: {message}")),
-        What::PutBack { why } => {
-            ("ResizePutBack", "put_back", false, format!("The size goes back to what the node gives: {why}"))
-        }
+        What::PutBack { why } => ("ResizePutBack", "put_back", false, format!("The size is put back: {why}")),
         What::Undone { seen } => {
             let text = format!("The decrease did harm and is undone: {seen}");
             ("ResizeUndone", "undone", true, text)

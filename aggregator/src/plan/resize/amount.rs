@@ -13,7 +13,7 @@ use plimsoll_sizing::verdict::{Keep, Trigger, Verdict};
 use super::birth::size_at_birth;
 use super::bounds::bounds;
 use super::draft::Draft;
-use super::eligible::{GROWTH_SEEN_WITHIN, SILENT_AFTER, container_obstacle};
+use super::eligible::{GROWTH_SEEN_WITHIN, LATE_AFTER, container_obstacle};
 use super::refusal::Refusal;
 use super::rules;
 use super::view::{self, ContainerView, NodeView, PodView, millicores};
@@ -129,7 +129,7 @@ impl Planned<'_> {
 
 /// Whether a change is for a load that was seen too long ago. A birth is for none.
 fn is_stale(draft: &Draft, pod: &PodView<'_>) -> bool {
-    let within = if draft.grows() { GROWTH_SEEN_WITHIN } else { SILENT_AFTER };
+    let within = if draft.grows() { GROWTH_SEEN_WITHIN } else { LATE_AFTER };
     draft.changes() && draft.purpose != Some(Purpose::Birth) && pod.report_age.is_none_or(|age| age > within)
 }
 

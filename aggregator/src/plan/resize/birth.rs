@@ -11,7 +11,7 @@ use crate::facts::ContainerFacts;
 
 /// Time for which a pod counts as new. After it the numbers of its own 30 s decide.
 pub(crate) const NEW_FOR: std::time::Duration = std::time::Duration::from_secs(60);
-/// The numbers of a container that was watched for this long decide: its 95th percentile is complete.
+/// The numbers of a container that was watched for so many seconds decide: its 95th percentile is complete.
 const OWN_DATA: f64 = 30.0;
 /// Siblings that are looked at: enough for a median, also of a large DaemonSet.
 pub(crate) const MAX_SIBLINGS: usize = 101;

@@ -26,7 +26,7 @@ enum Pool {
     FreeMemory,
 }
 
-/// Both are needed of equal requests and limits: what free memory takes is not asked of the headroom any more.
+/// Equal requests and limits need both. Free memory comes first: what it trims is not asked of the headroom any more.
 const POOLS: [Pool; 3] = [Pool::Requests(Resource::Cpu), Pool::FreeMemory, Pool::Requests(Resource::Memory)];
 
 /// What quotas leave after those that were served: by namespace, quota, resource, and whether it counts limits.

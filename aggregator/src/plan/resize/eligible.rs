@@ -12,8 +12,8 @@ use crate::facts::{PodFacts, Resources};
 use crate::resize::Blocked;
 use crate::state::PolicyProblem;
 
-/// A node that has not reported for this long gets no resize.
-pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(30);
+/// A node whose agent is late, without a report for this long, gets no resize.
+pub(crate) const LATE_AFTER: Duration = Duration::from_secs(30);
 /// A growth is for the load of now. Pods under pressure are reported every second, the others every 10 s: what was seen before their last
 /// growth must not make them grow again.
 pub(crate) const GROWTH_SEEN_WITHIN: Duration = Duration::from_secs(3);
@@ -66,7 +66,7 @@ pub(crate) fn obstacle(pod: &PodView<'_>) -> Option<Refusal> {
     if facts.node.is_none() || !(runs || pod.containers.iter().any(ContainerView::is_down_after_kill)) {
         return Some(Refusal::NotRunning);
     }
-    if pod.busy {
+    if pod.in_flight {
         return Some(Refusal::InFlight);
     }
     match pod.blocked.clone() {
@@ -93,7 +93,7 @@ pub(crate) fn node_obstacle(node: &NodeView<'_>) -> Option<Refusal> {
     if !facts.is_ready() {
         return Some(Refusal::NodeNotReady);
     }
-    let reports = node.report_age.is_some_and(|age| age < SILENT_AFTER);
+    let reports = node.report_age.is_some_and(|age| age < LATE_AFTER);
     (!reports).then_some(Refusal::NodeSilent)
 }
 

@@ -28,8 +28,8 @@ impl DecreaseGuard {
         self.paused_until.filter(|until| *until > now)
     }
 
-    /// Asked before a decrease of this pod is sent: whether it may be. It counts whether or not it may; `managed` is how many pods have a
-    /// class. The one that makes them too many is not sent either.
+    /// Asked before a decrease of this pod is sent: whether it may be. `managed` is how many pods have a class that can be used. The one
+    /// that makes them too many is not sent either, and while decreases are paused none is, nor counted.
     pub(crate) fn admit(&mut self, now: Moment, pod: &PodName, managed: usize) -> bool {
         if self.paused_until(now).is_some() {
             return false;

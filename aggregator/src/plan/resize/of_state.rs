@@ -92,7 +92,7 @@ pub(crate) fn pod_view<'a>(state: &'a State, pod: &'a Pod, now: Moment) -> PodVi
         },
         report_age: (!pod.containers.is_empty()).then(|| now.since(pod.confirmed)),
         reserved: if pod.resize.takes_plans() { Reserved::new() } else { reserved(pod) },
-        busy: !pod.resize.takes_plans(),
+        in_flight: !pod.resize.takes_plans(),
         blocked: if managed {
             pod.resize.blocked(now, pod.original.as_ref().err().map(String::as_str))
         } else {

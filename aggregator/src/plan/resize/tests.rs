@@ -57,7 +57,7 @@ struct TestPod {
     quotas: PodQuotas<'static>,
     report_age: Option<Duration>,
     reserved: Vec<(String, Resource, [Size; 2])>,
-    busy: bool,
+    in_flight: bool,
     blocked: Option<Blocked>,
     deferred: Option<BTreeMap<String, Sizes>>,
     newborn: bool,
@@ -189,7 +189,7 @@ impl TestPod {
             quotas: PodQuotas::default(),
             report_age: Some(Duration::ZERO),
             reserved: Vec::new(),
-            busy: false,
+            in_flight: false,
             blocked: None,
             deferred: None,
             newborn: false,
@@ -320,7 +320,7 @@ impl TestPod {
             reserved: reserved
                 .map(|(name, resource, sizes)| ((name.as_str(), *resource), *sizes))
                 .collect::<Reserved<'_>>(),
-            busy: self.busy,
+            in_flight: self.in_flight,
             blocked: self.blocked.clone(),
             deferred: self.deferred.as_ref(),
             newborn: self.newborn,

@@ -66,7 +66,7 @@ pub(crate) struct PodView<'a> {
     /// Its resize in flight: it books the larger of both sizes.
     pub(crate) reserved: Reserved<'a>,
     /// A resize of it is not done, and no plan that might be renewed.
-    pub(crate) busy: bool,
+    pub(crate) in_flight: bool,
     /// What its last resizes have shown.
     pub(crate) blocked: Option<Blocked>,
     /// The size that the kubelet deferred last.

@@ -196,16 +196,57 @@ fn a_crash_for_another_reason_and_a_kill_that_its_agent_told_before_are_no_kill_
 
 #[test]
 fn a_new_leader_does_not_grow_it_again_for_the_kill_that_it_has_grown_for() {
-    let mut world = World::set_aside();
-    world.wait(200);
-    world.resize = PodResize::default();
+    // It took over while the container is down, or once it runs; its agent told the kill before that, or tells it after.
+    for (is_down, is_told_before) in [(true, false), (false, false), (false, true)] {
+        let mut world = World::set_aside();
+        world.wait(200);
+        let tell = |world: &mut World, to: fn(&mut World)| {
+            world.wait(1);
+            world.events(0, 1);
+            to(world);
+            world.memory.events_delta = None;
+        };
+        if is_down {
+            world.resize = PodResize::default();
+            world.taken_over();
+            world.watch();
+            assert_eq!((world.recent_kills(), world.state()), (0, "idle"));
+        }
+        world.wait(20);
+        world.started();
+        if !is_down {
+            world.resize = PodResize::default();
+            if is_told_before {
+                tell(&mut world, World::report_to_follower);
+            }
+            world.taken_over();
+            world.watch();
+        }
+        if !is_told_before {
+            tell(&mut world, World::report);
+        }
+        assert_eq!(world.recent_kills(), 0, "down: {is_down}, told before: {is_told_before}");
+        world.wait(1);
+        world.killed();
+        assert_eq!(world.recent_kills(), 1, "the next one counts");
+        world.started();
+        tell(&mut world, World::report);
+        assert_eq!(world.recent_kills(), 1, "once");
+    }
+}
+
+#[test]
+fn a_kill_that_its_status_told_is_not_counted_again_by_a_replica_that_leads_for_the_second_time() {
+    let mut world = World::new();
+    world.killed();
     world.taken_over();
     world.watch();
-    assert_eq!((world.recent_kills(), world.state()), (0, "idle"));
-    world.wait(20);
+    assert_eq!(world.recent_kills(), 1);
     world.started();
-    world.killed();
-    assert_eq!(world.recent_kills(), 1, "the next one counts");
+    world.wait(1);
+    world.events(0, 1);
+    world.report();
+    assert_eq!(world.recent_kills(), 1);
 }
 
 #[test]

@@ -124,7 +124,11 @@ impl Run {
         }
         if let Step::Send { sizes, .. } = &step {
             let decision = crate::resize::decision_on(&world.facts).expect("sent without a record");
-            assert_eq!(decision.to, crate::resize::annotations::encode(sizes), "another one is recorded");
+            assert_eq!(
+                decision.to,
+                crate::resize::annotations::in_quantities(sizes),
+                "another one is recorded"
+            );
             assert!(crate::resize::original_on(&world.facts).unwrap().is_some(), "there is no way back");
             // The ways back are to sizes that the pod had.
             let is_planned = !["revert", "undo"].contains(&decision.reason.as_str());

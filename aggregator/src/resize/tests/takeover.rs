@@ -8,7 +8,7 @@ use plimsoll_contract::{Resource, keys};
 use plimsoll_sizing::size::{Size, Sizes};
 
 use super::world::{World, app, first, less, more, sizes, wanted};
-use crate::resize::annotations::encode;
+use crate::resize::annotations::in_quantities;
 use crate::resize::{NotPlanned, PodResize, Purpose, What};
 
 impl World {
@@ -198,11 +198,11 @@ fn recorded(at: Timestamp, reason: &str, from: Sizes, to: Sizes, original: Sizes
         at,
         reason: reason.to_owned(),
         class: "bronze".to_owned(),
-        from: encode(&app(from)),
-        to: encode(&app(to)),
+        from: in_quantities(&app(from)),
+        to: in_quantities(&app(to)),
         why: String::new(),
     };
-    let original = serde_json::to_string(&encode(&app(original))).unwrap();
+    let original = serde_json::to_string(&in_quantities(&app(original))).unwrap();
     let annotations =
         [(keys::DECISION, serde_json::to_string(&decision).unwrap()), (keys::ORIGINAL_RESOURCES, original)];
     world.facts.annotations.extend(annotations.map(|(key, value)| (key.to_owned(), value)));

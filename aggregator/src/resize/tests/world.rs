@@ -240,7 +240,7 @@ impl World {
         let memory = self.memory.clone();
         let containers =
             [ContainerReport { id, cpu: self.cpu.clone(), memory, limits_age: None, window: None }];
-        self.resize.witness(self.at(), &self.facts, &Seen { containers: &containers, cgroup: self.cgroup });
+        self.resize.witness(self.time(), &self.facts, &Seen { containers: &containers, cgroup: self.cgroup });
     }
 
     pub(super) fn events(&mut self, max: u64, oom_kill: u64) {

@@ -212,12 +212,16 @@ fn another_pod_under_the_same_name_is_not_touched_by_the_resize_of_the_one_befor
 
 #[test]
 fn many_decreases_at_once_are_paused_after_nine_and_said() {
-    let bronze = |n| {
-        let mut pod = sized(n);
-        pod.labels.insert(keys::SLA.into(), "bronze".into());
-        pod
+    let of = |class: &'static str| {
+        move |n| {
+            let mut pod = sized(n);
+            pod.labels.insert(keys::SLA.into(), class.into());
+            pod
+        }
     };
-    let mut harness = Harness::resizing((0..30).map(bronze).collect());
+    // Those of a class that does not exist do not count.
+    let pods = (0..30).map(of("bronze")).chain((30..330).map(of("bronse")));
+    let mut harness = Harness::resizing(pods.collect());
     let mut shrunk = Vec::new();
     for second in 0..420 {
         let mut actions = harness.wait(1);

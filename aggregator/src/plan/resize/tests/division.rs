@@ -213,7 +213,7 @@ fn what_a_shrink_frees_counts_once_the_node_has_it_back() {
     let mut asked = node.clone();
     let pod = asked.pods.iter_mut().find(|pod| &*pod.facts.pod.name == "idle").unwrap();
     pod.facts.containers[0].spec.cpu_request = Some(cores(400));
-    pod.busy = true;
+    pod.in_flight = true;
     assert_eq!(asked.outcome("web"), Outcome::Waiting(Refusal::NoRoom), "the kubelet has it allocated");
     let pod = asked.pods.iter_mut().find(|pod| &*pod.facts.pod.name == "idle").unwrap();
     let container = &mut pod.facts.containers[0];

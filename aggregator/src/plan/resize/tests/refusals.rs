@@ -107,7 +107,7 @@ fn pods_with_pod_level_resources_are_not_resized() {
 
 #[test]
 fn one_resize_of_a_pod_at_a_time() {
-    assert_eq!(word(|pod| pod.busy = true), "in_flight");
+    assert_eq!(word(|pod| pod.in_flight = true), "in_flight");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_resize_that_is_none_of_ours_is_left_to_whoever_asked_for_it() {
     }
     let own = |pod: &mut TestPod| {
         pod.facts.conditions = vec![condition("PodResizePending", "True")];
-        pod.busy = true;
+        pod.in_flight = true;
     };
     assert_eq!(word(own), "in_flight");
 }
