@@ -84,9 +84,9 @@ impl Core {
     fn send(&mut self, now: Now, name: &PodName, next: Next, epoch: u64) -> Option<Write> {
         let draft = match next {
             Next::Idle | Next::Wait(_) => return None,
-            Next::Resize(_) => self.resize_draft(now, name)?,
-            Next::Probe => self.probe_draft(name)?,
-            Next::Labels { .. } | Next::Record(..) => self.labels_draft(now, name, next, epoch)?,
+            Next::Resize(_) => self.unsent_resize(now, name)?,
+            Next::Probe => self.unsent_probe(name)?,
+            Next::Labels { .. } | Next::Record(..) => self.unsent_labels(now, name, next, epoch)?,
         };
         let UnsentWrite { reason, from, to, change } = draft;
         let facts = &self.state.pods.get(name)?.facts;
@@ -108,7 +108,7 @@ impl Core {
     }
 
     /// A write of the complete set of our keys; it is on its way.
-    fn labels_draft(&mut self, now: Now, name: &PodName, next: Next, epoch: u64) -> Option<UnsentWrite> {
+    fn unsent_labels(&mut self, now: Now, name: &PodName, next: Next, epoch: u64) -> Option<UnsentWrite> {
         let output = self.settings.output;
         let pod = self.state.pods.get_mut(name)?;
         let keys = |labels: &PodLabels, pod: &Pod, record| {

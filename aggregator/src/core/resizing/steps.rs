@@ -206,7 +206,7 @@ impl Core {
     }
 
     /// The resize that is recorded on a pod; it is on its way.
-    pub(in crate::core) fn resize_draft(&mut self, now: Now, name: &PodName) -> Option<UnsentWrite> {
+    pub(in crate::core) fn unsent_resize(&mut self, now: Now, name: &PodName) -> Option<UnsentWrite> {
         let pod = self.state.pods.get_mut(name)?;
         let purpose = pod.resize.purpose()?;
         let Step::Send { sizes, resource_version } = pod.resize.next(now, &pod.facts) else { return None };
@@ -217,7 +217,7 @@ impl Core {
     }
 
     /// The dry run of what is recommended for a pod; it is on its way.
-    pub(in crate::core) fn probe_draft(&mut self, name: &PodName) -> Option<UnsentWrite> {
+    pub(in crate::core) fn unsent_probe(&mut self, name: &PodName) -> Option<UnsentWrite> {
         let facts = &self.state.pods.get(name)?.facts;
         let sizing = self.resizing.pods.get_mut(name)?;
         let sizes = recommended(sizing)?.sizes.clone();
