@@ -54,9 +54,10 @@ pub(crate) async fn drop_namespace(harness: &Harness, namespace: &str) -> anyhow
     harness.kubectl(&["delete", "namespace", namespace, "--wait=false"]).await.map(drop)
 }
 
-/// Whether no pod is on its way out: what it has reserved is not free before it is gone.
+/// Whether no pod is on its way out, also with its namespace: what it has reserved is not free before it is gone.
 pub(crate) async fn nothing_terminates(harness: &Harness) -> anyhow::Result<bool> {
-    let pods: Value = serde_json::from_str(&harness.kubectl(&["get", "pods", "-A", "-o", "json"]).await?)?;
-    let mut all = pods["items"].as_array().into_iter().flatten();
-    Ok(all.all(|pod| pod["metadata"]["deletionTimestamp"].is_null()))
+    let all: Value =
+        serde_json::from_str(&harness.kubectl(&["get", "pods,namespaces", "-A", "-o", "json"]).await?)?;
+    let mut all = all["items"].as_array().into_iter().flatten();
+    Ok(all.all(|one| one["metadata"]["deletionTimestamp"].is_null()))
 }
