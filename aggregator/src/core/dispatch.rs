@@ -82,13 +82,13 @@ impl Core {
     }
 
     fn send(&mut self, now: Now, name: &PodName, next: Next, epoch: u64) -> Option<Write> {
-        let draft = match next {
+        let unsent = match next {
             Next::Idle | Next::Wait(_) => return None,
             Next::Resize(_) => self.unsent_resize(now, name)?,
             Next::Probe => self.unsent_probe(name)?,
             Next::Labels { .. } | Next::Record(..) => self.unsent_labels(now, name, next, epoch)?,
         };
-        let UnsentWrite { reason, from, to, change } = draft;
+        let UnsentWrite { reason, from, to, change } = unsent;
         let facts = &self.state.pods.get(name)?.facts;
         self.last_write += 1;
         let write = Write {
@@ -114,7 +114,7 @@ impl Core {
         let keys = |labels: &PodLabels, pod: &Pod, record| {
             keys_for(labels, pod, &evidence::describe(pod, labels, output, now.wall), record, epoch, output)
         };
-        let draft = match next {
+        let unsent = match next {
             Next::Labels { reason, from, to } => {
                 let change = match reason {
                     Reason::Withdrawn => {
@@ -133,18 +133,18 @@ impl Core {
             }
             Next::Idle | Next::Wait(_) | Next::Resize(_) | Next::Probe => return None,
         };
-        if draft.reason.is_of_resize() {
+        if unsent.reason.is_of_resize() {
             pod.resize.sent(now, &pod.facts);
         }
         pod.writes.state.sent();
         self.refused.try_one(self.now, &pod.facts);
-        if draft.reason == Reason::Repair {
+        if unsent.reason == Reason::Repair {
             self.undone.try_one(self.now, &pod.facts);
         }
-        if pod.writes.writes_given_back(&draft.change) {
+        if pod.writes.writes_given_back(&unsent.change) {
             self.taken.try_one(self.now, &pod.facts);
         }
-        Some(draft)
+        Some(unsent)
     }
 
     /// Applies the outcome of a write.

@@ -78,9 +78,9 @@ impl PodResize {
             Phase::Accepted(accepted) | Phase::InProgress(accepted),
         ) = (&stale, &self.phase)
         {
-            let (resize, text) = (accepted.resize.clone(), text.clone());
+            let purpose = accepted.resize.purpose();
             self.phase = Phase::Idle;
-            self.say_failed(&resize, text);
+            self.say_failed(purpose, text.clone());
         }
         if let Some(stale) = stale {
             self.say(under_way, stale);
@@ -338,7 +338,7 @@ impl PodResize {
     /// A resize that the kubelet could not do: the spec goes back to the size before it.
     pub(super) fn fail(&mut self, now: Moment, facts: &PodFacts, accepted: Accepted, message: &str) {
         self.hold_changed(now, Duration::from_secs(60), message, &accepted.resize);
-        self.say_failed(&accepted.resize, message.to_owned());
+        self.say_failed(accepted.resize.purpose(), message.to_owned());
         // The kubelet has set the new requests aside already: the way back is to the size before.
         let before = accepted.resize.from.clone();
         self.put_back(now, facts, accepted, before, message);

@@ -296,10 +296,10 @@ impl History {
     }
 
     /// What is left of it in a new leader: the memory events since memory grew last.
-    pub(super) fn taken_over(self, now: Now, facts: &PodFacts) -> History {
+    pub(super) fn taken_over(mut self, now: Now, facts: &PodFacts) -> History {
         let kept = resizable(facts).filter_map(|container| {
             let ContainerHistory { events, hits, kills, size_at_event, killed_at, told_by_status, .. } =
-                self.0.get(&container.name)?.clone();
+                self.0.remove(&container.name)?;
             let kept = ContainerHistory {
                 events,
                 hits,

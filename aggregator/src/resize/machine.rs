@@ -281,16 +281,16 @@ impl PodResize {
             }
             ResizeRefusal::Unsupported(message) => {
                 self.unsupported = Some(message.clone());
-                self.say_failed(&resize, message);
+                self.say_failed(resize.purpose(), message);
             }
             ResizeRefusal::Forbidden(message) => {
                 self.hold(now, Duration::from_secs(300), &message);
-                self.say_failed(&resize, message);
+                self.say_failed(resize.purpose(), message);
             }
             ResizeRefusal::Invalid(message) => {
                 self.rejected.add(&resize, RejectionKind::Refused, &message);
                 self.hold(now, Duration::from_secs(600), &message);
-                self.say_failed(&resize, message);
+                self.say_failed(resize.purpose(), message);
             }
         }
     }
@@ -322,7 +322,7 @@ impl PodResize {
     pub(super) fn retry(&mut self, now: Moment, resize: Resize, wait: Option<Duration>, message: &str) {
         let tries = resize.tries.saturating_add(1);
         if tries == TRIES {
-            self.say_failed(&resize, message.to_owned());
+            self.say_failed(resize.purpose(), message.to_owned());
         }
         if tries >= TRIES && !resize.purpose().is_way_back() {
             return self.hold(now, LONGEST_WAIT, message);
@@ -377,9 +377,9 @@ impl PodResize {
         }
     }
 
-    pub(super) fn say_failed(&mut self, resize: &Resize, message: String) {
+    pub(super) fn say_failed(&mut self, purpose: Purpose, message: String) {
         self.last = Some(false);
-        self.say(Some(resize.purpose()), What::Failed { message });
+        self.say(Some(purpose), What::Failed { message });
     }
 
     /// `purpose` is that of the resize it happened to; absent where it happened to none.

@@ -50,7 +50,7 @@ impl PodResize {
                     self.written = Some(record.annotations);
                     self.phase = Phase::Recording(resize.entering(now.at));
                 }
-                Err(message) => self.say_failed(&resize, message),
+                Err(message) => self.say_failed(resize.purpose(), message),
             },
             Phase::Recorded(mut resize, _) => {
                 resize.conditions_before = of_resizes(facts);
@@ -127,7 +127,7 @@ impl PodResize {
                     None => {
                         let message = format!("not verified within {} s", VERIFIED_WITHIN.as_secs());
                         self.hold_changed(now, Duration::from_secs(60), &message, &accepted.resize);
-                        self.say_failed(&accepted.resize, message);
+                        self.say_failed(accepted.resize.purpose(), message);
                         self.unverified = Some(accepted);
                     }
                 }
