@@ -237,7 +237,7 @@ pub(crate) fn at_maximum(verdict: &PodVerdict) -> Vec<(&str, Resource, String)> 
 
 /// The least that a class gives to a container, where it says an amount: a part of a container's own size is booked already.
 fn least(policy: &Policy, resource: Resource) -> u64 {
-    match amount::of(policy, resource).min_allowed {
+    match policy[resource].min_allowed {
         Bound::Amount(amount) => amount,
         Bound::OfOriginal(_) => 0,
     }

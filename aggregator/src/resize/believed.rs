@@ -8,7 +8,7 @@ use plimsoll_sizing::policy::{NODE_SHARE, Policy};
 use plimsoll_sizing::size::{Bounds, Size, Sizes};
 
 use super::annotations::original_on;
-use super::sizes::{resizable, same_shape, size, sizes_of};
+use super::sizes::{resizable, same_shape, sizes_of};
 use crate::facts::{ContainerFacts, PodFacts};
 
 /// What the sizes of a pod are measured by, where it has a class that changes pods and a node.
@@ -28,7 +28,7 @@ impl Believed<'_> {
             container.zip(original.get(name)).is_some_and(|(container, original)| {
                 same_shape(&sizes_of(&container.spec), sizes)
                     && Resource::ALL.into_iter().all(|resource| {
-                        self.holds_one(container, resource, size(original, resource), size(sizes, resource))
+                        self.holds_one(container, resource, original[resource], sizes[resource])
                     })
             })
         })
@@ -42,11 +42,10 @@ impl Believed<'_> {
         recorded: Size,
     ) -> bool {
         let given = [Some(&container.spec), container.allocated.as_ref(), container.actual.as_ref()];
-        let given: Vec<Size> =
-            given.into_iter().flatten().map(|has| size(&sizes_of(has), resource)).collect();
-        let (policy, allocatable) = match resource {
-            Resource::Cpu => (&self.policy.cpu, self.allocatable[0]),
-            Resource::Memory => (&self.policy.memory, self.allocatable[1]),
+        let given: Vec<Size> = given.into_iter().flatten().map(|has| sizes_of(has)[resource]).collect();
+        let allocatable = match resource {
+            Resource::Cpu => self.allocatable[0],
+            Resource::Memory => self.allocatable[1],
         };
         // The original is an annotation too: it widens no bound beyond what a class may give on this node, or the pod has.
         let share = allocatable.map_or(0, |all| (all as f64 * NODE_SHARE) as u64);
@@ -56,7 +55,7 @@ impl Believed<'_> {
         let request = |size: &Size| size.request;
         let limit = |size: &Size| size.limit;
         let original = Size { request: cap(original.request, request), limit: cap(original.limit, limit) };
-        let bounds = policy.bounds(original, original, allocatable);
+        let bounds = self.policy[resource].bounds(original, original, allocatable);
         let is_ours = |of: fn(&Size) -> Option<u64>, bounds: Bounds| {
             let Some(recorded) = of(&recorded) else { return true };
             (bounds.min..=bounds.max).contains(&recorded)

@@ -10,7 +10,7 @@ use plimsoll_contract::{Limit, Moment, Resource};
 use plimsoll_sizing::size::Sizes;
 
 use super::What;
-use super::sizes::{resizable, size, sizes_of};
+use super::sizes::{resizable, sizes_of};
 use super::verify::{Seen, holds_memory, holds_quota, pod_cgroup_below, stale_pod_cgroup};
 use crate::facts::PodFacts;
 
@@ -89,7 +89,7 @@ impl Drifts {
     /// A resize from one size to the other was accepted: the kernel is to have something else now.
     pub(super) fn resized(&mut self, from: &BTreeMap<String, Sizes>, to: &BTreeMap<String, Sizes>) {
         self.0.retain(|(name, resource), _| {
-            let of = |sizes: &BTreeMap<String, Sizes>| sizes.get(name).map(|sizes| size(sizes, *resource));
+            let of = |sizes: &BTreeMap<String, Sizes>| sizes.get(name).map(|sizes| sizes[*resource]);
             of(from) == of(to)
         });
     }
@@ -103,7 +103,7 @@ impl Drifts {
             let spec = sizes_of(&container.spec);
             for resource in Resource::ALL {
                 let key = (container.name.clone(), resource);
-                let limit = size(&spec, resource).limit;
+                let limit = spec[resource].limit;
                 let found =
                     limit.map_or(Some(None), |asked| difference(&container.name, resource, asked, read));
                 match found {

@@ -12,7 +12,7 @@ use plimsoll_sizing::memory::{NEAR_LIMIT, PRESSURE_FROM};
 use plimsoll_sizing::size::{Size, Sizes};
 
 use super::annotations::decided_on;
-use super::sizes::{grows, resizable, shrinks, size, sizes_of};
+use super::sizes::{grows, resizable, shrinks, sizes_of};
 use super::verify::Seen;
 use super::{CpuGrowth, Wanted};
 use crate::facts::{ContainerFacts, PodFacts};
@@ -200,10 +200,10 @@ impl History {
         for (name, to) in &wanted.sizes {
             let from = from.get(name).copied().unwrap_or_default();
             for resource in Resource::ALL {
-                if grows(size(&from, resource), size(to, resource)) {
+                if grows(from[resource], to[resource]) {
                     self.0.entry(name.clone()).or_default().grown[resource as usize] = Some(now);
                 }
-                if shrinks(size(&from, resource), size(to, resource)) {
+                if shrinks(from[resource], to[resource]) {
                     self.0.entry(name.clone()).or_default().shrunk[resource as usize] = Some(now);
                 }
             }

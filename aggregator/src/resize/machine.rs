@@ -16,7 +16,7 @@ use super::history::History;
 use super::phase::{Accepted, Phase, Resize, VERIFIED_WITHIN};
 use super::queries::Blocked;
 use super::rejected::{RejectionKind, Rejections};
-use super::sizes::{same_shape, size, size_mut, spec_is};
+use super::sizes::{same_shape, spec_is};
 use super::undo::RecentShrink;
 use super::yielding::Yielding;
 use super::{Purpose, ResizeRefusal, Wanted, What, spec_of};
@@ -176,7 +176,7 @@ impl PodResize {
             let Some(from) = spec.get(name) else { continue };
             for resource in Resource::ALL {
                 let Some(floor) = self.history.floor(now, name, resource) else { continue };
-                let (from, to) = (size(from, resource), size_mut(to, resource));
+                let (from, to) = (from[resource], &mut to[resource]);
                 let least = |floor: Option<u64>, from: Option<u64>| floor.min(from);
                 let above = Size {
                     request: to.request.max(least(floor.request, from.request)),

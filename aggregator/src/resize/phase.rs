@@ -7,7 +7,7 @@ use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
 use super::conditions::{Progress, is_transient};
-use super::sizes::{resizable, size, sizes_of};
+use super::sizes::{resizable, sizes_of};
 use super::{Purpose, Wanted};
 use crate::facts::{ConditionFacts, PodFacts};
 
@@ -128,8 +128,8 @@ impl Resize {
         self.changed().iter().all(|(name, to)| {
             let spec = resizable(facts).find(|container| container.name == *name).map(|c| sizes_of(&c.spec));
             let is_as = |resource| {
-                let to = size(to, resource);
-                to == Size::default() || spec.is_some_and(|spec| size(&spec, resource) == to)
+                let to = to[resource];
+                to == Size::default() || spec.is_some_and(|spec| spec[resource] == to)
             };
             Resource::ALL.into_iter().all(is_as)
         })
@@ -139,7 +139,7 @@ impl Resize {
     pub(super) fn overlaps(&self, other: &Resize) -> bool {
         let theirs = other.changed();
         self.changed().iter().any(|(name, ours)| {
-            let changes = |sizes: &Sizes, resource| size(sizes, resource) != Size::default();
+            let changes = |sizes: &Sizes, resource| sizes[resource] != Size::default();
             let theirs = theirs.get(name);
             Resource::ALL
                 .into_iter()
@@ -164,7 +164,7 @@ impl Resize {
 /// Which resources change from these sizes to those wanted.
 pub(super) fn changes(wanted: &Wanted, from: &BTreeMap<String, Sizes>) -> [bool; 2] {
     Resource::ALL.map(|resource| {
-        let of = |sizes: &Sizes| size(sizes, resource);
+        let of = |sizes: &Sizes| sizes[resource];
         wanted.sizes.iter().any(|(name, to)| from.get(name).map(of) != Some(of(to)))
     })
 }

@@ -11,7 +11,6 @@ use super::history::MemoryEventCounts;
 use super::machine::PodResize;
 use super::phase::{Phase, Resize, changes};
 use super::rejected::RejectionKind;
-use super::sizes::size;
 use super::verify::Seen;
 use super::{CpuGrowth, Purpose, Wanted, What};
 use crate::facts::PodFacts;
@@ -142,7 +141,7 @@ impl PodResize {
     /// What a resize that is under way may reserve for a container: its sizes before and after.
     pub(crate) fn reserved(&self, container: &str, resource: Resource) -> Option<[Size; 2]> {
         let resize = self.phase.resize()?;
-        let of = |sizes: &BTreeMap<String, Sizes>| sizes.get(container).map(|sizes| size(sizes, resource));
+        let of = |sizes: &BTreeMap<String, Sizes>| sizes.get(container).map(|sizes| sizes[resource]);
         Some([of(&resize.from)?, of(&resize.wanted.sizes)?])
     }
 
@@ -169,8 +168,7 @@ impl PodResize {
     pub(crate) fn drift(&self, container: &str, resource: Resource) -> Option<&str> {
         let unverified = self.unverified.as_ref().map(|accepted| &accepted.resize);
         let is_unverified = unverified.is_some_and(|resize| {
-            let of =
-                |sizes: &BTreeMap<String, Sizes>| sizes.get(container).map(|sizes| size(sizes, resource));
+            let of = |sizes: &BTreeMap<String, Sizes>| sizes.get(container).map(|sizes| sizes[resource]);
             of(&resize.from) != of(&resize.wanted.sizes)
         });
         is_unverified.then_some(NOT_ENFORCED).or_else(|| self.drift.said(container, resource))
@@ -180,7 +178,7 @@ impl PodResize {
     pub(super) fn drift_in(&self, wanted: &Wanted, from: &BTreeMap<String, Sizes>) -> Option<String> {
         let mut changed = wanted.sizes.iter().flat_map(|(name, to)| {
             let before = from.get(name).copied().unwrap_or_default();
-            let changes = move |resource: &Resource| size(&before, *resource) != size(to, *resource);
+            let changes = move |resource: &Resource| before[*resource] != to[*resource];
             Resource::ALL.into_iter().filter(changes).map(move |resource| (name, resource))
         });
         let drift = changed.find_map(|(name, resource)| self.drift(name, resource));

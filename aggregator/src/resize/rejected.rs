@@ -7,7 +7,6 @@ use plimsoll_contract::Resource;
 use plimsoll_sizing::size::Sizes;
 
 use super::phase::Resize;
-use super::sizes::size;
 use super::{Purpose, Wanted};
 
 /// As many are remembered.
@@ -78,10 +77,9 @@ impl Rejected {
         let mut grown = Vec::new();
         for (name, to) in &self.to {
             for resource in Resource::ALL {
-                let from = self.from.get(name).map(|from| size(from, resource).request);
-                let to = size(to, resource).request;
-                let wants =
-                    wanted.sizes.get(name).or(spec.get(name)).map(|sizes| size(sizes, resource).request);
+                let from = self.from.get(name).map(|from| from[resource].request);
+                let to = to[resource].request;
+                let wants = wanted.sizes.get(name).or(spec.get(name)).map(|sizes| sizes[resource].request);
                 if from.is_some_and(|from| to > from) {
                     grown.push(wants.is_some_and(|wants| wants >= to));
                 }

@@ -14,7 +14,7 @@ use super::history::HARM_REMEMBERED;
 use super::machine::PodResize;
 use super::phase::{Accepted, DEFERRED, Phase, Resize, VERIFIED_WITHIN};
 use super::rejected::RejectionKind;
-use super::sizes::{shrinks, size, spec_is};
+use super::sizes::{shrinks, spec_is};
 use super::{Believed, Purpose, Wanted};
 use crate::facts::PodFacts;
 use crate::input::Now;
@@ -86,8 +86,8 @@ impl PodResize {
         for (name, before) in &undone.to {
             let less = undone.from.get(name).copied().unwrap_or_default();
             for resource in Resource::ALL {
-                if shrinks(size(before, resource), size(&less, resource)) {
-                    self.history.undone(at, name, resource, size(before, resource));
+                if shrinks(before[resource], less[resource]) {
+                    self.history.undone(at, name, resource, before[resource]);
                 }
             }
         }

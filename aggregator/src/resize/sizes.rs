@@ -46,25 +46,10 @@ pub(super) fn spec_is(facts: &PodFacts, sizes: &BTreeMap<String, Sizes>) -> bool
     })
 }
 
-/// One resource of a container's.
-pub(super) fn size(sizes: &Sizes, resource: Resource) -> Size {
-    match resource {
-        Resource::Cpu => sizes.cpu,
-        Resource::Memory => sizes.memory,
-    }
-}
-
-pub(super) fn size_mut(sizes: &mut Sizes, resource: Resource) -> &mut Size {
-    match resource {
-        Resource::Cpu => &mut sizes.cpu,
-        Resource::Memory => &mut sizes.memory,
-    }
-}
-
 /// What is set stays set, and what is not stays unset.
 pub(super) fn same_shape(before: &Sizes, after: &Sizes) -> bool {
     Resource::ALL.into_iter().all(|resource| {
-        let (before, after) = (size(before, resource), size(after, resource));
+        let (before, after) = (before[resource], after[resource]);
         before.request.is_some() == after.request.is_some() && before.limit.is_some() == after.limit.is_some()
     })
 }
@@ -88,8 +73,8 @@ pub(super) fn given_by_node(facts: &PodFacts, from: &BTreeMap<String, Sizes>) ->
         let allocated = container.allocated.as_ref().or(container.actual.as_ref()).map(sizes_of);
         let actual = container.actual.as_ref().map(sizes_of);
         for resource in Resource::ALL {
-            let before = size(sizes, resource);
-            let of = |sizes: Option<Sizes>| sizes.map(|sizes| size(&sizes, resource)).unwrap_or_default();
+            let before = sizes[resource];
+            let of = |sizes: Option<Sizes>| sizes.map(|sizes| sizes[resource]).unwrap_or_default();
             let request = before.request.map(|request| of(allocated).request.unwrap_or(request));
             let limit = match before.request == before.limit {
                 true => request,
@@ -97,7 +82,7 @@ pub(super) fn given_by_node(facts: &PodFacts, from: &BTreeMap<String, Sizes>) ->
                     before.limit.map(|limit| of(actual).limit.unwrap_or(limit).max(request.unwrap_or(0)))
                 }
             };
-            *size_mut(sizes, resource) = Size { request, limit };
+            sizes[resource] = Size { request, limit };
         }
     }
     given

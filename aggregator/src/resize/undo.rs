@@ -9,7 +9,7 @@ use plimsoll_sizing::size::{Size, Sizes};
 
 use super::history::Pressure;
 use super::phase::Resize;
-use super::sizes::{shrinks, size, size_mut, spec_is};
+use super::sizes::{shrinks, spec_is};
 use super::{Purpose, Wanted};
 use crate::facts::PodFacts;
 
@@ -57,8 +57,8 @@ impl RecentShrink {
         for (name, pressure) in pressures {
             let Some((from, to)) = self.from.get(name).zip(self.to.get(name)) else { continue };
             for resource in Resource::ALL {
-                let before = size(from, resource);
-                if let Some(seen) = pressure.harm(resource).filter(|_| shrinks(before, size(to, resource))) {
+                let before = from[resource];
+                if let Some(seen) = pressure.harm(resource).filter(|_| shrinks(before, to[resource])) {
                     if harm.seen.is_empty() {
                         harm.seen = format!("{name}: {seen}");
                     }
@@ -74,15 +74,15 @@ impl RecentShrink {
         for (name, new) in &other.wanted.sizes {
             let (Some(from), Some(to)) = (self.from.get_mut(name), self.to.get_mut(name)) else { continue };
             for resource in Resource::ALL {
-                let new = size(new, resource);
-                if size(to, resource) != new {
-                    (*size_mut(from, resource), *size_mut(to, resource)) = (new, new);
+                let new = new[resource];
+                if to[resource] != new {
+                    (from[resource], to[resource]) = (new, new);
                 }
             }
         }
         let is_shrink = |name: &String, from: &Sizes| {
             let to = self.to.get(name);
-            to.is_some_and(|to| Resource::ALL.iter().any(|r| shrinks(size(from, *r), size(to, *r))))
+            to.is_some_and(|to| Resource::ALL.iter().any(|r| shrinks(from[*r], to[*r])))
         };
         self.from.iter().any(|(name, from)| is_shrink(name, from))
     }

@@ -9,7 +9,7 @@ use plimsoll_sizing::size::Sizes;
 
 use super::conditions::{Progress, has_seen, progress};
 use super::phase::Accepted;
-use super::sizes::{resizable, size, sizes_of};
+use super::sizes::{resizable, sizes_of};
 use crate::facts::{ContainerFacts, PodFacts};
 
 /// The least quota that the kubelet sets, millicores.
@@ -137,11 +137,11 @@ pub(super) fn requests_are_set(
         && resizable(facts).filter_map(|c| Some((c, asked.get(&c.name)?))).all(|(container, asked)| {
             let says = [&container.allocated, &container.actual].map(|said| said.as_ref().map(sizes_of));
             Resource::ALL.into_iter().all(|resource| {
-                let request = size(asked, resource).request;
+                let request = asked[resource].request;
                 // One of the two may lack the resource (kubernetes/kubernetes#141814), and what is read back from the kernel's weight of CPU may
                 // be rounded: the other says it then.
                 request.is_none_or(|request| {
-                    says.iter().flatten().any(|said| size(said, resource).request == Some(request))
+                    says.iter().flatten().any(|said| said[resource].request == Some(request))
                 })
             })
         })
@@ -152,8 +152,8 @@ pub(super) fn limits_are_set(facts: &PodFacts, asked: &BTreeMap<String, Sizes>) 
     resizable(facts).filter_map(|c| Some((c.actual.as_ref()?, asked.get(&c.name)?))).all(|(actual, asked)| {
         let actual = sizes_of(actual);
         Resource::ALL.into_iter().all(|resource| {
-            let said = size(&actual, resource).limit;
-            said.is_none() || said == size(asked, resource).limit
+            let said = actual[resource].limit;
+            said.is_none() || said == asked[resource].limit
         })
     })
 }

@@ -5,8 +5,6 @@ use crate::policy::{ControlledValues, ResourcePolicy};
 use crate::size::{Bounds, Size, SizeBounds};
 use crate::verdict::Keep;
 
-/// Changes below one part in this many are not made: 5 %.
-const SMALLEST_CHANGE: u64 = 20;
 /// The largest shrink at once, as a share of the current size; at least one step.
 const SHRINK_STEP: f64 = 0.20;
 
@@ -194,8 +192,13 @@ fn both(fitted: Option<Fitted>) -> Result<Size, Keep> {
     }
 }
 
+/// The least change of a value that is worth a resize: 5 % of it.
+pub fn least_change(of: u64) -> u64 {
+    of.div_ceil(20)
+}
+
 fn is_small(from: u64, to: u64) -> bool {
-    from.abs_diff(to).saturating_mul(SMALLEST_CHANGE) < from
+    from.abs_diff(to) < least_change(from)
 }
 
 /// A number that a decision may rest on.

@@ -24,3 +24,5 @@ pub mod size;
 mod timing;
 pub mod urgency;
 pub mod verdict;
+
+pub use fit::least_change;

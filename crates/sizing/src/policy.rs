@@ -1,7 +1,9 @@
 //! What an SLA class says, as effective values: how one pod is to be sized.
 
+use std::ops::Index;
 use std::time::Duration;
 
+use plimsoll_contract::Resource;
 use serde::{Deserialize, Serialize};
 
 use crate::size::{Bounds, Size, SizeBounds};
@@ -47,6 +49,17 @@ impl Policy {
     /// Whether sizes may be decreased at this time of the week: day (Monday 1 to Sunday 7) and minute after midnight, UTC.
     pub fn may_decrease_at(&self, weekday: u8, minute: u16) -> bool {
         self.schedule.is_empty() || self.schedule.iter().any(|window| window.contains(weekday, minute))
+    }
+}
+
+impl Index<Resource> for Policy {
+    type Output = ResourcePolicy;
+
+    fn index(&self, resource: Resource) -> &ResourcePolicy {
+        match resource {
+            Resource::Cpu => &self.cpu,
+            Resource::Memory => &self.memory,
+        }
     }
 }
 

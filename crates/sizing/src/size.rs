@@ -1,5 +1,8 @@
 //! Requests and limits of a container, and the bounds that they are kept within.
 
+use std::ops::{Index, IndexMut};
+
+use plimsoll_contract::Resource;
 use serde::{Deserialize, Serialize};
 
 mod qos;
@@ -21,6 +24,26 @@ pub struct Sizes {
     pub cpu: Size,
     /// In bytes.
     pub memory: Size,
+}
+
+impl Index<Resource> for Sizes {
+    type Output = Size;
+
+    fn index(&self, resource: Resource) -> &Size {
+        match resource {
+            Resource::Cpu => &self.cpu,
+            Resource::Memory => &self.memory,
+        }
+    }
+}
+
+impl IndexMut<Resource> for Sizes {
+    fn index_mut(&mut self, resource: Resource) -> &mut Size {
+        match resource {
+            Resource::Cpu => &mut self.cpu,
+            Resource::Memory => &mut self.memory,
+        }
+    }
 }
 
 /// The least and the most that a request or a limit may become, in millicores or bytes.

@@ -6,7 +6,7 @@ use plimsoll_contract::Resource;
 use plimsoll_contract::report::ContainerMemory;
 use plimsoll_sizing::cpu::{self, CpuInput};
 use plimsoll_sizing::memory::{self, MemoryInput};
-use plimsoll_sizing::policy::{Mode, Policy, ResourcePolicy};
+use plimsoll_sizing::policy::{Mode, Policy};
 use plimsoll_sizing::size::{Size, SizeBounds};
 use plimsoll_sizing::verdict::{Keep, Trigger, Verdict};
 
@@ -16,7 +16,7 @@ use super::draft::Draft;
 use super::eligible::{GROWTH_SEEN_WITHIN, LATE_AFTER, container_obstacle};
 use super::refusal::Refusal;
 use super::rules;
-use super::view::{self, ContainerView, NodeView, PodView, millicores};
+use super::view::{ContainerView, NodeView, PodView, millicores};
 use crate::resize::Purpose;
 use crate::state::LimitRanges;
 
@@ -52,10 +52,10 @@ impl Planned<'_> {
     fn draft(&self, place: usize, resource: Resource, size: Size) -> Draft {
         let Planned { node, pod, policy, .. } = *self;
         let container = &pod.containers[place];
-        let of_class = of(policy, resource);
+        let of_class = &policy[resource];
         let owner = container.resource(resource).bounds.and_then(Result::ok).unwrap_or_default();
         let range = self.ranges.container.of(resource);
-        let original = view::of(&container.original, resource);
+        let original = container.original[resource];
         let bounds = bounds(of_class, original, size, allocatable(node, resource), owner, range);
         let (verdict, pressure) = verdict(container, resource, size, policy, bounds);
         let mut draft = Draft::new(self.number, place, resource, size, verdict);
@@ -183,13 +183,6 @@ fn verdict(
             };
             (memory::decide(&input), memory::calls_for_growth(&input))
         }
-    }
-}
-
-pub(super) fn of(policy: &Policy, resource: Resource) -> &ResourcePolicy {
-    match resource {
-        Resource::Cpu => &policy.cpu,
-        Resource::Memory => &policy.memory,
     }
 }
 

@@ -3,14 +3,11 @@
 use plimsoll_contract::Resource;
 use plimsoll_sizing::size::Size;
 use plimsoll_sizing::verdict::{Change, Trigger, Verdict};
-use plimsoll_sizing::{cpu, memory};
+use plimsoll_sizing::{cpu, least_change, memory};
 
 use super::refusal::Refusal;
 use super::urgency::Urgency;
 use crate::resize::Purpose;
-
-/// Changes below one part in this many are not made: 5 %.
-const SMALLEST_CHANGE: u64 = 20;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -103,7 +100,7 @@ impl Draft {
 
     /// The least growth of a value that is worth a resize.
     pub(super) fn least(&self, value: Option<u64>) -> u64 {
-        self.step().max(value.unwrap_or(0).div_ceil(SMALLEST_CHANGE))
+        self.step().max(least_change(value.unwrap_or(0)))
     }
 
     /// Adds the step that follows on this decrease, as it is planned from its result. Says whether there is one.

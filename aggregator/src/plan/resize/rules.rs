@@ -5,7 +5,7 @@ use plimsoll_sizing::policy::Policy;
 
 use super::draft::Draft;
 use super::refusal::Refusal;
-use super::view::{ContainerView, NodeView, PodView, of};
+use super::view::{ContainerView, NodeView, PodView};
 use crate::facts::{Range, Ranges};
 use crate::resize::Blocked;
 
@@ -24,7 +24,7 @@ pub(super) fn apply(draft: &mut Draft, container: &ContainerView<'_>, pod: &PodV
         }
         // What the kubelet deferred is not asked for again: half of that growth may fit. Step by step would be a resize every minute for hours.
         let deferred = pod.deferred.and_then(|sizes| sizes.get(&container.facts.name));
-        let deferred = deferred.and_then(|sizes| of(sizes, draft.resource).request);
+        let deferred = deferred.and_then(|sizes| sizes[draft.resource].request);
         if let Some((from, deferred)) = draft.from.request.zip(deferred).filter(|(from, to)| to > from) {
             draft.cap(from + (deferred - from) / 2, u64::MAX, Refusal::NoRoom);
         }

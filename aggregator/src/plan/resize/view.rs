@@ -158,14 +158,6 @@ impl ContainerView<'_> {
     }
 }
 
-/// The size of one resource.
-pub(crate) fn of(sizes: &Sizes, resource: Resource) -> Size {
-    match resource {
-        Resource::Cpu => sizes.cpu,
-        Resource::Memory => sizes.memory,
-    }
-}
-
 /// The size in millicores or bytes.
 pub(crate) fn size(resources: &Resources, resource: Resource) -> Size {
     match resource {
