@@ -55,6 +55,9 @@ pub(crate) struct PodFacts {
     /// Pod-level resources (`spec.resources`), where they are set.
     #[serde(default)]
     pub(crate) pod_resources: Option<Resources>,
+    /// What its runtime needs beside its containers (`spec.overhead`): CPU and memory.
+    #[serde(default)]
+    pub(crate) overhead: (Option<Cores>, Option<Bytes>),
     /// The conditions `Ready`, `PodResizePending` and `PodResizeInProgress`.
     #[serde(default)]
     pub(crate) conditions: Vec<ConditionFacts>,
@@ -261,6 +264,7 @@ impl PodFacts {
             generation: None,
             observed_generation: None,
             pod_resources: None,
+            overhead: (None, None),
             conditions: Vec::new(),
             resized_by: None,
             original_by: None,

@@ -11,6 +11,7 @@
 //!
 //! Left out: `Recording`, before Recorded, and `Unanswered`, after Sent; both may return to Planned. A resize that is not verified within 120 s
 //! ends in Idle (failed), and is put back only if the kubelet tells an error. One of containers that are down waits in Idle for their start.
+//! What the kubelet grants before it is put back returns to Accepted.
 //!
 //! | module | idea |
 //! |---|---|
@@ -154,6 +155,16 @@ pub(crate) struct Record {
     pub(crate) decision: ResizeDecision,
     /// The two annotations, by key: they belong in the complete set of our keys.
     pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// Something that happened, and the resize that it happened to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Happened {
+    /// That of the resize; absent where it happened to none.
+    pub(crate) purpose: Option<Purpose>,
+    /// The arithmetic of the resize, where it is told; else empty.
+    pub(crate) why: String,
+    pub(crate) what: What,
 }
 
 /// What happened to a resize.

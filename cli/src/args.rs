@@ -56,7 +56,7 @@ pub enum Command {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct LabelsArgs {
     /// Only this namespace [default: all]
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
     pub namespace: Option<String>,
     /// Only pods with these labels, such as `plimsoll.dev/cpu-band=high,app!=web`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -186,7 +186,7 @@ pub struct PauseArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct CleanupArgs {
     /// Only the pods of this namespace; Plimsoll as a whole is paused nevertheless [default: all]
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
     pub namespace: Option<String>,
     /// Change nothing, print what would be done
     #[arg(long)]
@@ -221,7 +221,7 @@ pub struct TopArgs {
     #[arg(long, value_name = "URL", value_parser = url)]
     pub url: Option<http::Uri>,
     /// Only this namespace [default: all]
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = object_name)]
     pub namespace: Option<String>,
     /// Order of the pods; unknown values come last
     #[arg(short, long, value_enum, default_value_t, value_name = "COLUMN")]

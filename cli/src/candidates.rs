@@ -21,7 +21,7 @@ use crate::live::LivePod;
 use crate::pods::{self, Collected};
 use crate::size;
 use crate::source::Source;
-use crate::table::{aligned, left_alone};
+use crate::table::{SILENT_ABOUT_RESIZING, UNKNOWN_POD, aligned, left_alone};
 use crate::workload::Live;
 
 /// Where a pod stands.
@@ -119,34 +119,25 @@ fn standing(pod: &LivePod, known: Option<&PodStatus>, class: Option<&str>) -> (S
         return (State::Refused, "it has finished or is being deleted".to_owned());
     }
     let Some(known) = known else {
-        return (State::Refused, "the aggregator does not know it; is it running on a node?".to_owned());
+        return (State::Refused, UNKNOWN_POD.to_owned());
     };
     if let Some(why) = known.left_alone {
         return (State::Refused, left_alone(why).to_owned());
     }
-    // Without a class the aggregator has looked at nothing else.
-    let resize = known.resize.as_deref().filter(|resize| resize.refusal.as_deref() != Some("no_class"));
-    match resize.map(|resize| (resize, &resize.refused)) {
-        // A resize that is under way keeps another one waiting.
-        Some((resize, Some(refused))) if resize.refusal.as_deref() != Some("in_flight") => {
-            return (State::Refused, refused.clone());
-        }
-        Some((resize, _)) if resize.mode == "Recommend" => {
-            return (State::Managed, "sizes are recommended, nothing is written".to_owned());
-        }
-        Some(_) => return (State::Managed, "resized in place".to_owned()),
-        None => {}
-    }
     if let Some(why) = never(pod) {
         return (State::Refused, why.to_owned());
     }
+    // Without a class the aggregator has looked at nothing else.
+    let resize = known.resize.as_deref().filter(|resize| resize.refusal.as_deref() != Some("no_class"));
+    if let Some(resize) = resize {
+        return match (&resize.refused, resize.mode.as_str()) {
+            (Some(refused), _) => (State::Refused, refused.clone()),
+            (None, "Recommend") => (State::Managed, "sizes are recommended, nothing is written".to_owned()),
+            (None, _) => (State::Managed, "resized in place".to_owned()),
+        };
+    }
     match class {
-        Some(_) => (
-            State::Refused,
-            "a class applies, but the aggregator says nothing about resizing: it runs without --resize, or has had no report about the \
-             pod yet"
-                .to_owned(),
-        ),
+        Some(_) => (State::Refused, format!("a class applies, but {SILENT_ABOUT_RESIZING}")),
         None => (State::Eligible, format!("label {} on the pod, its template or its namespace", keys::SLA)),
     }
 }

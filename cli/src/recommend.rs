@@ -17,14 +17,17 @@ use anyhow::bail;
 use kube::Client;
 use serde_json::{Value, json};
 
-use self::need::{Amount, Replica, needs, patch};
+use self::need::{Amount, Replica, needs, patch, range};
 use crate::args::{RecommendArgs, RecommendFormat};
 use crate::connect::escaped;
 use crate::live::LiveSpec;
-use crate::size::{same, shown};
+use crate::size::{Part, same, shown};
 use crate::source::Source;
 use crate::table::aligned;
-use crate::workload::{self, Kind, Target, Workload};
+use crate::workload::{self, Kind, Live, Target, Workload};
+
+/// Names of replicas in one line.
+const NAMES: usize = 3;
 
 /// Reads the workload and prints what it needs.
 pub(crate) async fn run(
@@ -35,35 +38,45 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let namespace = args.namespace.as_deref().unwrap_or(client.default_namespace());
     let target = &args.target;
-    let Workload { template, pods } = workload::read(client, namespace, target).await?;
-    if let Some(unreadable) = pods.unreadable.first() {
+    let workload = workload::read(client, namespace, target).await?;
+    if let Some(unreadable) = workload.pods.unreadable.first() {
         bail!("{unreadable}; what it needs is not known, so nothing is recommended");
     }
-    let known = source.read().await?.pods;
-    let known: BTreeMap<_, _> = known.iter().map(|pod| (pod.uid.as_str(), pod)).collect();
-    let mut replicas = Vec::new();
-    // In the pod itself the template's size is the one that it had before Plimsoll changed it.
-    let mut original = None;
-    for live in pods.picked.iter().filter(|live| !live.pod.is_finishing()) {
-        let resize = known.get(live.id.uid.as_str()).and_then(|pod| pod.resize.as_deref());
-        let wanted = resize.map(|resize| resize.wanted.clone()).unwrap_or_default();
-        if target.kind == Kind::Pod {
-            original = live.pod.original().transpose().map_err(anyhow::Error::msg)?;
-        }
-        replicas.push(Replica { name: live.id.name.clone(), live: live.pod.sizes(), wanted });
-    }
-    if replicas.is_empty() {
+    if let Some(owner) = workload.made_by.as_deref().filter(|owner| owner.starts_with("deployment/")) {
+        let owner = escaped(owner);
         bail!(
-            "{target} in namespace {namespace} has no running replica: what it needs is not known; run it first"
+            "{target} is made by {owner}, which undoes a change of its template; `plimsoll recommend {owner} -n {namespace}` says what that needs"
         );
     }
+    let alive = workload.pods.picked.iter().filter(|live| !live.pod.is_finishing());
+    let (of_template, older): (Vec<_>, Vec<_>) = alive.partition(|live| workload.is_of_template(live));
+    let Some(first) = of_template.first() else {
+        bail!(nobody(target, namespace, older.len()));
+    };
+    // In the pod itself the template's size is the one that it had before Plimsoll changed it.
+    let original = first.pod.original().filter(|_| target.kind == Kind::Pod);
+    let original = original.transpose().map_err(anyhow::Error::msg)?;
+    let known = source.read().await?.pods;
+    let known: BTreeMap<_, _> = known.iter().map(|pod| (pod.uid.as_str(), pod)).collect();
+    let replica = |live: &&Live| Replica::of(live, known.get(live.id.uid.as_str()).copied());
+    let replicas: Vec<_> = of_template.iter().map(replica).collect();
+    let amounts = needs(&workload.template, original.as_ref(), &replicas);
+    let Workload { template, made_by, .. } = &workload;
     let recommendation = Recommendation {
         namespace,
         target,
-        template: &template,
-        amounts: needs(&template, original.as_ref(), &replicas),
-        replicas: replicas.len(),
+        template,
+        made_by: made_by.as_deref(),
+        amounts,
+        replicas: &replicas,
     };
+    let is_guess = replicas.iter().all(|replica| replica.not_known.is_some());
+    if is_guess && !recommendation.amounts.iter().any(Amount::differs) {
+        bail!(
+            "what {target} in namespace {namespace} needs is not known:\n{}",
+            recommendation.not_known().join("\n")
+        );
+    }
     match args.output {
         RecommendFormat::Table => {
             for line in recommendation.table() {
@@ -79,13 +92,27 @@ pub(crate) async fn run(
     Ok(out.flush()?)
 }
 
+/// Why there is no replica to look at: how many of older templates there are.
+fn nobody(target: &Target, namespace: &str, older: usize) -> String {
+    let has = format!("{target} in namespace {namespace} has no");
+    match older {
+        0 => format!("{has} running replica: what it needs is not known; run it first"),
+        _ => format!(
+            "{has} replica of its current template, only {older} of older ones: what it needs is not known; try again when its rollout has \
+             made one"
+        ),
+    }
+}
+
 /// What the replicas of a workload need.
 struct Recommendation<'a> {
     namespace: &'a str,
     target: &'a Target,
     template: &'a LiveSpec,
+    /// The workload that makes this one.
+    made_by: Option<&'a str>,
     amounts: Vec<Amount>,
-    replicas: usize,
+    replicas: &'a [Replica],
 }
 
 impl Recommendation<'_> {
@@ -98,8 +125,14 @@ impl Recommendation<'_> {
         }
     }
 
-    /// The command that applies the patch to the cluster.
+    /// The command that applies the patch to the cluster, or where the size belongs instead.
     fn command(&self) -> String {
+        if let Some(owner) = self.made_by {
+            return format!(
+                "made by {}, which undoes a change of this template: set the size there",
+                escaped(owner)
+            );
+        }
         let Target { kind, name } = self.target;
         let (object, resize) = match kind {
             Kind::Pod => (format!("pod {name}"), " --subresource resize"),
@@ -113,13 +146,18 @@ impl Recommendation<'_> {
         let patch = self.patch();
         let changed = self.amounts.iter().filter(|amount| amount.differs()).count();
         let mut text = format!("# what {} in namespace {} needs; ", self.target, self.namespace);
-        if changed == 0 {
-            text += &format!("nothing to change in the template ({})\n{{}}\n", self.counted());
-            return text;
-        }
-        text += &format!("the largest of {}\n", self.counted());
+        text += &match changed {
+            0 => format!("nothing to change in the template ({})\n", self.counted()),
+            _ => format!("the largest of {}\n", self.counted()),
+        };
         for amount in self.amounts.iter().filter(|amount| amount.differs()) {
             text += &format!("#   {}\n", amount.sentence());
+        }
+        for line in self.not_known().into_iter().chain(self.defaulted()) {
+            text += &format!("# {line}\n");
+        }
+        if changed == 0 {
+            return text + "{}\n";
         }
         text += &format!("# {}\n", self.command());
         yaml(&patch, 0, &mut text);
@@ -127,7 +165,49 @@ impl Recommendation<'_> {
     }
 
     fn counted(&self) -> String {
-        format!("{} {}", self.replicas, if self.replicas == 1 { "replica" } else { "replicas" })
+        match self.replicas.len() {
+            1 => "1 replica".to_owned(),
+            count => format!("{count} replicas"),
+        }
+    }
+
+    /// Of which replicas the need is not known, by reason.
+    fn not_known(&self) -> Vec<String> {
+        let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for replica in self.replicas {
+            if let Some(why) = &replica.not_known {
+                by_reason.entry(why).or_default().push(escaped(&replica.name));
+            }
+        }
+        let line = |(why, names): (&str, Vec<String>)| {
+            let others = names.len().saturating_sub(NAMES);
+            let more = if others > 0 { format!(" and {others} more") } else { String::new() };
+            format!(
+                "not known, so its size is taken: {}{more}: {}",
+                names[..names.len() - others].join(", "),
+                escaped(why)
+            )
+        };
+        by_reason.into_iter().map(line).collect()
+    }
+
+    /// Limits that replicas have and the template does not set: a LimitRange gives them to new pods too, whatever they request.
+    fn defaulted(&self) -> Vec<String> {
+        let raised = self.amounts.iter().filter(|amount| amount.part == Part::Request && amount.differs());
+        let line = |amount: &Amount| {
+            let Amount { container, resource, .. } = amount;
+            let is_set = self.amounts.iter().any(|other| {
+                other.container == *container && other.resource == *resource && other.part == Part::Limit
+            });
+            let (_, limit) = range(container, *resource, Part::Limit, self.replicas).filter(|_| !is_set)?;
+            Some(format!(
+                "{} {resource}: the template sets no limit and replicas have one, up to {}: a LimitRange that gives new pods a limit below \
+                 the request keeps them from being created, so set the limit too",
+                escaped(container),
+                shown(*resource, &limit)
+            ))
+        };
+        raised.filter_map(line).collect()
     }
 
     fn table(&self) -> Vec<String> {
@@ -159,6 +239,8 @@ impl Recommendation<'_> {
                 self.amounts.len()
             ));
         }
+        lines.extend(self.not_known());
+        lines.extend(self.defaulted());
         lines.push(match (self.amounts.is_empty(), differing) {
             (true, _) => format!(
                 "the template of {} sets no cpu and no memory: there is nothing to recommend",
@@ -174,9 +256,13 @@ impl Recommendation<'_> {
     }
 
     fn json(&self) -> Value {
+        let not_known = self.replicas.iter().filter_map(|replica| {
+            let why = replica.not_known.as_ref()?;
+            Some(json!({"pod": replica.name, "why": why}))
+        });
         json!({
-            "namespace": self.namespace, "workload": self.target.to_string(), "replicas": self.replicas,
-            "amounts": self.amounts, "patch": self.patch(),
+            "namespace": self.namespace, "workload": self.target.to_string(), "replicas": self.replicas.len(),
+            "notKnown": not_known.collect::<Vec<_>>(), "amounts": self.amounts, "patch": self.patch(),
         })
     }
 }

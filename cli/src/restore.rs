@@ -162,19 +162,26 @@ fn differing(
     Ok((changes, resources))
 }
 
-/// Why the API server refuses. Admission answers 403 too, where there is no room: that is no missing right.
+/// Why the API server refuses. Admission answers 403 too, where there is no room or a rule of the namespace is against it: that is no missing
+/// right.
 fn refused(operation: Operation, status: Box<Status>) -> Failure {
-    let no_room = ["didn't have enough allocatable resources", "exceeded quota", "maximum", "minimum"];
-    if status.code == 403 && no_room.iter().any(|words| status.message.contains(words)) {
-        let message = escaped(&status.message);
-        return Failure::other(
-            operation.action,
-            format!(
-                "there is no room for it ({message}); try again when there is, or recreate the pod elsewhere"
-            ),
-        );
-    }
-    operation.failure(&kube::Error::Api(status))
+    let says =
+        |words: &[&str]| status.code == 403 && words.iter().any(|words| status.message.contains(words));
+    let message = escaped(&status.message);
+    let problem = if says(&["didn't have enough allocatable resources"]) {
+        format!("there is no room for it ({message}); try again when there is, or recreate the pod elsewhere")
+    } else if says(&["exceeded quota"]) {
+        format!(
+            "the namespace's quota has no room for it ({message}); raise the ResourceQuota or delete pods, and try again"
+        )
+    } else if says(&["maximum", "minimum"]) {
+        format!(
+            "a LimitRange of the namespace is against it ({message}); change the LimitRange, and try again"
+        )
+    } else {
+        return operation.failure(&kube::Error::Api(status));
+    };
+    Failure::other(operation.action, problem)
 }
 
 fn is_gone(status: &Status) -> bool {

@@ -327,6 +327,11 @@ fn of_both(text: impl Fn(Resource) -> Option<String>) -> Option<String> {
     }
 }
 
+/// Why nothing is known of a pod.
+pub(crate) const UNKNOWN_POD: &str = "the aggregator does not know it; is it running on a node?";
+/// Why nothing is known of the size of a pod to which a class applies.
+pub(crate) const SILENT_ABOUT_RESIZING: &str = "the aggregator says nothing about resizing: it runs without --resize, or the replica that answered does not lead";
+
 pub(crate) fn left_alone(why: LeftAlone) -> &'static str {
     match why {
         LeftAlone::PodIgnored => "ignored by its label",

@@ -1,5 +1,6 @@
 //! What a person names: a pod or a workload, its template, and the pods that its controller made.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,7 +10,7 @@ use kube::Client;
 use kube::api::{Api, ListParams};
 use kube::core::{ObjectMeta, Selector};
 use plimsoll_objects::{Content, Object, field};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::connect::{Failure, Operation};
 use crate::live::{LivePod, LiveSpec, PodId};
@@ -115,7 +116,19 @@ impl Live {
 pub(crate) struct Workload {
     /// The containers of the template; of a pod those of the pod.
     pub(crate) template: LiveSpec,
+    /// `deployment/web`, where it is made by another workload, which undoes a change of its template.
+    pub(crate) made_by: Option<String>,
+    /// The ReplicaSet of the template, of a Deployment: the pods of the others are older.
+    pub(crate) newest_set: Option<String>,
     pub(crate) pods: Collected<Live>,
+}
+
+impl Workload {
+    /// Whether a pod was made from the template as it is now, as far as that is known.
+    pub(crate) fn is_of_template(&self, live: &Live) -> bool {
+        let newest = self.newest_set.as_deref();
+        newest.is_none_or(|uid| live.pod.controller().is_some_and(|controller| controller.uid == uid))
+    }
 }
 
 /// The part of a workload that is read.
@@ -136,7 +149,10 @@ struct Template {
     spec: LiveSpec,
 }
 
-/// A ReplicaSet: only who made it.
+/// Annotation of a Deployment, and of the ReplicaSet of each of its templates.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// A ReplicaSet: only who made it, and of which revision.
 #[derive(Debug, Clone, Deserialize)]
 struct OwnedSet {
     #[serde(default)]
@@ -148,6 +164,12 @@ struct OwnedSet {
 struct SetMetadata {
     #[serde(deserialize_with = "field::list")]
     owner_references: Vec<OwnerReference>,
+    #[serde(deserialize_with = "revision")]
+    annotations: BTreeMap<String, String>,
+}
+
+fn revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    field::entries(deserializer, |key| key == REVISION, 32)
 }
 
 impl Content for OwnedSet {
@@ -177,7 +199,7 @@ pub(crate) async fn read(client: &Client, namespace: &str, target: &Target) -> R
                     picked: Live::of(object.names(), pod).into_iter().collect(),
                     unreadable: vec![],
                 };
-                Ok(Workload { template: pod.spec.clone(), pods })
+                Ok(Workload { template: pod.spec.clone(), made_by: None, newest_set: None, pods })
             }
             Err(unreadable) => Err(Failure::other(READ_POD.action, unreadable.to_string())),
         };
@@ -194,11 +216,21 @@ pub(crate) async fn read(client: &Client, namespace: &str, target: &Target) -> R
     let selector = Selector::try_from(manifest.spec.selector)
         .map_err(|error| Failure::other(READ_WORKLOAD.action, format!("its selector: {error}")))?
         .to_string();
-    let uid = manifest.metadata.uid.unwrap_or_default();
-    let owners = match target.kind {
-        Kind::Deployment => replica_sets(client, namespace, &selector, &uid).await?,
-        _ => vec![uid],
+    let ObjectMeta { uid, annotations, owner_references, .. } = manifest.metadata;
+    let uid = uid.unwrap_or_default();
+    let (owners, newest_set) = match target.kind {
+        Kind::Deployment => {
+            let sets = replica_sets(client, namespace, &selector, &uid).await?;
+            let revision = annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
+            let newest = sets.iter().find(|set| revision.is_some() && set.revision.as_ref() == revision);
+            let newest = newest.map(|set| set.uid.clone());
+            (sets.into_iter().map(|set| set.uid).collect(), newest)
+        }
+        _ => (vec![uid], None),
     };
+    let made_by =
+        owner_references.unwrap_or_default().into_iter().find(|owner| owner.controller == Some(true));
+    let made_by = made_by.map(|owner| format!("{}/{}", owner.kind.to_lowercase(), owner.name));
     let api = pods::api::<LivePod>(client, Some(namespace));
     // The selector alone would also find pods that somebody else made.
     let of_ours = |names: &ObjectMeta, pod: &LivePod| {
@@ -206,23 +238,32 @@ pub(crate) async fn read(client: &Client, namespace: &str, target: &Target) -> R
         owners.contains(&controller.uid).then(|| Live::of(names, pod))?
     };
     let pods = pods::collect(&api, Some(&selector), of_ours).await?;
-    Ok(Workload { template: manifest.spec.template.spec, pods })
+    Ok(Workload { template: manifest.spec.template.spec, made_by, newest_set, pods })
 }
 
-/// The uids of the ReplicaSets of a Deployment.
+/// A ReplicaSet of a Deployment.
+struct ReplicaSetOf {
+    uid: String,
+    revision: Option<String>,
+}
+
+/// The ReplicaSets of a Deployment.
 async fn replica_sets(
     client: &Client,
     namespace: &str,
     selector: &str,
     uid: &str,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<ReplicaSetOf>, Failure> {
     let api: Api<Object<OwnedSet>> = Api::namespaced(client.clone(), namespace);
     let sets = LIST_SETS.run(api.list(&ListParams::default().labels(selector))).await?;
-    let owned = |set: &&Object<OwnedSet>| {
-        let owners = set.content.iter().flat_map(|set| &set.metadata.owner_references);
-        owners.into_iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+    let owned = |object: &Object<OwnedSet>| {
+        let set = object.content.as_ref().ok()?;
+        let is_owner = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == uid;
+        set.metadata.owner_references.iter().any(is_owner).then_some(())?;
+        let revision = set.metadata.annotations.get(REVISION).cloned();
+        Some(ReplicaSetOf { uid: object.names().uid.clone()?, revision })
     };
-    Ok(sets.items.iter().filter(owned).filter_map(|set| set.names().uid.clone()).collect())
+    Ok(sets.items.iter().filter_map(owned).collect())
 }
 
 #[cfg(test)]

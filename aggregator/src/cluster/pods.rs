@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 
 use self::containers::{ContainerSpec, ContainerStatus};
 use self::managed_fields::ManagedFields;
-use super::amounts::Requirements;
+use super::amounts::{LenientAmounts, Requirements};
 use crate::facts::{ConditionFacts, ContainerFacts, PodBounds, PodFacts};
 
 /// Label of DaemonSets and StatefulSets on their pods.
@@ -86,6 +86,7 @@ struct PodSpec {
     service_account_name: Option<String>,
     priority_class_name: Lenient<String>,
     resources: Lenient<Requirements>,
+    overhead: Lenient<LenientAmounts>,
     #[serde(deserialize_with = "field::list")]
     containers: Vec<ContainerSpec>,
     #[serde(deserialize_with = "field::list")]
@@ -161,6 +162,7 @@ impl PodObject {
             generation: meta.generation.0,
             observed_generation: status.observed_generation.0,
             pod_resources: spec.resources.0.as_ref().map(Requirements::resources),
+            overhead: spec.overhead.0.as_ref().map_or((None, None), LenientAmounts::amounts),
             conditions: conditions(&status.conditions, &["Ready", "PodResizePending", "PodResizeInProgress"]),
             resized_by: managed_fields::resized_by(self.writers()),
             original_by: self

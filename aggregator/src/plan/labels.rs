@@ -270,22 +270,30 @@ pub(crate) fn is_outdated(pod: &Pod) -> bool {
     })
 }
 
-/// The record of resizes on a pod, as a write that is no resize leaves it: gone where the pod has its original resources again.
-pub(crate) fn record_on(pod: &Pod) -> BTreeMap<String, String> {
-    let is_back = !pod.resize.busy()
+/// Whether no resize is under way, and a pod has its original resources again.
+fn is_back(pod: &Pod) -> bool {
+    !pod.resize.busy()
         && pod.original.as_ref().ok().and_then(Option::as_ref).is_some_and(|original| {
             let spec = spec_of(&pod.facts);
             original.iter().all(|(name, sizes)| spec.get(name) == Some(sizes))
-        });
-    let mut record = if is_back { BTreeMap::new() } else { pod.resize.annotations(&pod.facts) };
+        })
+}
+
+/// The record of resizes on a pod, as a write that is no resize leaves it: gone where the pod has its original resources again, once no later
+/// leader learns from it what is not to be done again. The age of that is as of the last report of the pod.
+pub(crate) fn record_on(pod: &Pod) -> BTreeMap<String, String> {
+    let is_over = is_back(pod) && !pod.resize.needs_record(pod.confirmed);
+    let mut record = if is_over { BTreeMap::new() } else { pod.resize.annotations(&pod.facts) };
     // An empty value is none that we wrote; a stranger's long one counts as empty.
     record.retain(|_, value| !value.is_empty());
     record
 }
 
-/// What stays on a pod from which our keys are withdrawn: the record of its resizes, with the epoch of whoever wrote it.
+/// What stays on a pod from which our keys are withdrawn: the record of its resizes, with the epoch of whoever wrote it. Nothing where the pod has
+/// its original resources again.
 pub(crate) fn kept_on_withdrawal(pod: &Pod) -> BTreeMap<String, String> {
-    let mut kept = if pod.facts.finished { BTreeMap::new() } else { record_on(pod) };
+    let is_over = pod.facts.finished || is_back(pod);
+    let mut kept = if is_over { BTreeMap::new() } else { record_on(pod) };
     if !kept.is_empty()
         && let Some(epoch) = pod.facts.annotations.get(keys::EPOCH)
     {

@@ -18,7 +18,8 @@
 //! | [`explain`] | the arithmetic, for people |
 //! | [`guard`] | when so many decreases are to be sent that none is |
 //!
-//! A pod that is to grow and to shrink grows first: one resize has one purpose. What a shrink frees counts once the node has it back.
+//! A pod that is to grow and to shrink grows first: one resize has one purpose. What a shrink frees counts once the node has it back, and
+//! in a LimitRange of pods once the pod has shrunk.
 
 mod amount;
 mod birth;
@@ -91,6 +92,9 @@ pub(crate) enum Outcome {
     /// A change is wanted, and cannot be made now.
     Waiting(Refusal),
 }
+
+/// What a resize is planned for, one at a time: growth before shrinks, and what was seen before what siblings have come to.
+const PURPOSES: [Purpose; 3] = [Purpose::Grow, Purpose::Birth, Purpose::Shrink];
 
 /// How growth is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -174,8 +178,7 @@ fn outcome(drafts: &[Draft], sizing: &[ContainerVerdict], pod: &PodView<'_>, pol
         draft.resource == Resource::Memory && draft.grows() && draft.pressure.is_some_and(is_danger)
     };
     let only_memory = drafts.iter().any(runs_out);
-    // Growth before shrinks, and what was seen before what siblings have come to.
-    for purpose in [Purpose::Grow, Purpose::Birth, Purpose::Shrink] {
+    for purpose in PURPOSES {
         let is_part = |draft: &Draft| {
             let is_first = !only_memory || draft.resource == Resource::Memory;
             draft.changes() && draft.purpose == Some(purpose) && is_first

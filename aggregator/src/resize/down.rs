@@ -48,9 +48,9 @@ impl PodResize {
     ) {
         let mut resize = accepted.resize;
         if !accepted.set_aside {
-            self.history.verified(&resize.from, &resize.wanted.sizes);
+            self.history.verified(now, &resize.from, &resize.wanted.sizes);
             let containers = down.keys().cloned().collect::<Vec<_>>().join(", ");
-            self.say(Some(resize.purpose()), What::SetAside { containers });
+            self.say_with_why(&resize, What::SetAside { containers });
             if resize.purpose() == Purpose::Shrink {
                 self.shrunk.push(RecentShrink::new(&resize, now + WATCHED));
             }

@@ -60,7 +60,8 @@ impl Difference {
         Some(text)
     }
 
-    /// Compares the pod's own cgroup with its containers'; also with the bytes of memory that they were started with, where that is known.
+    /// Compares the pod's own cgroup with its containers'; also with the bytes of memory that they were started with, where that is known. A pod
+    /// with limits of its own may have less than its containers together.
     pub(super) fn compare_pod(
         &mut self,
         now: Moment,
@@ -69,7 +70,8 @@ impl Difference {
         started_with: Option<u64>,
     ) -> Option<What> {
         let below = || pod_cgroup_below(facts, seen, started_with?);
-        match stale_pod_cgroup(seen).or_else(below) {
+        let behind = || stale_pod_cgroup(seen).or_else(below);
+        match facts.pod_resources.is_none().then(behind).flatten() {
             None => {
                 self.end();
                 None

@@ -13,7 +13,7 @@ use super::machine::PodResize;
 use super::phase::{Accepted, DEFERRED, Phase, Resize, VERIFIED_WITHIN};
 use super::rejected::RejectionKind;
 use super::sizes::{given_by_node, running, spec_is};
-use super::undo::{RecentShrink, WATCHED};
+use super::undo::{Harm, RecentShrink, WATCHED};
 use super::verify::{Kernel, Seen, kernel, limits_are_set, requests_are_set};
 use super::yielding::Changed;
 use super::{Purpose, Wanted, What};
@@ -40,8 +40,8 @@ impl PodResize {
             Phase::Unanswered(resize) if spec_is(facts, &resize.wanted.sizes) => {
                 self.accepted(now, facts.generation);
             }
-            // An earlier try was done after all, although nobody answered and the watch was late.
-            Phase::Planned(resize) | Phase::Recording(resize) | Phase::Recorded(resize, _)
+            // An earlier try was done after all, although nobody answered and the watch was late. A record that is on its way is awaited first.
+            Phase::Planned(resize) | Phase::Recorded(resize, _)
                 if resize.tries > 0 && spec_is(facts, &resize.wanted.sizes) =>
             {
                 let resize = (**resize).clone();
@@ -53,6 +53,7 @@ impl PodResize {
             }
             _ => {}
         }
+        self.resume_granted(now, facts);
         if !matches!(self.phase, Phase::Sent(_) | Phase::Unanswered(_)) {
             self.yield_to_others(now, facts);
         }
@@ -137,7 +138,23 @@ impl PodResize {
                 && kernel(now, facts, seen, &accepted.resize.changed(), accepted.at).shows(facts, accepted)
         });
         if let Some(accepted) = self.unverified.take_if(|_| is_done) {
-            self.done(&accepted.resize, accepted.set_aside, None, now);
+            self.done(now, &accepted.resize, accepted.set_aside, None, now);
+            self.undo(now, facts);
+        }
+    }
+
+    /// The kubelet has granted what was about to be put back. That is followed to its end, and not deferred for a second time.
+    pub(super) fn resume_granted(&mut self, now: Moment, facts: &PodFacts) {
+        match take(&mut self.phase) {
+            Phase::Planned(resize) | Phase::Recorded(resize, _) if resize.is_overtaken(facts) => {
+                // After a takeover nobody knows what it was for: the spec stays as it is.
+                let Some(mut accepted) = resize.withdraws else { return };
+                self.rejected.forget(&accepted.resize);
+                (accepted.until, accepted.error) = (now + VERIFIED_WITHIN, None);
+                accepted.deferred_until.get_or_insert(now);
+                self.phase = Phase::Accepted(accepted);
+            }
+            other => self.phase = other,
         }
     }
 
@@ -147,8 +164,26 @@ impl PodResize {
         for shrunk in &mut self.shrunk {
             shrunk.observe(pressures);
         }
+        self.note_harm_under_way(pressures);
         self.undo(now, facts);
         self.drop_pressed_shrink(now);
+    }
+
+    /// The kernel enforces a shrink before anybody knows that it does: what does harm until it is verified is undone then.
+    fn note_harm_under_way(&mut self, pressures: &[(String, Pressure)]) {
+        let under_way = match &mut self.phase {
+            Phase::Sent(resize) | Phase::Unanswered(resize) => Some(&mut **resize),
+            Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
+                Some(&mut accepted.resize)
+            }
+            Phase::Idle | Phase::Planned(_) | Phase::Recording(_) | Phase::Recorded(..) => None,
+        };
+        let unverified = self.unverified.as_mut().map(|accepted| &mut accepted.resize);
+        for resize in under_way.into_iter().chain(unverified) {
+            if resize.purpose() == Purpose::Shrink && resize.harm.is_none() {
+                resize.harm = Harm::of(&resize.from, &resize.wanted.sizes, pressures);
+            }
+        }
     }
 
     /// Drops a shrink that is not sent yet, of what calls for growth now.
@@ -206,15 +241,14 @@ impl PodResize {
                 self.rejected.add(&accepted.resize, RejectionKind::Infeasible, &message);
                 let purpose = accepted.resize.purpose();
                 self.say(Some(purpose), What::Infeasible { message: message.clone() });
-                let given = given_by_node(facts, &accepted.resize.from);
-                self.put_back(now, facts, *accepted, given, &format!("{INFEASIBLE_WORD}{message}"));
+                self.withdraw(now, facts, accepted, &format!("{INFEASIBLE_WORD}{message}"));
             }
             Progress::Error(message) => {
                 let since = accepted.error.as_ref().map_or(now, |(since, _)| *since);
                 accepted.error = Some((since, message.clone()));
                 // A limit that the kernel does not lower stands below what is used: more use would be a kill.
                 if accepted.resize.lowers_memory_limit() && !is_transient(&message) {
-                    self.fail(now, facts, *accepted, &message);
+                    self.fail(now, facts, accepted, &message);
                 } else {
                     self.phase = Phase::InProgress(accepted);
                 }
@@ -258,6 +292,7 @@ impl PodResize {
                     take(&mut self.phase)
             {
                 self.wait_for_start(now, facts, *accepted, down);
+                self.undo(now, facts);
             }
             return;
         }
@@ -269,23 +304,31 @@ impl PodResize {
             }
             _ => return,
         };
-        self.done(&resize, was_set_aside, took, done_at);
+        self.done(now, &resize, was_set_aside, took, done_at);
+        self.undo(now, facts);
     }
 
     /// A resize is in the kernel, for as long as `took` since it was accepted, if that is known. What it shrank is watched from `at`; of what was set
     /// aside that was done then.
-    fn done(&mut self, resize: &Resize, was_set_aside: bool, took: Option<Duration>, at: Moment) {
+    fn done(
+        &mut self,
+        now: Moment,
+        resize: &Resize,
+        was_set_aside: bool,
+        took: Option<Duration>,
+        at: Moment,
+    ) {
         let purpose = resize.purpose();
         // What happened since it was set aside happened with this size.
         if !was_set_aside {
-            self.history.verified(&resize.from, &resize.wanted.sizes);
+            self.history.verified(now, &resize.from, &resize.wanted.sizes);
         }
         self.started.retain(|name, _| !resize.wanted.sizes.contains_key(name));
-        self.say(Some(purpose), What::Verified { purpose, took });
+        self.say_with_why(resize, What::Verified { purpose, took });
         self.last = Some(purpose != Purpose::Revert);
         if purpose != Purpose::Revert {
             self.end_holds_of(resize);
-            if self.held.iter().all(Option::is_none) {
+            if self.held.iter().flatten().all(|held| held.until <= now) {
                 self.failures = 0;
             }
         }
@@ -336,37 +379,48 @@ impl PodResize {
     }
 
     /// A resize that the kubelet could not do: the spec goes back to the size before it.
-    pub(super) fn fail(&mut self, now: Moment, facts: &PodFacts, accepted: Accepted, message: &str) {
-        self.hold_changed(now, Duration::from_secs(60), message, &accepted.resize);
-        self.say_failed(accepted.resize.purpose(), message.to_owned());
-        // The kubelet has set the new requests aside already: the way back is to the size before.
-        let before = accepted.resize.from.clone();
-        self.put_back(now, facts, accepted, before, message);
+    pub(super) fn fail(&mut self, now: Moment, facts: &PodFacts, accepted: Box<Accepted>, message: &str) {
+        let resize = &accepted.resize;
+        let back = match resize.purpose() {
+            // A memory limit that the kernel does not lower, because more is in use, is raised again: else its error would remain, and keep
+            // everything else of the pod from being resized.
+            Purpose::Revert => resize.keeping_memory_limits(),
+            // The kubelet has set the new requests aside already: the way back is to the size before.
+            _ => resize.from.clone(),
+        };
+        self.hold_changed(now, Duration::from_secs(60), message, resize);
+        self.say_failed(resize.purpose(), message.to_owned());
+        self.put_back(now, facts, accepted, back, message);
     }
 
-    /// Puts the spec back. A [`Purpose::Revert`] is not put back itself, and nothing is where the spec says something else already.
-    pub(super) fn put_back(
+    /// A resize for which the node has no room: the spec goes back to what that has given. A [`Purpose::Revert`] is not put back itself.
+    pub(super) fn withdraw(&mut self, now: Moment, facts: &PodFacts, accepted: Box<Accepted>, why: &str) {
+        let resize = &accepted.resize;
+        let given = match resize.purpose() {
+            Purpose::Revert => resize.wanted.sizes.clone(),
+            _ => given_by_node(facts, &resize.from),
+        };
+        self.put_back(now, facts, accepted, given, why);
+    }
+
+    /// Puts the spec back. Nothing is where it is that size, or says something else already.
+    fn put_back(
         &mut self,
         now: Moment,
         facts: &PodFacts,
-        accepted: Accepted,
-        given: BTreeMap<String, Sizes>,
+        accepted: Box<Accepted>,
+        sizes: BTreeMap<String, Sizes>,
         why: &str,
     ) {
-        let wanted = accepted.resize.wanted;
+        let Wanted { sizes: asked, purpose, class, .. } = accepted.resize.wanted.clone();
         self.last = Some(false);
-        if wanted.purpose == Purpose::Revert || !spec_is(facts, &wanted.sizes) || given == wanted.sizes {
+        if sizes == asked || !spec_is(facts, &asked) {
             return;
         }
-        self.say(Some(wanted.purpose), What::PutBack { why: why.to_owned() });
+        self.say(Some(purpose), What::PutBack { why: why.to_owned() });
         let why = vec![format!("{PUT_BACK}{why}")];
-        let back = Wanted {
-            sizes: given,
-            purpose: Purpose::Revert,
-            class: wanted.class,
-            why,
-            growths: BTreeMap::new(),
-        };
-        self.phase = Phase::Planned(Box::new(Resize::new(now, back, wanted.sizes)));
+        let back = Wanted { sizes, purpose: Purpose::Revert, class, why, growths: BTreeMap::new() };
+        let revert = Resize { withdraws: Some(accepted), ..Resize::new(now, back, asked) };
+        self.phase = Phase::Planned(Box::new(revert));
     }
 }

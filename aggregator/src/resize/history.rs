@@ -26,14 +26,17 @@ pub(super) struct ContainerHistory {
     pressed: [Option<Moment>; 2],
     /// What its CPU grew for in each hour of the last day: the largest of each.
     cpu_growths: BTreeMap<u64, CpuGrowth>,
-    /// Since its memory grew last.
+    /// All that were told.
     events: MemoryEventCounts,
     /// Its memory in the spec at the last of them.
     size_at_event: Size,
     /// The size before shrinks that did harm, in millicores or bytes, and when the last of them did.
     undone: [Option<(Moment, Size)>; 2],
+    /// Those that its memory has not grown for.
     hits: Recent,
     kills: Recent,
+    /// Those of the kills that the newest report told, or the newest state of the pod.
+    newest_kills: u64,
     /// The last kill that its status told.
     killed_at: Option<Timestamp>,
     /// Kills that its status told while it was down. On cgroup v2 its agent tells them once more when it runs again.
@@ -210,12 +213,19 @@ impl History {
         }
     }
 
-    /// A resize from one size to the other is done: memory events are counted anew where the limit grew that they are of.
-    pub(super) fn verified(&mut self, from: &BTreeMap<String, Sizes>, to: &BTreeMap<String, Sizes>) {
+    /// A resize from one size to the other is done: memory has grown for the events so far, where the limit grew that they are of. Kills that are
+    /// told with it may have been made by the new limit. Hits are not worth that: until the limit grows there are always some.
+    pub(super) fn verified(
+        &mut self,
+        now: Moment,
+        from: &BTreeMap<String, Sizes>,
+        to: &BTreeMap<String, Sizes>,
+    ) {
         for (name, to) in to {
             let from = from.get(name).copied().unwrap_or_default();
             if let Some(history) = self.0.get_mut(name).filter(|_| to.memory.limit > from.memory.limit) {
                 history.forget_events();
+                history.kills.add(now, history.newest_kills, KILLS_FOR);
             }
         }
     }
@@ -223,6 +233,7 @@ impl History {
     /// Takes in what the watch shows. A container that is down has no cgroup that its agent could read: that it was killed for memory is what
     /// its status says. What calls for growth, by container.
     pub(super) fn observe(&mut self, now: Moment, facts: &PodFacts) -> Vec<(String, Pressure)> {
+        self.0.values_mut().for_each(|history| history.newest_kills = 0);
         let mut pressures = Vec::new();
         for container in resizable(facts) {
             let Some(killed_at) = container.oom_killed_at else { continue };
@@ -250,6 +261,7 @@ impl History {
 
     /// Takes in a report. What calls for growth, by container.
     pub(super) fn report(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) -> Vec<(String, Pressure)> {
+        self.0.values_mut().for_each(|history| history.newest_kills = 0);
         let mut pressures = Vec::new();
         for container in resizable(facts) {
             let Some(read) = seen.of(container) else { continue };
@@ -295,7 +307,7 @@ impl History {
         }
     }
 
-    /// What is left of it in a new leader: the memory events since memory grew last.
+    /// What is left of it in a new leader: the memory events.
     pub(super) fn taken_over(mut self, now: Now, facts: &PodFacts) -> History {
         let kept = resizable(facts).filter_map(|container| {
             let ContainerHistory { events, hits, kills, size_at_event, killed_at, told_by_status, .. } =
@@ -350,9 +362,8 @@ impl History {
 }
 
 impl ContainerHistory {
-    /// Its memory grew for them.
+    /// Its memory grew for those so far.
     fn forget_events(&mut self) {
-        self.events = MemoryEventCounts::default();
         (self.hits, self.kills) = (Recent::default(), Recent::default());
     }
 
@@ -365,6 +376,7 @@ impl ContainerHistory {
         self.events.oom_kill = self.events.oom_kill.saturating_add(rises.oom_kill);
         self.hits.add(now, rises.max, HITS_FOR);
         self.kills.add(now, rises.oom_kill, KILLS_FOR);
+        self.newest_kills = self.newest_kills.saturating_add(rises.oom_kill);
     }
 }
 

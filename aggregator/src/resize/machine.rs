@@ -13,14 +13,15 @@ use super::annotations::{original_on, record};
 use super::down::Started;
 use super::drift::{Difference, Drifts};
 use super::history::History;
-use super::phase::{Accepted, Phase, Resize, VERIFIED_WITHIN};
+use super::phase::{Accepted, Phase, RecordVersion, Resize, VERIFIED_WITHIN};
 use super::queries::Blocked;
 use super::rejected::{RejectionKind, Rejections};
 use super::sizes::{same_shape, spec_is};
 use super::undo::RecentShrink;
 use super::yielding::Yielding;
-use super::{Purpose, ResizeRefusal, Wanted, What, spec_of};
+use super::{Happened, Purpose, ResizeRefusal, Wanted, What, spec_of};
 use crate::facts::PodFacts;
+use crate::input::PodVersion;
 use crate::writes::doubled;
 
 /// Tries of one resize, before it is given up.
@@ -57,7 +58,9 @@ pub(crate) struct PodResize {
     pub(super) takes_memory: bool,
     /// Annotations that were written, until the watch shows them.
     pub(super) written: Option<BTreeMap<String, String>>,
-    pub(super) happened: Vec<(Option<Purpose>, What)>,
+    /// The last way back that was accepted, and when, if nothing else was since: its record is read after a takeover.
+    pub(super) way_back: Option<(Purpose, Moment)>,
+    pub(super) happened: Vec<Happened>,
 }
 
 /// After a failure, a resource is not resized for a while.
@@ -194,12 +197,14 @@ impl PodResize {
 
     /// The record was written; the version of the pod with it. Without one the resize could arrive late, over what somebody wrote meanwhile: that
     /// is no record.
-    pub(crate) fn recorded(&mut self, now: Moment, resource_version: Option<String>) {
+    pub(crate) fn recorded(&mut self, now: Moment, version: PodVersion) {
+        let PodVersion { resource_version, generation } = version;
         let Some(resource_version) = resource_version else {
             return self.record_failed(now, "the response does not say the version of the pod");
         };
+        let version = RecordVersion { resource_version, generation };
         match take(&mut self.phase) {
-            Phase::Recording(resize) => self.phase = Phase::Recorded(resize.entering(now), resource_version),
+            Phase::Recording(resize) => self.phase = Phase::Recorded(resize.entering(now), version),
             other => self.phase = other,
         }
     }
@@ -224,7 +229,9 @@ impl PodResize {
     }
 
     /// The API server has accepted this resize.
-    pub(super) fn follow_accepted(&mut self, now: Moment, resize: Resize, generation: Option<i64>) {
+    pub(super) fn follow_accepted(&mut self, now: Moment, mut resize: Resize, generation: Option<i64>) {
+        resize.withdraws = None;
+        self.way_back = Some((resize.purpose(), now)).filter(|(purpose, _)| purpose.is_way_back());
         self.history.accepted(now, &resize.from, &resize.wanted);
         self.yielding.asked(resize.wanted.sizes.clone(), generation);
         self.shrunk.retain_mut(|shrunk| shrunk.leave_to(&resize));
@@ -256,6 +263,9 @@ impl PodResize {
             ResizeRefusal::NoAnswer => self.phase = Phase::Unanswered(resize.entering(now)),
             // The watch is about to say so.
             ResizeRefusal::Gone => self.hold(now, Duration::from_secs(10), "the pod is gone"),
+            ResizeRefusal::MemoryLimitsFixed(message) if resize.purpose() == Purpose::Revert => {
+                self.revert_without_memory_limits(now, *resize, message);
+            }
             // Nobody else would put the spec back.
             ResizeRefusal::OverQuota(message)
             | ResizeRefusal::Forbidden(message)
@@ -292,6 +302,21 @@ impl PodResize {
                 self.hold(now, Duration::from_secs(600), &message);
                 self.say_failed(resize.purpose(), message);
             }
+        }
+    }
+
+    /// The cluster does not lower memory limits: everything else is put back. With a size that its node cannot give in its spec, a pod would
+    /// never be resized again.
+    fn revert_without_memory_limits(&mut self, now: Moment, resize: Resize, message: String) {
+        let sizes = resize.keeping_memory_limits();
+        if sizes == resize.wanted.sizes {
+            return self.retry(now, resize, Some(LONGEST_WAIT), &message);
+        }
+        self.last = Some(false);
+        self.say(Some(Purpose::Revert), What::MemoryLimitsFixed { message });
+        if sizes != resize.from {
+            let wanted = Wanted { sizes, ..resize.wanted };
+            self.phase = Phase::Planned(Box::new(Resize { wanted, not_before: now, entered: now, ..resize }));
         }
     }
 
@@ -384,6 +409,12 @@ impl PodResize {
 
     /// `purpose` is that of the resize it happened to; absent where it happened to none.
     pub(super) fn say(&mut self, purpose: Option<Purpose>, what: What) {
-        self.happened.push((purpose, what));
+        self.happened.push(Happened { purpose, why: String::new(), what });
+    }
+
+    /// The same, with the arithmetic of the resize it happened to.
+    pub(super) fn say_with_why(&mut self, resize: &Resize, what: What) {
+        let why = resize.wanted.why.join("; ");
+        self.happened.push(Happened { purpose: Some(resize.purpose()), why, what });
     }
 }

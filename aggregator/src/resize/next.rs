@@ -12,14 +12,14 @@ use super::follow::DEFERRED_WORD;
 use super::machine::{EndedBy, PodResize};
 use super::phase::{Phase, VERIFIED_WITHIN};
 use super::rejected::RejectionKind;
-use super::sizes::{given_by_node, spec_is};
-use super::{ResizeRefusal, Step};
+use super::sizes::spec_is;
+use super::{Purpose, ResizeRefusal, Step};
 use crate::facts::PodFacts;
 use crate::input::Now;
 
 /// A write without an outcome after this time has none.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(30);
-/// How long a resize without a response may still show.
+/// How long a write may take to show in the watch: a resize without a response, or the record of a way back.
 const SHOWS_WITHIN: Duration = Duration::from_secs(10);
 /// How long nothing is asked for after the first deferral; from one to the next it doubles.
 const AFTER_DEFERRAL: Duration = Duration::from_secs(10);
@@ -33,11 +33,25 @@ impl PodResize {
                 Ok(record) => Step::Record(Box::new(record)),
                 Err(_) => Step::Nothing,
             },
-            // The plan was made for another size.
-            Phase::Recorded(resize, _) if !spec_is(facts, &resize.from) => Step::Nothing,
-            Phase::Recorded(resize, resource_version) => {
-                Step::Send { sizes: resize.wanted.sizes.clone(), resource_version: resource_version.clone() }
+            // The plan was made for another size, or may have been.
+            Phase::Recorded(resize, version)
+                if !spec_is(facts, &resize.from) || version.is_ahead_of(facts) =>
+            {
+                Step::Nothing
             }
+            Phase::Recorded(resize, _) if resize.is_overtaken(facts) => Step::Nothing,
+            // The kubelet may have granted what is to be put back, in a version that the watch has not shown yet. It shows that with the record.
+            Phase::Recorded(resize, _)
+                if resize.purpose() == Purpose::Revert
+                    && self.written.is_some()
+                    && resize.entered + SHOWS_WITHIN > now.at =>
+            {
+                Step::Wait(resize.entered + SHOWS_WITHIN)
+            }
+            Phase::Recorded(resize, version) => Step::Send {
+                sizes: resize.wanted.sizes.clone(),
+                resource_version: version.resource_version.clone(),
+            },
             _ => Step::Nothing,
         }
     }
@@ -53,7 +67,7 @@ impl PodResize {
                 Err(message) => self.say_failed(resize.purpose(), message),
             },
             Phase::Recorded(mut resize, _) => {
-                resize.conditions_before = of_resizes(facts);
+                (resize.conditions_before, resize.harm) = (of_resizes(facts), None);
                 self.phase = Phase::Sent(resize.entering(now.at));
             }
             other => self.phase = other,
@@ -114,14 +128,13 @@ impl PodResize {
                 let message = accepted.error.as_ref().map(|(_, words)| words.clone()).unwrap_or_default();
                 self.rejected.add(&accepted.resize, RejectionKind::Deferred, &message);
                 self.hold_until(now, AFTER_DEFERRAL, &message, &accepted.resize, EndedBy::FreedNode);
-                let given = given_by_node(facts, &accepted.resize.from);
-                self.put_back(now, facts, *accepted, given, &format!("{DEFERRED_WORD}{message}"));
+                self.withdraw(now, facts, accepted, &format!("{DEFERRED_WORD}{message}"));
             }
             Phase::Accepted(accepted) | Phase::InProgress(accepted) if accepted.ends_at() <= now => {
                 match &accepted.error {
                     Some((_, words)) => {
                         let words = words.clone();
-                        self.fail(now, facts, *accepted, &words);
+                        self.fail(now, facts, accepted, &words);
                     }
                     // Nobody says that it failed: nothing is put back.
                     None => {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
-use super::conditions::{Progress, is_transient};
-use super::sizes::{resizable, sizes_of};
+use super::conditions::{Progress, is_transient, progress};
+use super::sizes::{resizable, sizes_of, spec_is};
+use super::undo::Harm;
+use super::verify::{limits_are_set, requests_are_set};
 use super::{Purpose, Wanted};
 use crate::facts::{ConditionFacts, PodFacts};
 
@@ -34,6 +36,26 @@ pub(super) struct Resize {
     pub(super) entered: Moment,
     /// The kubelet's conditions before it was sent.
     pub(super) conditions_before: Vec<ConditionFacts>,
+    /// The harm that it did since it was sent, if it is a shrink.
+    pub(super) harm: Option<Harm>,
+    /// The resize that it takes back, until it is accepted itself: the kubelet may still do that one.
+    pub(super) withdraws: Option<Box<Accepted>>,
+}
+
+/// The version of the pod that the write of a record returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RecordVersion {
+    pub(super) resource_version: String,
+    /// Absent where the cluster has no generations of pods.
+    pub(super) generation: Option<i64>,
+}
+
+impl RecordVersion {
+    /// Whether the watch does not show the spec of this version yet. The write of a record does not raise the generation: somebody else changed
+    /// the spec, and the size that the resize is made for may be another.
+    pub(super) fn is_ahead_of(&self, facts: &PodFacts) -> bool {
+        self.generation.zip(facts.generation).is_some_and(|(recorded, shown)| recorded > shown)
+    }
 }
 
 /// A resize that the API server accepted: the spec has the new size.
@@ -71,7 +93,7 @@ pub(super) enum Phase {
     /// The record is on its way.
     Recording(Box<Resize>),
     /// The pod says what is about to be done, in this version of it; to be sent.
-    Recorded(Box<Resize>, String),
+    Recorded(Box<Resize>, RecordVersion),
     /// On its way.
     Sent(Box<Resize>),
     /// Sent without a response: it may or may not have been done.
@@ -86,8 +108,16 @@ pub(super) enum Phase {
 
 impl Resize {
     pub(super) fn new(now: Moment, wanted: Wanted, from: BTreeMap<String, Sizes>) -> Resize {
-        let (tries, conditions_before) = (0, Vec::new());
-        Resize { wanted, from, tries, not_before: now, entered: now, conditions_before }
+        Resize {
+            wanted,
+            from,
+            tries: 0,
+            not_before: now,
+            entered: now,
+            conditions_before: Vec::new(),
+            harm: None,
+            withdraws: None,
+        }
     }
 
     pub(super) fn purpose(&self) -> Purpose {
@@ -105,6 +135,37 @@ impl Resize {
     pub(super) fn lowers_memory_limit(&self) -> bool {
         let mut all = self.wanted.sizes.iter();
         all.any(|(name, to)| self.from.get(name).is_some_and(|from| to.memory.limit < from.memory.limit))
+    }
+
+    /// What it asks for, but with every memory limit that it lowers as it was. A request that was equal to its limit stays equal.
+    pub(super) fn keeping_memory_limits(&self) -> BTreeMap<String, Sizes> {
+        let mut kept = self.wanted.sizes.clone();
+        for (name, to) in &mut kept {
+            let Some(before) = self.from.get(name).map(|from| from.memory) else { continue };
+            if to.memory.limit < before.limit {
+                let request = if before.request == before.limit { before.request } else { to.memory.request };
+                to.memory = Size { request, limit: before.limit };
+            }
+        }
+        kept
+    }
+
+    /// Whether it is a [`Purpose::Revert`] of what the kubelet has granted meanwhile.
+    pub(super) fn is_overtaken(&self, facts: &PodFacts) -> bool {
+        let generation = self.withdraws.as_ref().map_or(facts.generation, |accepted| accepted.generation);
+        let is_granted = match (facts.pending_resize(), &self.withdraws) {
+            (None, _) => limits_are_set(facts, &self.from),
+            // What was deferred is worked on once there is room.
+            (Some(_), Some(accepted)) => {
+                matches!(accepted.last_progress, Progress::Deferred(_))
+                    && progress(facts, generation, &accepted.resize.conditions_before) == Progress::Working
+            }
+            (Some(_), None) => false,
+        };
+        self.purpose() == Purpose::Revert
+            && is_granted
+            && spec_is(facts, &self.from)
+            && requests_are_set(facts, &self.from, generation)
     }
 
     /// Which resources it changes.

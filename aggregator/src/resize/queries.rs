@@ -7,12 +7,13 @@ use std::time::Duration;
 use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
-use super::history::MemoryEventCounts;
+use super::history::{HARM_REMEMBERED, MemoryEventCounts};
 use super::machine::PodResize;
 use super::phase::{Phase, Resize, changes};
 use super::rejected::RejectionKind;
+use super::restored::PUT_BACK_WITHIN;
 use super::verify::Seen;
-use super::{CpuGrowth, Purpose, Wanted, What};
+use super::{CpuGrowth, Happened, Purpose, Wanted};
 use crate::facts::PodFacts;
 use crate::input::Now;
 
@@ -37,8 +38,8 @@ pub(crate) enum Blocked {
 }
 
 impl PodResize {
-    /// What happened since the last call, with the purpose of the resize it happened to.
-    pub(crate) fn take_happened(&mut self) -> Vec<(Option<Purpose>, What)> {
+    /// What happened since the last call.
+    pub(crate) fn take_happened(&mut self) -> Vec<Happened> {
         take(&mut self.happened)
     }
 
@@ -133,7 +134,7 @@ impl PodResize {
         self.history.recent_events(now, container)
     }
 
-    /// Memory events of a container since its memory grew last, through its restarts.
+    /// All memory events that were told of a container, through its restarts.
     pub(crate) fn memory_events(&self, container: &str) -> MemoryEventCounts {
         self.history.events(container)
     }
@@ -143,6 +144,15 @@ impl PodResize {
         let resize = self.phase.resize()?;
         let of = |sizes: &BTreeMap<String, Sizes>| sizes.get(container).map(|sizes| sizes[resource]);
         Some([of(&resize.from)?, of(&resize.wanted.sizes)?])
+    }
+
+    /// Whether a new leader would read from the record on the pod what it is not to do again.
+    pub(crate) fn needs_record(&self, now: Moment) -> bool {
+        let remembered = |purpose| match purpose {
+            Purpose::Undo => HARM_REMEMBERED,
+            _ => PUT_BACK_WITHIN,
+        };
+        self.way_back.is_some_and(|(purpose, at)| now.since(at) < remembered(purpose))
     }
 
     /// Why nothing may be planned; `original` says why the resources before our first resize cannot be read, if so.

@@ -39,7 +39,7 @@ pub(super) struct Rejections(Vec<Rejected>);
 impl Rejections {
     pub(super) fn add(&mut self, resize: &Resize, kind: RejectionKind, message: &str) {
         let Resize { from, wanted, .. } = resize;
-        self.0.retain(|rejected| rejected.to != wanted.sizes);
+        self.forget(resize);
         if self.0.len() >= MOST {
             self.0.remove(0);
         }
@@ -50,6 +50,11 @@ impl Rejections {
     /// Something shrank: what did not fit may fit now.
     pub(super) fn free(&mut self) {
         self.0.retain(|rejected| rejected.kind == RejectionKind::Refused);
+    }
+
+    /// This size was given after all.
+    pub(super) fn forget(&mut self, resize: &Resize) {
+        self.0.retain(|rejected| rejected.to != resize.wanted.sizes);
     }
 
     pub(super) fn last(&self, kind: RejectionKind) -> Option<&BTreeMap<String, Sizes>> {

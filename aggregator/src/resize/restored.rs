@@ -24,7 +24,7 @@ const TAKEN_UP: Duration = Duration::from_secs(300);
 /// How far the clock of the leader before may have been ahead.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(10);
 /// A size that was put back for want of room less than this long before the takeover is remembered as not given.
-const PUT_BACK_WITHIN: Duration = Duration::from_secs(600);
+pub(super) const PUT_BACK_WITHIN: Duration = Duration::from_secs(600);
 
 impl PodResize {
     /// A new leader takes over. What only the one before knew is taken for the worst: nothing shrinks before its hold passed once more; growth is
@@ -42,6 +42,9 @@ impl PodResize {
         }
         if is_at(&decided.to) {
             self.yielding.found(decided.to.clone());
+            if decided.purpose.is_way_back() && age < HARM_REMEMBERED {
+                self.way_back = Some((decided.purpose, now.at.earlier_by(age)));
+            }
             if decided.purpose == Purpose::Undo && age < HARM_REMEMBERED {
                 self.remember_harm(now.at.earlier_by(age), &decided);
             }
@@ -49,6 +52,7 @@ impl PodResize {
         } else if is_at(&decided.from) && decided.purpose.is_way_back() && age < TAKEN_UP {
             // Recorded and not sent, and no plan will ask for it. Where it cannot be planned, there is nothing to do.
             let _ = self.plan(now.at, facts, wanted_of(decided).0);
+            self.resume_granted(now.at, facts);
         }
     }
 

@@ -25,6 +25,30 @@ pub(super) struct Harm {
     pub(super) of: Vec<(String, Resource, Size)>,
 }
 
+impl Harm {
+    /// Pressure, from a report or the pod's status, on what shrinks from one size to the other.
+    pub(super) fn of(
+        from: &BTreeMap<String, Sizes>,
+        to: &BTreeMap<String, Sizes>,
+        pressures: &[(String, Pressure)],
+    ) -> Option<Harm> {
+        let mut harm = Harm::default();
+        for (name, pressure) in pressures {
+            let Some((from, to)) = from.get(name).zip(to.get(name)) else { continue };
+            for resource in Resource::ALL {
+                let before = from[resource];
+                if let Some(seen) = pressure.harm(resource).filter(|_| shrinks(before, to[resource])) {
+                    if harm.seen.is_empty() {
+                        harm.seen = format!("{name}: {seen}");
+                    }
+                    harm.of.push((name.clone(), resource, before));
+                }
+            }
+        }
+        Some(harm).filter(|harm| !harm.of.is_empty())
+    }
+}
+
 /// A shrink that was done a moment ago.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RecentShrink {
@@ -40,7 +64,7 @@ impl RecentShrink {
     pub(super) fn new(resize: &Resize, until: Moment) -> RecentShrink {
         let Wanted { sizes, class, .. } = &resize.wanted;
         let (from, to) = (resize.from.clone(), sizes.clone());
-        RecentShrink { from, to, class: class.clone(), until, harm: None }
+        RecentShrink { from, to, class: class.clone(), until, harm: resize.harm.clone() }
     }
 
     /// One that did harm is over once it is undone: something else may be under way until then.
@@ -48,25 +72,10 @@ impl RecentShrink {
         self.harm.is_none() && now >= self.until
     }
 
-    /// Harm is pressure on what was shrunk, from a report or the pod's status.
     pub(super) fn observe(&mut self, pressures: &[(String, Pressure)]) {
-        if self.harm.is_some() {
-            return;
+        if self.harm.is_none() {
+            self.harm = Harm::of(&self.from, &self.to, pressures);
         }
-        let mut harm = Harm::default();
-        for (name, pressure) in pressures {
-            let Some((from, to)) = self.from.get(name).zip(self.to.get(name)) else { continue };
-            for resource in Resource::ALL {
-                let before = from[resource];
-                if let Some(seen) = pressure.harm(resource).filter(|_| shrinks(before, to[resource])) {
-                    if harm.seen.is_empty() {
-                        harm.seen = format!("{name}: {seen}");
-                    }
-                    harm.of.push((name.clone(), resource, before));
-                }
-            }
-        }
-        self.harm = Some(harm).filter(|harm| !harm.of.is_empty());
     }
 
     /// Leaves what another resize changes to that; whether a shrink is left.

@@ -43,9 +43,9 @@ fn the_aggregator_decides_about_pods_with_a_class() {
         of(&sized(), json!({"class": "gold", "resize": refused})),
         (State::Refused, "Kueue manages it".into())
     );
-    let mut in_flight = resize("Apply");
-    (in_flight["refused"], in_flight["refusal"]) = (json!("a resize of it is in flight"), json!("in_flight"));
-    assert_eq!(of(&sized(), json!({"class": "gold", "resize": in_flight})).0, State::Managed);
+    let pending = json!({"spec": {"containers": [{"name": "app"}]}, "status": {"qosClass": "BestEffort"}});
+    let (state, why) = of(&pending, json!({"class": "gold", "resize": resize("Apply")}));
+    assert!(state == State::Refused && why.contains("BestEffort"), "whether or not it was planned: {why}");
     let mut no_class = resize("Apply");
     (no_class["refused"], no_class["refusal"]) = (json!("no class is chosen"), json!("no_class"));
     assert_eq!(of(&sized(), json!({"resize": no_class})).0, State::Eligible);

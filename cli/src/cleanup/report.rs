@@ -1,6 +1,6 @@
 //! What a cleanup did, as text for a person and as JSON for a program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -148,13 +148,16 @@ impl Report {
         let mut report = Report { paused, resume, aggregator, pods: before.len(), ..Report::default() };
         let removable = after.iter().filter(|pod| pod.has_removable_keys());
         let mut left: BTreeMap<_, _> = removable.map(|pod| (pod.uid.as_str(), pod)).collect();
+        let still_resized: BTreeSet<_> =
+            after.iter().filter(|pod| pod.is_resized()).map(|pod| pod.uid.as_str()).collect();
         for (pod, result) in before.iter().zip(results) {
             let is_left = left.remove(pod.uid.as_str()).is_some();
             let PodResult { removal, restored, not_restored } = result;
             if !restored.is_empty() {
                 report.restored.push(RestoredSize { pod: PodName::of(pod), changes: restored });
             }
-            if let (Some(why), true) = (not_restored, is_left) {
+            // Also where the record has another owner too, and so is none that is to be removed.
+            if let (Some(why), true) = (not_restored, still_resized.contains(pod.uid.as_str())) {
                 let kept = keys::ORIGINAL_RESOURCES;
                 report.add_failed(pod, &format!("{why}; it keeps its size and its annotation {kept}"));
                 continue;

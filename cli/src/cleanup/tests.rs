@@ -204,6 +204,21 @@ failed on 1 pod:
 }
 
 #[test]
+fn a_size_that_could_not_be_restored_is_a_failure_also_where_another_manager_owns_its_record_too() {
+    let before = [pod("web", &[(keys::ORIGINAL_RESOURCES, true, &["kubectl"]), (keys::CPU_BAND, true, &[])])];
+    let after = [pod("web", &[(keys::ORIGINAL_RESOURCES, true, &["kubectl"])])];
+    let failed = PodResult {
+        removal: RemovalResult::Removed,
+        restored: Vec::new(),
+        not_restored: Some("you lack the right".into()),
+    };
+    let report = Report::new((true, &PauseState::Paused), &before, vec![failed], &after);
+    let text = printed(&report, ReportFormat::Text);
+    assert!(text.contains("failed on 1 pod:\n  shop/web  you lack the right; it keeps its size"), "{text}");
+    assert!(report.result().is_err());
+}
+
+#[test]
 fn a_pod_that_cannot_be_read_is_named_and_the_run_is_a_failure() {
     let odd = |name: &str| UnreadablePod {
         namespace: "shop".into(),

@@ -9,7 +9,7 @@ use plimsoll_contract::{Quantity, Resource, keys};
 use super::cure::cure;
 use crate::connect::escaped;
 use crate::size::{self, Part, amount, shown};
-use crate::table::{age, aligned, left_alone};
+use crate::table::{SILENT_ABOUT_RESIZING, age, aligned, left_alone};
 
 /// The whole text.
 pub(super) fn lines(pod: &PodStatus, now: Timestamp) -> Vec<String> {
@@ -47,6 +47,7 @@ fn head(pod: &PodStatus) -> String {
     let PodStatus { namespace, name, .. } = pod;
     let node = pod.node.as_ref().map_or_else(|| "no node yet".to_owned(), |node| format!("node {node}"));
     let class = match (&pod.class, &pod.resize) {
+        (Some(class), Some(resize)) if resize.mode.is_empty() => format!("class {class}, {}", resize.state),
         (Some(class), Some(resize)) => format!("class {class} ({}), {}", resize.mode, resize.state),
         (Some(class), None) => format!("class {class}"),
         (None, _) => "no class".to_owned(),
@@ -119,8 +120,8 @@ fn without_sizing(pod: &PodStatus) -> String {
             keys::SLA
         ),
         Some(class) => format!(
-            "not resized: the aggregator says nothing about resizing although class {} applies. It runs without --resize \
-             (manifests/components/resizing turns it on), or it has had no report about this pod yet",
+            "not resized: class {} applies, but {SILENT_ABOUT_RESIZING}. manifests/components/resizing turns it on; `plimsoll top` says \
+             whether it leads",
             escaped(class)
         ),
     }
@@ -142,7 +143,8 @@ fn sizing(pod: &PodStatus, resize: &ResizeStatus, now: Timestamp) -> Vec<String>
     }
     lines.push(wanted(resize));
     lines.extend(resize.why.iter().map(|why| format!("  why: {}", escaped(why))));
-    if !resize.wanted.is_empty() {
+    // What a class applies is written, and not tried before.
+    if resize.mode == "Recommend" && !resize.wanted.is_empty() {
         let verdict = resize.verdict.as_deref().map_or_else(|| "not asked yet".to_owned(), escaped);
         lines.push(format!("  the API server (dry run): {verdict}"));
     }
@@ -158,9 +160,12 @@ fn sizing(pod: &PodStatus, resize: &ResizeStatus, now: Timestamp) -> Vec<String>
 
 fn wanted(resize: &ResizeStatus) -> String {
     if resize.wanted.is_empty() {
-        return match resize.refused {
-            Some(_) => "wanted: nothing".to_owned(),
-            None => "wanted: nothing; the size fits, or it is too early to say".to_owned(),
+        return match (&resize.refused, resize.state.as_str()) {
+            (Some(_), _) => "wanted: nothing".to_owned(),
+            (None, "idle" | "verified" | "failed") => {
+                "wanted: nothing; the size fits, or it is too early to say".to_owned()
+            }
+            (None, state) => format!("wanted: nothing more; a resize is {state}"),
         };
     }
     let changes = size::differences(&spec(resize), &resize.wanted);

@@ -40,7 +40,6 @@ fn resized() -> Value {
         }],
         "wanted": {"app": {"limits": {"cpu": "890m"}}},
         "why": ["app cpu: 0.356 / 0.40 = 890m"],
-        "verdict": "accepted",
         "original": {"app": {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}}},
         "last": {
             "at": "2026-01-01T11:57:00Z", "reason": "grow", "class": "gold",
@@ -73,7 +72,6 @@ ASKED: the spec. ALLOCATED: set aside by the kubelet. RUNTIME: enforced, says th
 
 wanted: app cpu limit 500m -> 890m
   why: app cpu: 0.356 / 0.40 = 890m
-  the API server (dry run): accepted
 last resize: grow 3m ago as gold: app cpu request 100m -> 250m, app cpu limit 200m -> 500m
   why: app +300m (200->500): U 0.45
 before the first resize: app cpu request 100m, app cpu limit 200m; `plimsoll undo web-0 -n shop` restores it";
@@ -99,7 +97,10 @@ fn what_keeps_a_pod_from_being_resized_is_said_with_the_cure() {
     let mut off = bare();
     off["class"] = json!("gold");
     let off = text(off);
-    assert!(off.contains("although class gold applies") && off.contains("--resize"), "{off}");
+    assert!(
+        off.contains("class gold applies, but the aggregator says nothing") && off.contains("--resize"),
+        "{off}"
+    );
     let mut refused = resized();
     refused["resize"]["refused"] = json!("HorizontalPodAutoscaler web uses its request");
     refused["resize"]["refusal"] = json!("autoscaled");
@@ -114,10 +115,23 @@ fn what_keeps_a_pod_from_being_resized_is_said_with_the_cure() {
 fn a_recommendation_is_not_taken_for_a_write_and_an_open_question_not_for_consent() {
     let mut pod = resized();
     pod["resize"]["mode"] = json!("Recommend");
-    pod["resize"].as_object_mut().unwrap().remove("verdict");
-    let text = text(pod);
-    assert!(text.contains("the class only recommends, so nothing is written"), "{text}");
-    assert!(text.contains("the API server (dry run): not asked yet"), "{text}");
+    let asked = text(pod.clone());
+    assert!(asked.contains("the class only recommends, so nothing is written"), "{asked}");
+    assert!(asked.contains("the API server (dry run): not asked yet"), "{asked}");
+    pod["resize"]["verdict"] = json!("accepted");
+    let answered = text(pod);
+    assert!(answered.contains("the API server (dry run): accepted"), "{answered}");
+}
+
+#[test]
+fn a_resize_that_is_under_way_is_shown_by_its_state_and_a_class_that_does_not_exist_without_a_mode() {
+    let mut pod = resized();
+    (pod["resize"]["state"], pod["resize"]["wanted"]) = (json!("deferred"), json!({}));
+    let deferred = text(pod.clone());
+    assert!(deferred.contains("\nwanted: nothing more; a resize is deferred\n"), "{deferred}");
+    (pod["class"], pod["resize"]["mode"], pod["resize"]["state"]) = (json!("glod"), json!(""), json!("idle"));
+    let unknown = text(pod);
+    assert!(unknown.starts_with("pod shop/web-0, node n1, class glod, idle\n"), "{unknown}");
 }
 
 #[test]

@@ -1,16 +1,19 @@
 //! What the replicas need, amount by amount. Pure.
 //!
-//! A replica needs the size that is wanted for it, or else the one that it has. Only amounts that the template sets are recommended, and
+//! A replica needs the size that is wanted for it, or else the one that it has, which fits or is the best that is known. Only amounts that the template sets are recommended, and
 //! where its request equals its limit they stay equal, so that the QoS class stays the same.
 
 use plimsoll_contract::resize::PodResources;
-use plimsoll_contract::{Quantity, Resource};
+use plimsoll_contract::status::PodStatus;
+use plimsoll_contract::{Quantity, Resource, keys};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::connect::escaped;
 use crate::live::{Container, LiveSpec};
 use crate::size::{self, Part, shown};
+use crate::table::{SILENT_ABOUT_RESIZING, UNKNOWN_POD, left_alone};
+use crate::workload::Live;
 
 /// One pod of a workload.
 #[derive(Debug, Clone)]
@@ -19,6 +22,35 @@ pub(super) struct Replica {
     pub(super) live: PodResources,
     /// Only what differs.
     pub(super) wanted: PodResources,
+    /// Why what it needs is not known; its size is taken instead.
+    pub(super) not_known: Option<String>,
+}
+
+impl Replica {
+    /// `known`: what the aggregator says about it.
+    pub(super) fn of(live: &Live, known: Option<&PodStatus>) -> Replica {
+        let wanted = known.and_then(|pod| pod.resize.as_deref()).map(|resize| resize.wanted.clone());
+        Replica {
+            name: live.id.name.clone(),
+            live: live.pod.sizes(),
+            wanted: wanted.unwrap_or_default(),
+            not_known: why_not_known(known),
+        }
+    }
+}
+
+/// Why what a pod needs is not known. Where something is wanted of it, that is known, whatever keeps it from being done.
+pub(super) fn why_not_known(known: Option<&PodStatus>) -> Option<String> {
+    let Some(known) = known else { return Some(UNKNOWN_POD.to_owned()) };
+    if let Some(why) = known.left_alone {
+        return Some(left_alone(why).to_owned());
+    }
+    match (&known.resize, &known.class) {
+        (Some(resize), _) if !resize.wanted.is_empty() => None,
+        (Some(resize), _) => resize.refused.clone(),
+        (None, Some(_)) => Some(SILENT_ABOUT_RESIZING.to_owned()),
+        (None, None) => Some(format!("no SLA class applies (label {})", keys::SLA)),
+    }
 }
 
 /// One amount of the template, and what the replicas need of it.
@@ -125,7 +157,12 @@ fn largest(container: &str, resource: Resource, part: Part, replicas: &[Replica]
     needs.reduce(|most, other| if quantity(&other.amount) > quantity(&most.amount) { other } else { most })
 }
 
-fn range(container: &str, resource: Resource, part: Part, replicas: &[Replica]) -> Option<(String, String)> {
+pub(super) fn range(
+    container: &str,
+    resource: Resource,
+    part: Part,
+    replicas: &[Replica],
+) -> Option<(String, String)> {
     let sizes =
         replicas.iter().filter_map(|replica| size::amount(replica.live.get(container)?, resource, part));
     let mut sizes: Vec<_> = sizes.filter(|amount| quantity(amount).is_some()).collect();

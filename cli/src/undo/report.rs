@@ -150,7 +150,8 @@ impl Report {
             }
             ReportFormat::Text => {
                 if self.pods.is_empty() {
-                    writeln!(out, "nothing to do: no pod was resized by Plimsoll")?;
+                    let of_all = if self.unreadable.is_empty() { "" } else { " of those that can be read" };
+                    writeln!(out, "nothing to do: no pod{of_all} was resized by Plimsoll")?;
                 }
                 for pod in &self.pods {
                     writeln!(out, "{}", pod.line(self.dry_run))?;

@@ -96,7 +96,8 @@ pub fn calls_for_growth(input: &CpuInput) -> Option<Trigger> {
         return Some(Trigger::Utilization(utilization));
     }
     let request = input.size.request.filter(|_| input.size.request != input.size.limit)?;
-    (used(usage)? > request as f64).then_some(Trigger::RequestBelowUse)
+    // what may not be raised calls for nothing: the limit could never shrink
+    (input.policy.raises_requests() && used(usage)? > request as f64).then_some(Trigger::RequestBelowUse)
 }
 
 /// The larger of p95 over 30 s and the mean of 3 s that is known, in millicores.

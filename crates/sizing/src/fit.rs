@@ -106,9 +106,10 @@ impl Fit<'_> {
     }
 
     fn up(&self, size: u64, need: f64, bounds: Bounds) -> Fitted {
-        // always enough for one step: 10m cannot grow by half of itself
+        // always enough for a change that is made: 10m cannot grow by half of itself, and nothing by 4 %
         let at_once = (size as f64 * (1.0 + self.policy.max_step.max(0.0))) as u64;
-        let at_once = (at_once / self.step * self.step).max(self.next_step(size));
+        let smallest = size.saturating_add(least_change(size)).div_ceil(self.step).saturating_mul(self.step);
+        let at_once = (at_once / self.step * self.step).max(self.next_step(size)).max(smallest);
         let wanted = self.whole_steps(need).max(bounds.min).max(self.step).min(at_once);
         if wanted <= size {
             return Fitted::Kept(Keep::Fits);
@@ -122,8 +123,10 @@ impl Fit<'_> {
     }
 
     fn down(&self, size: u64, need: f64, bounds: Bounds) -> Fitted {
-        // always enough for one step: a fifth of 40m rounds to nothing
-        let at_once = self.whole_steps(size as f64 * (1.0 - SHRINK_STEP)).min(self.previous_step(size));
+        // always enough for a change that is made: a fifth of 40m rounds to nothing
+        let smallest = size.saturating_sub(least_change(size)) / self.step * self.step;
+        let at_once =
+            self.whole_steps(size as f64 * (1.0 - SHRINK_STEP)).min(self.previous_step(size)).min(smallest);
         let wanted = self.whole_steps(need).max(self.step).max(at_once);
         if wanted >= size {
             return Fitted::Kept(Keep::Fits);

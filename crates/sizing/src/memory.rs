@@ -101,7 +101,9 @@ fn calls(input: &MemoryInput) -> Vec<Trigger> {
     let pressure = known(usage.pressure).filter(|pressure| *pressure > PRESSURE_FROM);
     calls.extend(pressure.map(Trigger::MemoryPressure));
     let request = input.size.request.filter(|_| input.size.request != input.size.limit);
-    let is_below = unreclaimable.zip(request).is_some_and(|(used, request)| used > request as f64);
+    // what may not be raised calls for nothing: the limit could never shrink
+    let is_below = input.policy.raises_requests()
+        && unreclaimable.zip(request).is_some_and(|(used, request)| used > request as f64);
     calls.extend(is_below.then_some(Trigger::RequestBelowUse));
     calls
 }

@@ -94,6 +94,11 @@ pub struct ResourcePolicy {
 }
 
 impl ResourcePolicy {
+    /// Whether requests may be raised, as far as the class goes.
+    pub(crate) fn raises_requests(&self) -> bool {
+        self.allow_increase && self.controlled_values != ControlledValues::LimitsOnly
+    }
+
     /// What a container is kept within.
     ///
     /// `original` is its size before our first resize: percentages are of that, and it is within the bounds, unless `maxAllowed` is less.

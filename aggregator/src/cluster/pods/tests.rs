@@ -148,6 +148,7 @@ fn everything_that_a_resize_needs_is_read() {
     let mut pod = web();
     pod["metadata"]["generation"] = json!(4);
     pod["spec"]["resources"] = json!({"limits": {"cpu": "2"}});
+    pod["spec"]["overhead"] = json!({"cpu": "250m", "memory": "160Mi"});
     pod["spec"]["containers"][0]["resources"]["limits"] = json!({"cpu": "500m", "memory": "128Mi"});
     pod["spec"]["containers"][0]["resizePolicy"] =
         json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
@@ -166,6 +167,7 @@ fn everything_that_a_resize_needs_is_read() {
         (Some("Burstable"), Some(4), Some(3))
     );
     assert_eq!(facts.pod_resources.unwrap().cpu_limit, Some(Cores(2.0)));
+    assert_eq!(facts.overhead, (Some(Cores(0.25)), Some(Bytes(160 << 20))));
     let conditions: Vec<_> =
         facts.conditions.iter().map(|c| (c.kind.as_str(), c.reason.as_deref())).collect();
     assert_eq!(conditions, [("PodResizePending", Some("Deferred"))]);

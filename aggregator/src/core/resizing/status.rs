@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use plimsoll_contract::report::ContainerReport;
-use plimsoll_contract::resize::{ContainerSizing, PodResources, ResizeStatus};
-use plimsoll_contract::{Limit, keys};
+use plimsoll_contract::resize::{ContainerResources, ContainerSizing, PodResources, ResizeStatus};
+use plimsoll_contract::{Limit, Moment, keys};
 use plimsoll_sizing::policy::Mode;
+use plimsoll_sizing::size::Sizes;
 
 use super::Sizing;
 use crate::core::{Core, Counts};
 use crate::facts::{ContainerFacts, PodFacts, Resources};
-use crate::plan::resize::Outcome;
-use crate::resize::{Blocked, NotPlanned, Wanted, decision_on, in_quantities, sizes_of};
-use crate::state::Pod;
+use crate::plan::resize::{Outcome, Refusal};
+use crate::resize::{Blocked, NotPlanned, decision_on, in_quantities, sizes_of};
+use crate::state::{Pod, PolicyProblem};
 
 impl Core {
     /// Where a pod stands; absent where it has no class, or this replica does not resize.
@@ -29,7 +30,13 @@ impl Core {
             Outcome::Wanted(wanted) | Outcome::Recommended(wanted) => Some(wanted),
             Outcome::Fits | Outcome::Refused(_) | Outcome::Waiting(_) => None,
         });
-        let (refusal, refused) = self.held_by_quota(pod).or_else(|| self.refusal_of(sizing)).unzip();
+        let refusal = match verdict {
+            Some(_) => self.held_by_quota(pod).or_else(|| self.refusal_of(sizing)),
+            None => Some(unplanned(facts, policy.err())),
+        };
+        // A resize that is under way is no refusal: the state says it.
+        let (refusal, refused) = refusal.filter(|(word, _)| *word != Refusal::InFlight.as_str()).unzip();
+        let asked = wanted.map(|wanted| &wanted.sizes).or_else(|| pod.resize.asked());
         let probed = sizing.and_then(|sizing| sizing.probed.as_ref());
         let probed = probed.filter(|probed| wanted.is_some_and(|wanted| probed.covers(&wanted.sizes)));
         let original = facts.annotations.get(keys::ORIGINAL_RESOURCES);
@@ -44,7 +51,7 @@ impl Core {
             refusal: refusal.map(str::to_owned),
             state: pod.resize.state().to_owned(),
             containers: counting.map(container).collect(),
-            wanted: wanted.map(|wanted| changes(facts, wanted)).unwrap_or_default(),
+            wanted: asked.map(|sizes| changes(facts, sizes)).unwrap_or_default(),
             why: verdict
                 .map(|verdict| verdict.sizing.iter().map(|sized| sized.line.clone()).collect())
                 .unwrap_or_default(),
@@ -111,17 +118,28 @@ fn not_planned(why: &NotPlanned) -> Option<(&'static str, String)> {
     }
 }
 
-/// What a wanted size changes.
-fn changes(facts: &PodFacts, wanted: &Wanted) -> PodResources {
+/// Why a pod was never planned.
+fn unplanned(facts: &PodFacts, problem: Option<PolicyProblem<'_>>) -> (&'static str, String) {
+    let refusal = match (problem, &facts.node) {
+        (Some(problem), _) => Refusal::from(problem),
+        (None, None) => Refusal::NotRunning,
+        (None, Some(_)) => Refusal::NoReport,
+    };
+    (refusal.as_str(), refusal.words(Moment::default()).into_owned())
+}
+
+/// What sizes that are asked for change.
+fn changes(facts: &PodFacts, sizes: &BTreeMap<String, Sizes>) -> PodResources {
     let before: BTreeMap<_, _> =
         facts.containers.iter().map(|container| (&container.name, sizes_of(&container.spec))).collect();
-    let mut changes = in_quantities(&wanted.sizes);
+    let mut changes = in_quantities(sizes);
     for (name, resources) in &mut changes {
         let Some(before) = before.get(name) else { continue };
         let spec = in_quantities(&BTreeMap::from([(name.clone(), *before)])).remove(name).unwrap_or_default();
         resources.requests.retain(|resource, amount| spec.requests.get(resource) != Some(amount));
         resources.limits.retain(|resource, amount| spec.limits.get(resource) != Some(amount));
     }
+    changes.retain(|_, resources| *resources != ContainerResources::default());
     changes
 }
 

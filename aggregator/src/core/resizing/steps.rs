@@ -233,7 +233,7 @@ impl Core {
         let now = self.now;
         let Some(pod) = self.pod_of(write).filter(|_| write.reason.is_of_resize()) else { return };
         match result {
-            WriteResult::Written(version) => pod.resize.recorded(now, version.resource_version.clone()),
+            WriteResult::Written(version) => pod.resize.recorded(now, version.clone()),
             other => pod.resize.record_failed(now, &words(other)),
         }
     }

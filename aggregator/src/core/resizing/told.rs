@@ -12,7 +12,7 @@ use crate::action::{Action, KubeEvent, Subject};
 use crate::core::{Core, Note};
 use crate::facts::PodFacts;
 use crate::input::Now;
-use crate::resize::{Purpose, What, decision_on, sizes_of};
+use crate::resize::{Happened, Purpose, What, sizes_of};
 
 /// What is said of something that happened.
 struct Told {
@@ -34,9 +34,8 @@ impl Core {
         }
         self.state.revision += 1;
         let facts = pod.facts.clone();
-        let why = decision_on(&facts).map(|decision| decision.why);
-        for (purpose, what) in happened {
-            let told = told(&what, why.as_deref(), self.now);
+        for Happened { purpose, why, what } in happened {
+            let told = told(&what, &why, self.now);
             let took = match what {
                 What::Verified { took, .. } => took,
                 _ => None,
@@ -118,21 +117,20 @@ impl Core {
     }
 }
 
-fn told(what: &What, why: Option<&str>, now: Moment) -> Told {
+/// `why` is the arithmetic of the resize it happened to.
+fn told(what: &What, why: &str, now: Moment) -> Told {
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     let (event, word, warning, text) = match what {
         What::Verified { purpose, took } => {
             let took =
                 took.map(|took| format!(", {:.1} s after the API server accepted it", took.as_secs_f64()));
-            let why = why.filter(|why| !why.is_empty()).map(|why| format!(": {why}"));
-            let (took, why) = (took.unwrap_or_default(), why.unwrap_or_default());
+            let took = took.unwrap_or_default();
             let text = format!("Resized in place ({}), as its node says{took}{why}", purpose.as_str());
             ("ResizeVerified", "verified", false, text)
         }
         What::SetAside { containers } => {
-            let why = why.filter(|why| !why.is_empty()).map(|why| format!(": {why}"));
             let text = format!(
-                "The node has set the new size aside, with which {containers} is to start: it is down{}",
-                why.unwrap_or_default()
+                "The node has set the new size aside, with which {containers} is to start: it is down{why}"
             );
             ("ResizeSetAside", "set_aside", false, text)
         }

@@ -328,9 +328,26 @@ fn the_status_of_a_pod_says_its_sizes_the_arithmetic_and_the_last_resize() {
     harness.land(&resize);
     harness.throttled(1);
     let status = harness.core.pod(&name(1)).unwrap().resize.unwrap();
-    assert_eq!(status.refusal.as_deref(), Some("in_flight"));
+    assert_eq!(
+        (status.state.as_str(), status.refusal),
+        ("accepted", None),
+        "a resize that is under way refuses nothing"
+    );
     assert_eq!(status.original.unwrap()["app"].limits["cpu"], "500m");
     assert_eq!(status.last.unwrap().reason, "grow");
+}
+
+#[test]
+fn a_pod_that_was_never_planned_says_why() {
+    let (mut pending, mut typo) = (sized(1), sized(2));
+    pending.node = None;
+    typo.labels.insert(keys::SLA.to_owned(), "glod".to_owned());
+    typo.node = None;
+    let harness = Harness::resizing(vec![pending, typo, sized(3)]);
+    let refusal = |n| harness.core.pod(&name(n)).unwrap().resize.unwrap().refusal;
+    assert_eq!([1, 2].map(refusal), ["not_running", "unknown_class"].map(|word| Some(word.to_owned())));
+    let third = harness.core.pod(&name(3)).unwrap().resize.unwrap();
+    assert!(third.refused.is_some() && third.wanted.is_empty(), "no report has named it: {third:?}");
 }
 
 #[test]

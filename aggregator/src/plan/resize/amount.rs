@@ -10,6 +10,7 @@ use plimsoll_sizing::policy::{Mode, Policy};
 use plimsoll_sizing::size::{Size, SizeBounds};
 use plimsoll_sizing::verdict::{Keep, Trigger, Verdict};
 
+use super::PURPOSES;
 use super::birth::size_at_birth;
 use super::bounds::bounds;
 use super::draft::Draft;
@@ -25,13 +26,13 @@ const MOST_STEPS: usize = 200;
 
 /// What the containers of one pod should have: a draft for each resource of each. `number` is its place among the pods of the node.
 pub(super) fn drafts(node: &NodeView<'_>, number: usize, pod: &PodView<'_>, policy: &Policy) -> Vec<Draft> {
-    let ranges = node.limit_ranges.get(pod.facts.pod.namespace.as_ref()).copied().unwrap_or_default();
+    let ranges = node.limit_ranges_of(pod);
     let planned = Planned { node, number, pod, policy, ranges };
     let mut drafts = Vec::with_capacity(pod.containers.len() * Resource::ALL.len());
     for (place, container) in pod.containers.iter().enumerate() {
         drafts.extend(Resource::ALL.map(|resource| planned.draft(place, resource, container.size(resource))));
     }
-    rules::keep_pod_range(&mut drafts, &ranges.pod);
+    rules::keep_pod_range(&mut drafts, &ranges.pod, &PURPOSES);
     if policy.mode == Mode::Recommend {
         planned.follow_decreases(&mut drafts);
     }
@@ -60,10 +61,11 @@ impl Planned<'_> {
         let (verdict, pressure) = verdict(container, resource, size, policy, bounds);
         let mut draft = Draft::new(self.number, place, resource, size, verdict);
         draft.pressure = pressure;
+        draft.max_ratio = range.max_ratio;
         if let Some(obstacle) = container_obstacle(container, resource, policy) {
             draft.refuse(obstacle);
-        } else if let Some((to, siblings)) = size_at_birth(pod, container, resource, bounds)
-            .filter(|_| of_class.allow_increase && !draft.changes())
+        } else if let Some((to, siblings)) =
+            size_at_birth(pod, container, resource, of_class, bounds).filter(|_| !draft.changes())
         {
             draft.to = to;
             draft.purpose = Some(Purpose::Birth);
@@ -93,7 +95,7 @@ impl Planned<'_> {
         {
             draft.refuse(Refusal::Drift(text.to_owned()));
         }
-        rules::apply(&mut draft, container, pod, range);
+        rules::apply(&mut draft, container, pod);
         draft
     }
 
@@ -118,7 +120,7 @@ impl Planned<'_> {
                 ),
             });
             let mut next: Vec<Draft> = next.collect();
-            rules::keep_pod_range(&mut next, &self.ranges.pod);
+            rules::keep_pod_range(&mut next, &self.ranges.pod, &[Purpose::Shrink]);
             follows = false;
             for (draft, next) in drafts.iter_mut().zip(next) {
                 follows |= draft.follow(next);

@@ -4,7 +4,9 @@
 //! this replica yet. Where its siblings are smaller it shrinks by its own numbers, later.
 
 use plimsoll_contract::Resource;
-use plimsoll_sizing::size::{Size, SizeBounds};
+use plimsoll_sizing::least_change;
+use plimsoll_sizing::policy::{ControlledValues, ResourcePolicy};
+use plimsoll_sizing::size::{Bounds, Size, SizeBounds};
 
 use super::view::{ContainerView, PodView, size};
 use crate::facts::ContainerFacts;
@@ -18,29 +20,33 @@ pub(crate) const MAX_SIBLINGS: usize = 101;
 /// Pods that are looked at to find them.
 pub(crate) const MAX_LOOKED_AT: usize = 202;
 
-/// The size at birth, and of how many siblings it is the median; absent where it is not larger than the size now, or the container has numbers
-/// of its own.
+/// The size at birth, and of how many siblings it is the median; absent where it is not larger than the size now by as much as is worth a
+/// resize, where the class does not let it grow, or where the container has numbers of its own.
 pub(super) fn size_at_birth(
     pod: &PodView<'_>,
     container: &ContainerView<'_>,
     resource: Resource,
+    of_class: &ResourcePolicy,
     bounds: SizeBounds,
 ) -> Option<(Size, usize)> {
     let has_data = container.report.and_then(|report| report.window).is_some_and(|window| window >= OWN_DATA);
-    if !pod.newborn || has_data {
+    if !pod.newborn || has_data || !of_class.allow_increase {
         return None;
     }
     let same = |sibling: &&ContainerFacts| sibling.name == container.facts.name && sibling.running;
     let siblings = pod.siblings.iter().filter_map(|sibling| sibling.containers.iter().find(same));
     let sizes: Vec<Size> = siblings.map(|sibling| size(&sibling.spec, resource)).collect();
     let from = container.size(resource);
-    let value = |of: fn(&Size) -> Option<u64>, min: u64, max: u64| {
+    let value = |of: fn(&Size) -> Option<u64>, bounds: Bounds, is_fixed: bool| {
         let now = of(&from)?;
-        let values = sizes.iter().filter_map(of).collect();
-        Some(median(values).map_or(now, |median| median.clamp(min, max.max(min)).max(now)))
+        let larger = median(sizes.iter().filter_map(of).collect())
+            .map(|median| median.clamp(bounds.min, bounds.max.max(bounds.min)))
+            .filter(|to| !is_fixed && *to >= now.saturating_add(least_change(now)));
+        Some(larger.unwrap_or(now))
     };
-    let request = value(|size| size.request, bounds.request.min, bounds.request.max);
-    let limit = value(|size| size.limit, bounds.limit.min, bounds.limit.max);
+    let controlled = of_class.controlled_values;
+    let request = value(|size| size.request, bounds.request, controlled == ControlledValues::LimitsOnly);
+    let limit = value(|size| size.limit, bounds.limit, controlled == ControlledValues::RequestsOnly);
     let to = match from.request == from.limit {
         true => Size { request: request.min(limit), limit: request.min(limit) },
         // The medians of the two may come from different siblings: the request stays below the limit.

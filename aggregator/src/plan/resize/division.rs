@@ -2,6 +2,8 @@
 //!
 //! Requests share the node's headroom. Limits need none, but growth of memory limits shares the memory that is really free. Where request
 //! and limit are the same, both pools bound both. Pods that are only recommended for take nothing from the others.
+//!
+//! What is left of a growth is held against the LimitRanges again: a request that gets less may be too far below its limit.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,9 @@ use plimsoll_sizing::{cpu, memory};
 use super::draft::{Draft, Share};
 use super::headroom::{self, Headroom};
 use super::refusal::Refusal;
+use super::rules;
 use super::view::NodeView;
+use crate::resize::Purpose;
 use crate::settings::Division;
 use crate::state::QuotaRoom;
 
@@ -41,6 +45,10 @@ pub(super) fn divide(drafts: &mut [Draft], node: &NodeView<'_>, headroom: Headro
     for of_pod in recommended.values() {
         keep_quotas(drafts, of_pod, node, &mut quotas.clone());
         share_all(drafts, of_pod, node, rest, division);
+    }
+    for of_pod in drafts.chunk_by_mut(|a, b| a.pod == b.pod) {
+        let ranges = node.limit_ranges_of(&node.pods[of_pod[0].pod]);
+        rules::keep_pod_range(of_pod, &ranges.pod, &[Purpose::Grow, Purpose::Birth]);
     }
 }
 

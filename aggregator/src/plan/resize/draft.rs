@@ -18,6 +18,8 @@ pub(super) struct Draft {
     pub(super) resource: Resource,
     pub(super) verdict: Verdict,
     pub(super) from: Size,
+    /// The limit is at most so many times the request: what a LimitRange of containers says.
+    pub(super) max_ratio: Option<f64>,
     /// As large as all rules so far allow; `from` where nothing changes.
     pub(super) to: Size,
     /// Absent where nothing was wanted.
@@ -62,6 +64,7 @@ impl Draft {
             resource,
             verdict,
             from,
+            max_ratio: None,
             to,
             purpose,
             refusal: None,
@@ -131,14 +134,51 @@ impl Draft {
         }
         self.to.request = self.from.request;
         self.refusal = Some(reason);
-        // A limit that was to fall below it stays above it.
-        let above = self.from.request.map_or(0, |request| request.saturating_add(self.step()));
+        self.keep_limit_above_request();
+    }
+
+    /// A limit that would fall to the request or below it stays a step above it: else the QoS class might change.
+    fn keep_limit_above_request(&mut self) {
+        let above = self.to.request.map_or(0, |request| request.saturating_add(self.step()));
         self.to.limit = self.to.limit.zip(self.from.limit).map(|(to, from)| to.max(above.min(from)));
     }
 
-    /// The values grow at most to these, in whole steps that are worth it; for this reason where that takes something.
+    /// The values grow at most to these, in whole steps that are worth it; for this reason where that takes something. The ratio is kept.
     pub(super) fn cap(&mut self, request: u64, limit: u64, reason: Refusal) {
         let before = self.to;
+        self.trim(request, limit);
+        if self.to != before {
+            self.refusal = Some(reason);
+        }
+        self.keep_ratio();
+    }
+
+    /// The limit stays within its ratio to the request, which is broken also by less growth of the request: the limit grows less, or the
+    /// request shrinks less.
+    pub(super) fn keep_ratio(&mut self) {
+        let Some(ratio) = self.max_ratio else { return };
+        let values = |size: Size| size.request.zip(size.limit);
+        let fits = |size| values(size).is_none_or(|(request, limit)| limit as f64 <= request as f64 * ratio);
+        let Some((request, limit)) = values(self.to).filter(|_| self.changes() && !fits(self.to)) else {
+            return;
+        };
+        if self.grows() {
+            self.trim(u64::MAX, (request as f64 * ratio) as u64);
+        } else {
+            let least = (limit as f64 / ratio).ceil() as u64;
+            let least = least.div_ceil(self.step()).saturating_mul(self.step());
+            let worth_it = |from: u64| least.saturating_add(least_change(from)) <= from;
+            self.to.request = self.from.request.map(|from| if worth_it(from) { least } else { from });
+            self.keep_limit_above_request();
+        }
+        self.refusal = Some(Refusal::LimitRange);
+        if !fits(self.to) {
+            self.to = self.from;
+        }
+    }
+
+    /// As [`Draft::cap`], whatever becomes of the ratio.
+    fn trim(&mut self, request: u64, limit: u64) {
         if self.is_equal() {
             let both = self.capped(self.from.request, self.to.request, request.min(limit));
             self.to = Size { request: both, limit: both };
@@ -152,9 +192,6 @@ impl Draft {
                 let below = limit.saturating_sub(self.step());
                 self.to.request = self.capped(self.from.request, Some(to), below);
             }
-        }
-        if self.to != before {
-            self.refusal = Some(reason);
         }
     }
 

@@ -10,7 +10,6 @@ use super::refusal::Refusal;
 use super::view::{ContainerView, NodeView, PodView};
 use crate::facts::{PodFacts, Resources};
 use crate::resize::Blocked;
-use crate::state::PolicyProblem;
 
 /// A node whose agent is late, without a report for this long, gets no resize.
 pub(crate) const LATE_AFTER: Duration = Duration::from_secs(30);
@@ -26,11 +25,7 @@ const CRITICAL: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
 /// Why it has none.
 pub(crate) fn class<'a>(pod: &PodView<'a>) -> Result<&'a Policy, Refusal> {
     let class = pod.class.ok_or(Refusal::NoClass)?;
-    class.map_err(|problem| match problem {
-        PolicyProblem::NotListed => Refusal::BoundsUnknown,
-        PolicyProblem::Unknown(_) => Refusal::UnknownClass(problem.to_string()),
-        PolicyProblem::Broken { .. } => Refusal::BrokenClass(problem.to_string()),
-    })
+    class.map_err(Refusal::from)
 }
 
 /// What about a pod itself keeps it from being resized, whatever its class: that which lasts first.

@@ -8,8 +8,8 @@
 //! The scheduler and the kubelet count the same maximum while a resize is pending. Pods without a class count too, and pods that are bound
 //! but do not run yet. A number that is missing makes the result unknown, or leaves the other numbers to decide; it is never zero.
 
-use plimsoll_contract::Resource;
 use plimsoll_contract::roster::ContainerKind;
+use plimsoll_contract::{Bytes, Resource};
 
 use super::view::{Machine, NodeView, Reserved, millicores, size};
 use crate::facts::{ContainerFacts, PodFacts, Resources};
@@ -94,7 +94,7 @@ pub(crate) fn headroom(node: &NodeView<'_>, floor: [u64; 2]) -> Headroom {
 }
 
 /// What one pod books: containers and sidecars together, or what an init container needs beside the sidecars that started before it, if
-/// that is more; never less than its pod-level request.
+/// that is more; never less than its pod-level request. Its runtime's overhead comes on top.
 fn requests(facts: &PodFacts, reserved: &Reserved<'_>, resource: Resource) -> u64 {
     let (mut together, mut sidecars, mut initial) = (0_u64, 0_u64, 0_u64);
     for container in &facts.containers {
@@ -110,7 +110,11 @@ fn requests(facts: &PodFacts, reserved: &Reserved<'_>, resource: Resource) -> u6
         }
     }
     let of_pod = facts.pod_resources.as_ref().and_then(|resources| size(resources, resource).request);
-    together.max(initial).max(of_pod.unwrap_or(0))
+    let overhead = match resource {
+        Resource::Cpu => facts.overhead.0.map(millicores),
+        Resource::Memory => facts.overhead.1.map(|Bytes(bytes)| bytes),
+    };
+    together.max(initial).max(of_pod.unwrap_or(0)).saturating_add(overhead.unwrap_or(0))
 }
 
 /// The largest of the requests of a container that are known. One that is in none of them is no request. What its node has said to be infeasible

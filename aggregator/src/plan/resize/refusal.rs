@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use plimsoll_contract::Moment;
 
+use crate::state::PolicyProblem;
+
 /// Why something is not resized.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -91,6 +93,16 @@ pub(crate) enum Refusal {
     OutsideSchedule,
     /// The node became unready after memory was taken from its pods.
     MemoryShrinksStopped,
+}
+
+impl From<PolicyProblem<'_>> for Refusal {
+    fn from(problem: PolicyProblem<'_>) -> Refusal {
+        match problem {
+            PolicyProblem::NotListed => Refusal::BoundsUnknown,
+            PolicyProblem::Unknown(_) => Refusal::UnknownClass(problem.to_string()),
+            PolicyProblem::Broken { .. } => Refusal::BrokenClass(problem.to_string()),
+        }
+    }
 }
 
 impl Refusal {

@@ -2,15 +2,16 @@
 
 use plimsoll_contract::Resource;
 use plimsoll_sizing::policy::Policy;
+use plimsoll_sizing::size::Size;
 
 use super::draft::Draft;
 use super::refusal::Refusal;
 use super::view::{ContainerView, NodeView, PodView};
 use crate::facts::{Range, Ranges};
-use crate::resize::Blocked;
+use crate::resize::{Blocked, Purpose};
 
 /// The rules for one resource of a container.
-pub(super) fn apply(draft: &mut Draft, container: &ContainerView<'_>, pod: &PodView<'_>, range: Range) {
+pub(super) fn apply(draft: &mut Draft, container: &ContainerView<'_>, pod: &PodView<'_>) {
     if let Some(autoscaler) = container.resource(draft.resource).autoscaler {
         draft.keep_request(Refusal::Autoscaled(autoscaler.to_owned()));
     }
@@ -29,7 +30,7 @@ pub(super) fn apply(draft: &mut Draft, container: &ContainerView<'_>, pod: &PodV
             draft.cap(from + (deferred - from) / 2, u64::MAX, Refusal::NoRoom);
         }
     }
-    keep_ratio(draft, range);
+    draft.keep_ratio();
 }
 
 /// Why nothing shrinks now, if that is so.
@@ -44,65 +45,42 @@ pub(super) fn shrink_obstacle(node: &NodeView<'_>, resource: Resource, policy: &
     (!policy.may_decrease_at(weekday, minute)).then_some(Refusal::OutsideSchedule)
 }
 
-/// A limit is at most so many times the request.
-fn keep_ratio(draft: &mut Draft, range: Range) {
-    let Some(ratio) = range.max_ratio else { return };
-    let fits = |draft: &Draft| match (draft.to.request, draft.to.limit) {
-        (Some(request), Some(limit)) => limit as f64 <= request as f64 * ratio,
-        _ => true,
-    };
-    if !draft.changes() || fits(draft) {
-        return;
-    }
-    let Some((request, limit)) = draft.to.request.zip(draft.to.limit) else { return };
-    if draft.grows() {
-        draft.cap(u64::MAX, (request as f64 * ratio) as u64, Refusal::LimitRange);
-    } else {
-        let least = (limit as f64 / ratio).ceil() as u64;
-        let least = least.div_ceil(draft.step()).saturating_mul(draft.step());
-        draft.to.request = draft.from.request.map(|from| request.max(least).min(from));
-        draft.refusal = Some(Refusal::LimitRange);
-    }
-    if !fits(draft) {
-        draft.refuse(Refusal::LimitRange);
-    }
-}
-
 /// The sums over a pod's containers stay within the LimitRange of pods. `drafts` are all of one pod: each container has one per resource.
-pub(super) fn keep_pod_range(drafts: &mut [Draft], ranges: &Ranges) {
+/// One resize has one purpose: each of `purposes` is held against the sizes of now, as what is planned for another is not sent with it.
+pub(super) fn keep_pod_range(drafts: &mut [Draft], ranges: &Ranges, purposes: &[Purpose]) {
     for resource in Resource::ALL {
         let range = ranges.of(resource);
-        if range == Range::default() {
-            continue;
-        }
-        let (mut requests, mut limits) = (0_u64, 0_u64);
-        for draft in drafts.iter().filter(|draft| draft.resource == resource) {
-            requests = requests.saturating_add(draft.from.request.unwrap_or(0));
-            limits = limits.saturating_add(draft.from.limit.unwrap_or(0));
-        }
-        for draft in drafts.iter_mut().filter(|draft| draft.resource == resource && draft.changes()) {
-            if let Some(max) = range.max {
-                let most =
-                    |value: Option<u64>, sum: u64| value.unwrap_or(0).saturating_add(max.saturating_sub(sum));
-                let (request, limit) = (most(draft.from.request, requests), most(draft.from.limit, limits));
-                draft.cap(request, limit, Refusal::LimitRange);
-            }
-            let after = |sum: u64, from: Option<u64>, to: Option<u64>| {
-                sum.saturating_add(to.unwrap_or(0)).saturating_sub(from.unwrap_or(0))
+        for purpose in purposes.iter().filter(|_| range != Range::default()) {
+            let all = drafts.iter_mut().filter(|draft| draft.resource == resource);
+            let all: Vec<&mut Draft> = all.collect();
+            let sum = |of: fn(&Size) -> Option<u64>| {
+                all.iter().filter_map(|draft| of(&draft.from)).fold(0, u64::saturating_add)
             };
-            let sums = |draft: &Draft| {
-                (
-                    after(requests, draft.from.request, draft.to.request),
-                    after(limits, draft.from.limit, draft.to.limit),
-                )
-            };
-            let (request_sum, limit_sum) = sums(draft);
-            let too_small = range.min.is_some_and(|min| request_sum < min);
-            let too_far = range.max_ratio.is_some_and(|ratio| limit_sum as f64 > request_sum as f64 * ratio);
-            if too_small || too_far {
-                draft.refuse(Refusal::LimitRange);
+            let (mut requests, mut limits) = (sum(|size| size.request), sum(|size| size.limit));
+            let is_part = |draft: &&mut Draft| draft.purpose == Some(*purpose) && draft.changes();
+            for draft in all.into_iter().filter(is_part) {
+                // Those of the other containers.
+                requests = requests.saturating_sub(draft.from.request.unwrap_or(0));
+                limits = limits.saturating_sub(draft.from.limit.unwrap_or(0));
+                let sums = |to: Size| {
+                    let request = requests.saturating_add(to.request.unwrap_or(0));
+                    (request, limits.saturating_add(to.limit.unwrap_or(0)))
+                };
+                if let Some(max) = range.max {
+                    draft.cap(max.saturating_sub(requests), max.saturating_sub(limits), Refusal::LimitRange);
+                }
+                if let Some(ratio) = range.max_ratio {
+                    let max = (sums(draft.to).0 as f64 * ratio) as u64;
+                    draft.cap(u64::MAX, max.saturating_sub(limits), Refusal::LimitRange);
+                }
+                let (request, limit) = sums(draft.to);
+                let too_small = range.min.is_some_and(|min| request < min);
+                let too_far = range.max_ratio.is_some_and(|ratio| limit as f64 > request as f64 * ratio);
+                if too_small || too_far {
+                    draft.refuse(Refusal::LimitRange);
+                }
+                (requests, limits) = sums(draft.to);
             }
-            (requests, limits) = sums(draft);
         }
     }
 }

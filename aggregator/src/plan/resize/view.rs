@@ -130,6 +130,13 @@ pub(crate) struct ResourceView<'a> {
     pub(crate) bounds: Option<Result<UserBounds, &'a str>>,
 }
 
+impl NodeView<'_> {
+    /// What LimitRanges demand of a pod with a class.
+    pub(crate) fn limit_ranges_of(&self, pod: &PodView<'_>) -> LimitRanges {
+        self.limit_ranges.get(pod.facts.pod.namespace.as_ref()).copied().unwrap_or_default()
+    }
+}
+
 impl<'a> PodView<'a> {
     /// Its class, if it can be used.
     pub(crate) fn policy(&self) -> Option<&'a Policy> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use plimsoll_contract::{Resource, keys};
 
-use super::world::{World, app, first, less, more, sizes, wanted};
+use super::world::{World, app, first, less, more, resources, sizes, wanted};
+use crate::input::PodVersion;
 use crate::resize::{Blocked, NotPlanned, Purpose, ResizeRefusal, Step, What};
 
 fn sent(purpose: Purpose) -> World {
@@ -62,10 +63,45 @@ fn a_size_that_somebody_else_wrote_in_between_is_not_overwritten() {
     let mut world = World::new();
     world.plan(Purpose::Grow, more());
     world.record();
-    world.facts.containers[0].spec = super::world::resources(less());
+    world.facts.containers[0].spec = resources(less());
     world.nothing_is_due();
     world.watch();
     assert!(!world.resize.busy());
+}
+
+#[test]
+fn a_size_that_the_watch_has_not_shown_when_the_record_is_written_is_not_overwritten() {
+    // The first time, and again after a stale version.
+    for is_retried in [false, true] {
+        for (theirs, is_sent) in [(less(), false), (first(), true)] {
+            let mut world = World::new();
+            world.plan(Purpose::Grow, more());
+            if is_retried {
+                world.record();
+                world.send();
+                world.refuse(ResizeRefusal::Conflict);
+            }
+            let step = world.resize.next(world.time(), &world.facts);
+            assert!(matches!(step, Step::Record(_)), "{step:?}");
+            world.resize.sent(world.time(), &world.facts);
+            // Another writer is faster, and the watch late.
+            let shown = world.facts.clone();
+            world.write_spec(theirs);
+            world.version += 1;
+            let actual = std::mem::replace(&mut world.facts, shown);
+            let version = PodVersion { generation: actual.generation, ..world.pod_version() };
+            world.resize.recorded(world.at(), version);
+            world.watch();
+            world.wait(5);
+            world.nothing_is_due();
+            world.facts = actual;
+            world.watch();
+            assert_eq!(world.resize.busy(), is_sent, "only where the size is still that of the plan");
+            if is_sent {
+                assert_eq!(world.send(), more());
+            }
+        }
+    }
 }
 
 #[test]
@@ -113,7 +149,7 @@ fn a_record_without_the_version_of_the_pod_is_written_again_and_nothing_is_sent(
     let mut world = World::new();
     world.plan(Purpose::Grow, more());
     world.resize.sent(world.time(), &world.facts);
-    world.resize.recorded(world.at(), None);
+    world.resize.recorded(world.at(), PodVersion::default());
     assert!(matches!(world.resize.next(world.time(), &world.facts), Step::Wait(_)));
     world.wait(2);
     world.record();
@@ -263,6 +299,25 @@ fn a_quota_holds_the_pod_back_for_longer_each_time() {
 }
 
 #[test]
+fn failures_are_not_in_a_row_any_more_after_a_success_although_an_earlier_hold_ran_out() {
+    let quota = || ResizeRefusal::of(403, "exceeded quota: team, requested: requests.memory=64Mi");
+    let mut world = World::new();
+    world.plan(Purpose::Grow, sizes((200, 500), (64, 256)));
+    world.record();
+    world.send();
+    world.refuse(quota());
+    world.wait(60);
+    world.happened();
+    world.resized(Purpose::Grow, more());
+    world.plan(Purpose::Grow, sizes((800, 2000), (64, 128)));
+    world.record();
+    world.send();
+    world.refuse(quota());
+    let until = world.resize.held(world.at(), Resource::Cpu).map(|(_, until)| until);
+    assert_eq!(until, Some(world.at() + Duration::from_secs(60)), "as after the first failure");
+}
+
+#[test]
 fn an_overloaded_server_is_given_the_time_that_it_asks_for() {
     let mut world = sent(Purpose::Grow);
     let wait = Some(Duration::from_secs(7));
@@ -295,6 +350,46 @@ fn a_way_back_to_what_the_node_has_is_tried_again_where_a_plan_would_be_held() {
     assert_eq!(world.state(), "reverting");
     world.wait(30);
     assert_eq!(world.write(), first());
+}
+
+#[test]
+fn where_memory_limits_are_never_lowered_everything_else_is_put_back() {
+    let words = "spec.containers[0].resources.limits: Forbidden: memory limits cannot be decreased";
+    // A limit above the request, and one that is to stay equal to it.
+    for (memory, grown, back) in [((64, 128), (100, 256), (64, 256)), ((128, 128), (256, 256), (256, 256))] {
+        let mut world = World::new();
+        world.facts.containers[0].spec = resources(sizes((200, 500), memory));
+        world.kubelet_acts();
+        world.plan(Purpose::Grow, sizes((400, 1000), grown));
+        world.write();
+        world.deferred();
+        world.wait(30);
+        world.happened();
+        world.record();
+        assert_eq!(world.send(), sizes((200, 500), memory));
+        world.refuse(ResizeRefusal::of(422, words));
+        assert_eq!(world.happened(), [What::MemoryLimitsFixed { message: words.to_owned() }]);
+        assert_eq!(world.write(), sizes((200, 500), back));
+        world.kubelet_acts();
+        world.report();
+        assert!(matches!(world.happened()[..], [What::Verified { purpose: Purpose::Revert, .. }]));
+        world.wait(60);
+        world.resized(Purpose::Grow, sizes((300, 750), back));
+    }
+}
+
+#[test]
+fn a_memory_limit_that_is_never_lowered_leaves_a_way_back_of_memory_alone_nothing_to_do() {
+    let mut world = World::new();
+    world.plan(Purpose::Grow, sizes((200, 500), (64, 256)));
+    world.write();
+    world.deferred();
+    world.wait(30);
+    world.record();
+    world.send();
+    world.refuse(ResizeRefusal::of(422, "memory limits cannot be decreased"));
+    assert_eq!(world.state(), "failed");
+    world.nothing_is_due();
 }
 
 #[test]
@@ -384,7 +479,7 @@ fn refusals_are_told_apart_by_what_the_api_server_says() {
 fn what_is_told_names_the_purpose_of_the_resize_that_it_happened_to() {
     let told = |world: &mut World| {
         let happened = world.resize.take_happened().into_iter();
-        happened.map(|(purpose, _)| purpose).collect::<Vec<_>>()
+        happened.map(|happened| happened.purpose).collect::<Vec<_>>()
     };
     for (purpose, words) in [(Purpose::Grow, "exceeded quota"), (Purpose::Shrink, "no such verb")] {
         let mut refused = sent(purpose);

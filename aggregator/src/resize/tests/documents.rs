@@ -30,7 +30,7 @@ fn both_belong_to_the_complete_set_of_keys_before_the_watch_shows_them_too() {
     world.plan(Purpose::Grow, more());
     let Step::Record(record) = world.resize.next(world.time(), &world.facts) else { panic!() };
     world.resize.sent(world.time(), &world.facts);
-    world.resize.recorded(world.at(), Some("2".to_owned()));
+    world.resize.recorded(world.at(), world.pod_version());
     assert_eq!(world.resize.annotations(&world.facts), record.annotations);
     world.facts.annotations.extend(record.annotations.clone());
     world.watch();

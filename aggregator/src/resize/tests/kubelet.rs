@@ -7,7 +7,7 @@ use plimsoll_contract::{Bytes, ContainerId, Cores, Limit, Resource};
 use plimsoll_sizing::size::{Size, Sizes};
 
 use super::world::{World, app, first, less, more, resources, sizes, wanted};
-use crate::resize::{Blocked, NotPlanned, Purpose, ResizeRefusal, What};
+use crate::resize::{Blocked, NotPlanned, Purpose, ResizeRefusal, Step, What};
 
 const NO_ROOM: &str = "Node didn't have enough resource: cpu";
 
@@ -201,6 +201,107 @@ fn a_deferred_resize_that_finds_room_in_time_is_a_success() {
     world.report();
     assert_eq!(world.happened(), [verified(Purpose::Grow, 20)]);
     world.wait(200);
+    world.nothing_is_due();
+}
+
+/// A growth that was deferred for 30 s: it is about to be put back.
+fn about_to_be_put_back() -> World {
+    let mut world = accepted(Purpose::Grow, more());
+    world.deferred();
+    world.wait(30);
+    assert_eq!(world.state(), "reverting");
+    world.happened();
+    world
+}
+
+#[test]
+fn what_the_kubelet_grants_before_it_is_put_back_stays_and_is_verified() {
+    let (planned, mut recorded) = (about_to_be_put_back(), about_to_be_put_back());
+    recorded.record();
+    for mut world in [planned, recorded] {
+        world.kubelet_acts();
+        assert_eq!(world.state(), "accepted");
+        world.nothing_is_due();
+        world.report();
+        assert_eq!(world.happened(), [verified(Purpose::Grow, 30)]);
+        assert_eq!((world.state(), world.resize.deferred_size()), ("verified", None));
+        world.wait(200);
+        world.nothing_is_due();
+        world.resized_further();
+    }
+}
+
+#[test]
+fn what_the_kubelet_begins_with_before_it_is_put_back_is_followed() {
+    let mut world = about_to_be_put_back();
+    world.facts.containers[0].allocated = Some(resources(more()));
+    world.condition("PodResizeInProgress", None, "");
+    assert_eq!(world.state(), "in_progress");
+    world.nothing_is_due();
+    world.kubelet_acts();
+    world.report();
+    assert_eq!(world.happened(), [verified(Purpose::Grow, 30)]);
+    // It is deferred once more: all deferrals together get one time.
+    let mut again = about_to_be_put_back();
+    again.facts.containers[0].allocated = Some(resources(more()));
+    again.condition("PodResizeInProgress", None, "");
+    again.facts.containers[0].allocated = Some(resources(first()));
+    again.deferred();
+    again.wait(1);
+    assert_eq!(again.state(), "reverting");
+    assert_eq!(again.write(), first());
+}
+
+#[test]
+fn what_the_kubelet_grants_while_the_way_back_is_recorded_shows_with_the_record_at_the_latest() {
+    let mut world = about_to_be_put_back();
+    let Step::Record(record) = world.resize.next(world.time(), &world.facts) else { panic!() };
+    world.resize.sent(world.time(), &world.facts);
+    world.resize.recorded(world.at(), world.pod_version());
+    // The watch is late.
+    let until = world.at() + Duration::from_secs(10);
+    assert_eq!(world.resize.next(world.time(), &world.facts), Step::Wait(until));
+    world.facts.annotations.extend(record.annotations);
+    world.kubelet_acts();
+    world.report();
+    assert_eq!(world.happened(), [verified(Purpose::Grow, 30)]);
+    world.nothing_is_due();
+}
+
+#[test]
+fn what_is_granted_without_its_limits_or_with_an_error_is_put_back() {
+    let mut pending = about_to_be_put_back();
+    pending.facts.containers[0].allocated = Some(resources(more()));
+    pending.watch();
+    assert_eq!(pending.write(), first(), "the kubelet still says that it is deferred");
+    let mut failing = about_to_be_put_back();
+    (failing.facts.containers[0].allocated, failing.facts.containers[0].actual) =
+        (Some(resources(more())), Some(resources(more())));
+    failing.condition("PodResizeInProgress", Some("Error"), "write cpu.max: invalid argument");
+    assert_eq!(failing.write(), first());
+    let mut old_limits = about_to_be_put_back();
+    old_limits.facts.containers[0].allocated = Some(resources(more()));
+    old_limits.facts.conditions.clear();
+    old_limits.watch();
+    assert_eq!(old_limits.write(), first());
+}
+
+#[test]
+fn a_way_back_that_cannot_lower_a_memory_limit_raises_it_again() {
+    let mut world = accepted(Purpose::Grow, sizes((400, 1000), (100, 256)));
+    world.condition("PodResizeInProgress", Some("Error"), "write cpu.max: invalid argument");
+    world.wait(60);
+    assert_eq!(world.write(), first());
+    world.happened();
+    let words = "memory usage is above the new limit";
+    world.condition("PodResizeInProgress", Some("Error"), words);
+    let (message, why) = (words.to_owned(), words.to_owned());
+    assert_eq!(world.happened(), [What::Failed { message }, What::PutBack { why }]);
+    let kept = sizes((200, 500), (64, 256));
+    assert_eq!(world.write(), kept);
+    world.kubelet_acts();
+    world.report();
+    assert_eq!(world.happened(), [verified(Purpose::Revert, 0)]);
     world.nothing_is_due();
 }
 
@@ -493,4 +594,17 @@ fn an_oom_killed_container_whose_pod_cgroup_kept_its_old_limit_is_said_and_grows
     world.cgroup.limit_bytes = Some(Limit::Of(Bytes(512 << 20)));
     world.report();
     assert_eq!(world.resize.plan(world.at(), &world.facts, bigger), Ok(()));
+}
+
+#[test]
+fn a_pod_with_limits_of_its_own_may_have_less_than_its_containers_together() {
+    let mut world = accepted(Purpose::Grow, sizes((200, 500), (64, 512)));
+    world.facts.pod_resources = Some(resources(first()));
+    world.kubelet_acts();
+    world.cgroup.limit_bytes = Some(Limit::Of(Bytes(128 << 20)));
+    for _ in 0..10 {
+        world.wait(10);
+        world.report();
+    }
+    assert!(matches!(world.happened()[..], [What::Verified { purpose: Purpose::Grow, .. }]));
 }

@@ -160,7 +160,7 @@ impl Run {
                 world.refuse(ResizeRefusal::of(status, words));
             }
             (Step::Send { .. }, Answer::Lost(_)) => world.refuse(ResizeRefusal::NoAnswer),
-            (_, Answer::Done) => world.resize.recorded(world.at(), Some(world.version.to_string())),
+            (_, Answer::Done) => world.resize.recorded(world.at(), world.pod_version()),
             (_, Answer::Refused(_, words)) => world.resize.record_failed(world.at(), words),
             (_, Answer::Lost(_)) => world.resize.record_failed(world.at(), "no response"),
         }

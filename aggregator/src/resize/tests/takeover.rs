@@ -108,6 +108,35 @@ fn killed_when_deferred_the_remaining_time_runs_and_the_value_is_not_sent_again(
 }
 
 #[test]
+fn a_record_is_needed_for_as_long_as_a_new_leader_reads_it() {
+    let needs = |world: &World| world.resize.needs_record(world.at());
+    let mut reverted = planned(Purpose::Grow);
+    reverted.write();
+    reverted.deferred();
+    reverted.wait(30);
+    assert!(!needs(&reverted), "a growth can be planned anew");
+    reverted.write();
+    reverted.kubelet_acts();
+    reverted.report();
+    let mut undone = World::new();
+    undone.resized(Purpose::Shrink, less());
+    undone.cpu.throttled3 = Some(0.5);
+    undone.report();
+    undone.write();
+    undone.cpu.throttled3 = None;
+    undone.kubelet_acts();
+    undone.report();
+    for (mut world, seconds) in [(reverted, 600), (undone, 24 * 3600)] {
+        world.now += Duration::from_secs(seconds / 2);
+        world.take_over();
+        world.now += Duration::from_secs(seconds / 2 - 1);
+        assert!(needs(&world), "{seconds} s, also after a takeover");
+        world.now += Duration::from_secs(1);
+        assert!(!needs(&world), "{seconds} s");
+    }
+}
+
+#[test]
 fn killed_when_infeasible_or_failing_it_is_put_back() {
     let mut world = planned(Purpose::Grow);
     world.write();
@@ -133,6 +162,31 @@ fn killed_when_reverting_the_way_back_is_taken_up() {
     world.take_over();
     assert_eq!(world.state(), "reverting");
     assert_eq!(world.write(), first());
+}
+
+#[test]
+fn killed_when_reverting_what_the_kubelet_granted_meanwhile_stays() {
+    let mut world = planned(Purpose::Grow);
+    world.write();
+    world.deferred();
+    world.wait(30);
+    world.record();
+    world.kubelet_acts();
+    world.take_over();
+    assert_eq!((world.state(), world.resize.busy()), ("idle", false));
+    world.nothing_is_due();
+
+    // It is granted after the takeover.
+    let mut world = planned(Purpose::Grow);
+    world.write();
+    world.deferred();
+    world.wait(30);
+    world.record();
+    world.take_over();
+    assert_eq!(world.state(), "reverting");
+    world.kubelet_acts();
+    assert!(!world.resize.busy());
+    world.nothing_is_due();
 }
 
 #[test]
@@ -229,6 +283,7 @@ fn a_recorded_way_back_is_taken_up_within_what_the_class_may_give_and_only_there
     for reason in ["undo", "revert"] {
         for (name, to, original, is_taken_up) in cases {
             let mut world = recorded(seconds_ago(1), reason, first(), to, original);
+            world.deferred();
             world.taken_over();
             assert_eq!(world.resize.busy(), is_taken_up, "{reason} {name}");
         }
@@ -274,6 +329,7 @@ fn a_shrink_that_a_stranger_recorded_is_not_undone_to_a_size_beyond_the_class() 
 #[test]
 fn a_way_back_that_cannot_be_sent_asks_to_be_woken_for_nothing() {
     let mut world = recorded(seconds_ago(1), "revert", first(), more(), first());
+    world.deferred();
     world.taken_over();
     world.wait(1000);
     assert!(world.resize.busy() && world.resize.wake() > world.at());

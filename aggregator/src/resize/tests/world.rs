@@ -12,7 +12,7 @@ use plimsoll_sizing::size::{Size, Sizes};
 
 use crate::cluster::apply::response::classify_resize;
 use crate::facts::{ConditionFacts, ContainerFacts, PodFacts, Resources};
-use crate::input::Now;
+use crate::input::{Now, PodVersion};
 use crate::resize::rejected::RejectionKind;
 use crate::resize::{Believed, PodResize, Purpose, ResizeRefusal, Seen, Step, Wanted, What};
 
@@ -140,8 +140,14 @@ impl World {
         self.resize.sent(self.time(), &self.facts);
         self.facts.annotations.extend(record.annotations);
         self.version += 1;
-        self.resize.recorded(self.at(), Some(self.version.to_string()));
+        self.resize.recorded(self.at(), self.pod_version());
         self.watch();
+    }
+
+    /// What the API server returns with a write.
+    pub(super) fn pod_version(&self) -> PodVersion {
+        let resource_version = Some(self.version.to_string());
+        PodVersion { resource_version, generation: self.facts.generation }
     }
 
     /// The resize goes out.
@@ -269,7 +275,7 @@ impl World {
     }
 
     pub(super) fn happened(&mut self) -> Vec<What> {
-        self.resize.take_happened().into_iter().map(|(_, what)| what).collect()
+        self.resize.take_happened().into_iter().map(|happened| happened.what).collect()
     }
 
     pub(super) fn nothing_is_due(&self) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::Policy;
+use crate::policy::{ControlledValues, Policy, ResourcePolicy};
 use crate::size::{QosClass, Sizes, qos};
 use plimsoll_contract::Cores;
 
@@ -153,6 +153,34 @@ fn a_request_below_the_use_is_raised_and_the_limit_stays() {
     let Verdict::Grow(change) = decide(&input(&gold, size(200, 1000), &usage)) else { panic!("not grown") };
     assert_eq!((change.to, change.trigger), (size(400, 1000), Trigger::RequestBelowUse), "one step");
     assert_eq!(calls_for_growth(&input(&gold, size(400, 1000), &usage)), None);
+    // 0.45 / 0.4: what grows goes to its target at once
+    assert_eq!(grown(decide(&input(&gold, size(200, 1000), &steady(0.45, 1.0)))), size(400, 1130));
+}
+
+#[test]
+fn a_request_that_may_not_be_raised_does_not_keep_the_limit_from_shrinking() {
+    let usage = steady(0.2, 4.0);
+    for change in [
+        |policy: &mut ResourcePolicy| policy.controlled_values = ControlledValues::LimitsOnly,
+        |policy: &mut ResourcePolicy| policy.allow_increase = false,
+    ] {
+        let mut bronze = class("bronze");
+        change(&mut bronze.cpu);
+        assert_eq!(calls_for_growth(&input(&bronze, size(100, 4000), &usage)), None);
+        assert_eq!(shrunk(decide(&input(&bronze, size(100, 4000), &usage))), size(100, 3200));
+    }
+}
+
+#[test]
+fn any_step_that_a_class_may_choose_grows_a_container_by_the_smallest_change_at_least() {
+    let mut gold = class("gold");
+    for (max_step, limit, to) in [(0.04, 1000, 1050), (0.09, 220, 240), (0.001, 10, 20), (0.5, 1000, 1500)] {
+        gold.cpu.max_step = max_step;
+        let cores = limit as f64 / 1000.0;
+        let usage = throttled(cores, cores, 1.0);
+        let grown = grown(decide(&input(&gold, size(limit, limit), &usage)));
+        assert_eq!(grown, size(to, to), "{max_step} of {limit}");
+    }
 }
 
 #[test]
@@ -176,7 +204,7 @@ fn burstable_does_not_become_guaranteed_vpa_scenario_7() {
     assert_eq!((to, class_of(to)), (size(390, 400), QosClass::Burstable));
     // nor does a limit fall to the request
     let mut bronze = class("bronze");
-    bronze.cpu.controlled_values = crate::policy::ControlledValues::LimitsOnly;
+    bronze.cpu.controlled_values = ControlledValues::LimitsOnly;
     let to = shrunk(decide(&input(&bronze, size(155, 190), &steady(0.01, 0.19))));
     assert_eq!((to, class_of(to)), (size(155, 165), QosClass::Burstable));
 }

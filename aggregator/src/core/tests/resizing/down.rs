@@ -51,6 +51,8 @@ fn a_killed_container_grows_while_it_is_down_its_sibling_is_not_blocked_and_its_
     harness.land(&resize);
     let told = events(&harness.kubelet(1));
     assert_eq!((told[0].reason.as_str(), told[0].warning), ("ResizeSetAside", false));
+    let why = recorded(&record).why;
+    assert!(told[0].note.ends_with(&format!(": {why}")), "{}", told[0].note);
     assert_eq!(harness.resize_state(1), "accepted");
 
     harness.wait(6);
@@ -75,6 +77,7 @@ fn a_killed_container_grows_while_it_is_down_its_sibling_is_not_blocked_and_its_
     let actions = harness.report_with_room(vec![report]);
     let told = events(&actions);
     assert_eq!(told.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["ResizeVerified"]);
+    assert!(told[0].note.ends_with(&format!(": {why}")), "not that of the proxy: {}", told[0].note);
     assert!(
         writes(&actions).iter().all(|write| write.reason != Reason::Grow),
         "the kill is answered: {actions:?}"

@@ -87,6 +87,70 @@ fn a_leader_killed_after_the_resize_was_accepted_leaves_nothing_to_send_and_the_
     }
 }
 
+/// Pod 1 of the class bronze, shrunk, throttled by that, and back at its original size.
+fn undone() -> Harness {
+    let mut pod = sized(1);
+    pod.labels.insert(keys::SLA.into(), "bronze".into());
+    let mut harness = Harness::resizing(vec![pod]);
+    let original = harness.size(1);
+    while harness.size(1) == original {
+        assert!(harness.at < Duration::from_secs(1000));
+        let mut actions = harness.wait(5);
+        actions.extend(harness.calm(1, 0.02));
+        harness.land_all(actions);
+    }
+    harness.kubelet(1);
+    harness.wait(1);
+    let actions = harness.calm(1, 0.02);
+    harness.land_all(actions);
+    harness.wait(2);
+    let actions = harness.throttled(1);
+    harness.land_all(actions);
+    harness.kubelet(1);
+    let actions = harness.calm(1, 0.02);
+    harness.land_all(actions);
+    assert_eq!(harness.size(1), original);
+    harness
+}
+
+/// Its CPU is in another band for some seconds, which is written.
+fn changes_its_band(harness: &mut Harness) {
+    let before = harness.pods[&name(1)].labels[keys::CPU_BAND].clone();
+    let cores = if before == "high" { 0.02 } else { 0.4 };
+    for _ in 0..30 {
+        let mut actions = harness.wait(1);
+        actions.extend(harness.calm(1, cores));
+        harness.land_all(actions);
+    }
+    assert_ne!(harness.pods[&name(1)].labels[keys::CPU_BAND], before);
+}
+
+#[test]
+fn what_did_harm_is_still_known_after_a_change_of_labels_and_a_takeover_and_the_record_goes_a_day_later() {
+    let mut harness = undone();
+    changes_its_band(&mut harness);
+    let decision: ResizeDecision =
+        serde_json::from_str(&harness.pods[&name(1)].annotations[keys::DECISION]).unwrap();
+    assert_eq!(decision.reason, "undo");
+    let mut next = take_over(&harness, 8);
+    let mut sent = Vec::new();
+    for _ in 0..200 {
+        let mut actions = next.wait(5);
+        actions.extend(next.calm(1, 0.02));
+        sent.extend(resizes(&next.land_all(actions)));
+    }
+    assert_eq!(sent, [], "it is not shrunk into the same harm");
+
+    // Without its class nothing shrinks it then.
+    let actions = harness.edit(1, |pod| drop(pod.labels.remove(keys::SLA)));
+    harness.land_all(actions);
+    changes_its_band(&mut harness);
+    assert!(harness.pods[&name(1)].annotations.contains_key(keys::DECISION));
+    harness.at += Duration::from_secs(24 * 3600);
+    changes_its_band(&mut harness);
+    assert!(!harness.pods[&name(1)].annotations.contains_key(keys::DECISION));
+}
+
 #[test]
 fn a_replica_that_lost_the_lease_sends_no_second_half_and_tells_nothing() {
     let mut harness = Harness::resizing(vec![sized(1)]);

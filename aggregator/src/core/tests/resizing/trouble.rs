@@ -64,6 +64,22 @@ fn a_pod_that_changed_meanwhile_is_recorded_and_resized_again() {
 }
 
 #[test]
+fn a_size_that_somebody_wrote_while_it_was_recorded_is_not_overwritten() {
+    let mut harness = Harness::resizing(vec![sized(1)]);
+    let record = only(&harness.throttled(1));
+    // The watch has not shown it when the record is answered.
+    let pod = harness.pods.get_mut(&name(1)).unwrap();
+    (pod.containers[0].spec.cpu_limit, pod.generation) = (Some(Cores(0.7)), Some(2));
+    harness.apply(&record);
+    let version = PodVersion { resource_version: Some("9".into()), generation: Some(2) };
+    assert_eq!(harness.outcome(&record, WriteResult::Written(version)), []);
+    assert_eq!(harness.wait(3), []);
+    let actions = harness.show(&name(1));
+    assert_eq!(resizes(&actions), []);
+    assert_eq!(harness.size(1).cpu.limit, Some(700));
+}
+
+#[test]
 fn a_quota_that_refuses_is_asked_once_and_then_left_alone_for_a_minute() {
     let mut harness = Harness::resizing(vec![sized(1)]);
     let all = live(&mut harness, 60, |write| write.is_resize().then(|| refused(RefusalKind::Quota)));
@@ -360,15 +376,29 @@ fn a_node_that_becomes_unready_after_memory_was_taken_twice_keeps_its_memory_fro
 }
 
 #[test]
-fn kills_for_memory_are_counted_for_the_class() {
+fn kills_for_memory_are_counted_for_the_class_also_with_the_verification_of_the_growth_for_them() {
     let mut harness = Harness::resizing(vec![sized(1)]);
-    harness.calm(1, 0.1);
-    let mut pod = harness.seen(1, 0.1, 0.0);
-    let killed = MemoryEvents { high: Some(0), max: Some(3), oom_kill: Some(2) };
-    (pod.containers[0].memory.events, pod.containers[0].memory.events_delta) = (Some(killed), Some(killed));
-    harness.report(0, false, vec![pod]);
-    let row = harness.ledger().into_iter().find(|row| row.name == "gold").unwrap();
-    assert_eq!(row.counts.oom, 2);
+    let actions = harness.calm(1, 0.1);
+    harness.land_all(actions);
+    let killed = |harness: &mut Harness, kills| {
+        let mut pod = harness.seen(1, 0.1, 0.0);
+        pod.containers[0].memory.events_delta =
+            Some(MemoryEvents { high: Some(0), max: Some(3), oom_kill: Some(kills) });
+        let mut report = harness.next_report(0, false, vec![pod]);
+        report.capacity.available_bytes = Some(Bytes(4 << 30));
+        harness.step(reported(report))
+    };
+    let oom =
+        |harness: &Harness| harness.ledger().into_iter().find(|row| row.name == "gold").unwrap().counts.oom;
+    let actions = killed(&mut harness, 2);
+    assert_eq!(oom(&harness), 2);
+    harness.land_all(actions);
+    assert!(harness.size(1).memory.limit > Some(256 * MI));
+    harness.wait(1);
+    harness.kubelet(1);
+    let told = events(&killed(&mut harness, 1));
+    assert_eq!(told[0].reason, "ResizeVerified");
+    assert_eq!(oom(&harness), 3);
 }
 
 #[test]

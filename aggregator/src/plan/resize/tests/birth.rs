@@ -1,5 +1,7 @@
 //! New replicas.
 
+use plimsoll_sizing::policy::ControlledValues;
+
 use super::*;
 
 /// A sibling that has come to this size.
@@ -45,6 +47,37 @@ fn it_grows_at_most_to_twice_its_template_and_never_shrinks_at_birth() {
             "{smaller:?}"
         );
     }
+}
+
+#[test]
+fn what_the_class_does_not_control_stays_at_birth() {
+    let outcome = |cpu: Size, of_sibling: Size, controlled: ControlledValues| {
+        let container =
+            |name, cpu| TestPod::new(name, Some("gold")).container("app", cpu, size(64 * MI, 64 * MI));
+        let mut pod = container("web-new", cpu);
+        pod.newborn = true;
+        pod.reports.clear();
+        pod.siblings = vec![container("web-0", of_sibling).facts];
+        let Some(Ok(policy)) = &mut pod.class else { panic!("it has a class") };
+        policy.cpu.controlled_values = controlled;
+        node(pod).outcome("web-new")
+    };
+    let cpu = |controlled| wanted(outcome(size(500, 1000), size(800, 1600), controlled)).sizes["app"].cpu;
+    assert_eq!(cpu(ControlledValues::RequestsOnly), size(800, 1000));
+    assert_eq!(cpu(ControlledValues::LimitsOnly), size(500, 1600));
+    for controlled in [ControlledValues::RequestsOnly, ControlledValues::LimitsOnly] {
+        let equal = outcome(size(500, 500), size(800, 800), controlled);
+        assert_eq!(equal, Outcome::Waiting(Refusal::NoReport), "both or none: {controlled:?}");
+    }
+}
+
+#[test]
+fn what_is_not_worth_a_resize_is_not_worth_one_at_birth() {
+    assert_eq!(node(newborn(&[515])).outcome("web-new"), Outcome::Waiting(Refusal::NoReport), "3 %");
+    assert_eq!(node(newborn(&[525])).wanted("web-new").sizes["app"].cpu, size(525, 1050), "5 %");
+    let mut limit_alone = newborn(&[515]);
+    limit_alone.siblings[0].containers[0].spec.cpu_limit = Some(cores(1200));
+    assert_eq!(node(limit_alone).wanted("web-new").sizes["app"].cpu, size(500, 1200));
 }
 
 #[test]

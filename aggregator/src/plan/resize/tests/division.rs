@@ -1,6 +1,7 @@
 //! Who gets what.
 
 use super::*;
+use crate::facts::{Range, Ranges};
 use crate::plan::resize::view::ValueQuotas;
 use crate::state::QuotaRoom;
 use plimsoll_sizing::policy::Mode;
@@ -169,6 +170,34 @@ fn of_five_pods_that_each_want_100m_a_quota_of_200m_lets_two_grow() {
         Outcome::Waiting(Refusal::Quota),
         "what is not counted may be used up"
     );
+}
+
+#[test]
+fn a_request_that_gets_less_keeps_its_ratio_to_the_limit() {
+    let outcome = |of_pod: bool, headroom: u64, quota: u64| {
+        let mut pod = TestPod::new("web", Some("gold"))
+            .container("app", size(500, 1000), size(64 * MI, 64 * MI))
+            .burning(0.5, 1.0, 30.0, 60);
+        let requests = Some(QuotaRoom { quota: "team", left: Some(quota) });
+        pod.quotas = PodQuotas { cpu: ValueQuotas { requests, limits: None }, ..PodQuotas::default() };
+        let mut node = TestNode::new(8000, 16 * GI).with_headroom(headroom, [pod]);
+        let cpu = Range { max_ratio: Some(2.0), ..Range::default() };
+        let ranges = Ranges { cpu, memory: Range::default() };
+        match of_pod {
+            true => node.limit_ranges.pod = ranges,
+            false => node.limit_ranges.container = ranges,
+        }
+        node.outcome("web")
+    };
+    for of_pod in [false, true] {
+        let cpu = |headroom, quota| wanted(outcome(of_pod, headroom, quota)).sizes["app"].cpu;
+        assert_eq!(cpu(1000, 1000), size(1000, 2000));
+        assert_eq!(cpu(100, 1000), size(600, 1200));
+        assert_eq!(cpu(1000, 100), size(600, 1200));
+        for (headroom, quota) in [(0, 1000), (1000, 0)] {
+            assert_eq!(outcome(of_pod, headroom, quota), Outcome::Waiting(Refusal::LimitRange));
+        }
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn what_is_booked_is_the_largest_of_spec_allocated_actual_and_in_flight() {
     assert_eq!(with(|pod| pod.in_flight(Resource::Cpu, size(1000, None), size(1900, None))), expected(1900));
     assert_eq!(with(|pod| pod.in_flight(Resource::Cpu, size(1900, None), size(10, None))), expected(1900));
     assert_eq!(with(|pod| pod.in_flight(Resource::Cpu, size(10, None), size(20, None))), expected(1000));
+    assert_eq!(with(|pod| pod.facts.overhead.0 = Some(cores(250))), expected(1250), "as a Kata pod has it");
 }
 
 #[test]

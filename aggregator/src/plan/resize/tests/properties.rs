@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::facts::{Range, Ranges};
+use crate::plan::resize::bounds::bounds;
 use crate::plan::resize::headroom::headroom;
+use crate::plan::resize::view::ValueQuotas;
+use crate::state::QuotaRoom;
 
 /// Sizes of a container, its use, throttling, pressure, memory over limit and growth, seconds in the high band, OOM kills.
 type Made = (Size, Size, [f64; 5], u64, u64);
@@ -26,7 +29,7 @@ prop_compose! {
         cpu in amounts(35, 40),
         memory in amounts(10 * MI + 1, 40),
         used in 0.0..1.5_f64,
-        throttled in 0.0..1.0_f64,
+        throttled in prop_oneof![Just(0.0), 0.0..1.0_f64],
         pressure in 0.0..100.0_f64,
         high in 0..600_u64,
         filled in 0.0..1.0_f64,
@@ -64,9 +67,10 @@ prop_compose! {
     fn limit_ranges()(
         ratios in prop::array::uniform2(prop::option::of(1.5..6.0_f64)),
         least in prop::array::uniform2(prop::option::of(10..2000_u64)),
+        most in prop::array::uniform2(prop::option::of(500..4000_u64)),
     ) -> LimitRanges {
         let cpu = |n: usize| Ranges {
-            cpu: Range { max_ratio: ratios[n], min: least[n], ..Range::default() },
+            cpu: Range { max_ratio: ratios[n], min: least[n], max: most[n] },
             ..Ranges::default()
         };
         LimitRanges { container: cpu(0), pod: cpu(1) }
@@ -115,6 +119,20 @@ fn resized(mut pod: TestPod, sizes: &BTreeMap<String, Sizes>) -> TestPod {
     pod
 }
 
+/// Whether the API server would refuse this: by the rules of its plugin LimitRanger.
+fn breaks(range: Range, Size { request, limit }: Size) -> bool {
+    let ratio = request.zip(limit).map(|(request, limit)| limit as f64 / request as f64);
+    range.min.is_some_and(|min| request.is_some_and(|request| request < min))
+        || range.max.is_some_and(|max| request.max(limit).is_some_and(|largest| largest > max))
+        || range.max_ratio.is_some_and(|most| ratio.is_some_and(|ratio| ratio > most))
+}
+
+/// The CPU of a pod's containers together.
+fn sums(sizes: &BTreeMap<String, Sizes>) -> Size {
+    let sum = |of: fn(&Sizes) -> Option<u64>| sizes.values().filter_map(of).reduce(|a, b| a + b);
+    Size { request: sum(|sizes| sizes.cpu.request), limit: sum(|sizes| sizes.cpu.limit) }
+}
+
 fn any_wanted(outcome: &Outcome) -> Option<&Wanted> {
     match outcome {
         Outcome::Wanted(wanted) => Some(wanted),
@@ -132,8 +150,15 @@ proptest! {
         gib in 1..32_u64,
         free in 0.0..1.0_f64,
         weighted in any::<bool>(),
+        ranges in limit_ranges(),
+        quota in prop::option::of(0..1000_u64),
     ) {
         let mut node = TestNode::new(allocatable, gib * GI).with(made.into_iter().enumerate().map(|(n, pod)| build(n, pod)));
+        node.limit_ranges = ranges;
+        for pod in &mut node.pods {
+            let requests = quota.map(|left| QuotaRoom { quota: "team", left: Some(left) });
+            pod.quotas.cpu = ValueQuotas { requests, limits: None };
+        }
         node.capacity.as_mut().unwrap().available_bytes = Some(Bytes((gib as f64 * GI as f64 * free) as u64));
         let left = headroom(&node.view(), [0, 0]);
         let plan = node.plan(if weighted { Division::Weighted } else { Division::Tiered });
@@ -144,19 +169,23 @@ proptest! {
             new.extend(wanted.sizes.clone());
             let (before, after): (Vec<_>, Vec<_>) = (old.values().copied().collect(), new.values().copied().collect());
             prop_assert!(!qos_changes(&before, &after), "{before:?} {after:?}");
+            let (now, then) = (sums(&old), sums(&new));
+            prop_assert!(breaks(ranges.pod.cpu, now) || !breaks(ranges.pod.cpu, then), "{now:?} {then:?} {ranges:?}");
             let Some(Ok(policy)) = &pod.class else { unreachable!("it has a class") };
             for (name, to) in &wanted.sizes {
                 let from = old[name];
                 prop_assert_ne!(from, *to);
-                for (from, to, of_class, all, step) in [
-                    (from.cpu, to.cpu, &policy.cpu, allocatable, 10),
-                    (from.memory, to.memory, &policy.memory, gib * GI, 4 * MI),
+                let of_container = ranges.container.cpu;
+                prop_assert!(breaks(of_container, from.cpu) || !breaks(of_container, to.cpu), "{from:?} {to:?} {ranges:?}");
+                for (from, to, of_class, all, step, range) in [
+                    (from.cpu, to.cpu, &policy.cpu, allocatable, 10, ranges.container.cpu),
+                    (from.memory, to.memory, &policy.memory, gib * GI, 4 * MI, ranges.container.memory),
                 ] {
                     prop_assert_eq!(from.request.is_some(), to.request.is_some());
                     prop_assert_eq!(from.limit.is_some(), to.limit.is_some());
                     prop_assert!(to.limit.is_none_or(|limit| to.request.unwrap_or(0) <= limit));
                     prop_assert_eq!(from.request == from.limit, to.request == to.limit);
-                    let bounds = of_class.bounds(from, from, Some(all));
+                    let bounds = bounds(of_class, from, from, Some(all), UserBounds::default(), range);
                     for (from, to, bounds) in [(from.request, to.request, bounds.request), (from.limit, to.limit, bounds.limit)] {
                         let Some((from, to)) = from.zip(to).filter(|(from, to)| from != to) else { continue };
                         // What starts outside comes nearer.
@@ -173,6 +202,7 @@ proptest! {
             }
         }
         prop_assert!(cpu <= left.cpu.unwrap(), "{cpu} of {left:?}");
+        prop_assert!(cpu <= quota.unwrap_or(u64::MAX), "{cpu} of {quota:?}");
         prop_assert!(memory <= left.memory.unwrap(), "{memory} of {left:?}");
         prop_assert!(memory_limits <= left.free_memory.unwrap(), "{memory_limits} of {left:?}");
     }

@@ -1,5 +1,6 @@
 //! What holds of every change.
 
+use plimsoll_sizing::policy::Bound;
 use plimsoll_sizing::verdict::Trigger;
 
 use super::*;
@@ -155,6 +156,118 @@ fn a_limit_range_bounds_containers_their_ratio_and_pods() {
     let mut least = node(idle);
     least.limit_ranges.pod = ranges(Range { min: Some(480), ..Range::default() });
     assert_eq!(least.outcome("web"), Outcome::Waiting(Refusal::LimitRange));
+}
+
+/// Two containers, in this order: `idle` could shrink, and `busy` is throttled.
+fn idle_and_busy(order: [&str; 2]) -> TestPod {
+    order.into_iter().fold(TestPod::new("web", Some("bronze")), |pod, name| {
+        let pod = pod.container(name, size(500, 500), size(64 * MI, 64 * MI));
+        if name == "busy" { pod.burning(0.5, 1.0, 20.0, 60) } else { pod.uses(20, 32 * MI) }
+    })
+}
+
+/// Why a resource of a container gets less, or nothing.
+fn refused(verdict: &PodVerdict, container: &str, resource: Resource) -> Option<Refusal> {
+    let mut all = verdict.sizing.iter();
+    all.find(|sized| sized.container == container && sized.resource == resource).unwrap().refused.clone()
+}
+
+/// What a resize is for, and of which containers.
+fn purpose(wanted: &Wanted) -> (Purpose, Vec<&str>) {
+    (wanted.purpose, wanted.sizes.keys().map(String::as_str).collect())
+}
+
+#[test]
+fn a_shrink_leaves_room_in_a_limit_range_of_pods_once_the_pod_has_shrunk() {
+    for order in [["idle", "busy"], ["busy", "idle"]] {
+        let mut node = node(idle_and_busy(order));
+        node.limit_ranges.pod = ranges(Range { max: Some(1000), ..Range::default() });
+        let verdict = node.verdict("web");
+        assert_eq!(refused(&verdict, "busy", Resource::Cpu), Some(Refusal::LimitRange));
+        let shrink = wanted(verdict.outcome);
+        assert_eq!(purpose(&shrink), (Purpose::Shrink, vec!["idle"]), "{order:?}");
+
+        let idle =
+            node.pods[0].facts.containers.iter_mut().find(|container| container.name == "idle").unwrap();
+        idle.spec = resources(shrink.sizes["idle"]);
+        let growth = node.wanted("web");
+        assert_eq!(purpose(&growth), (Purpose::Grow, vec!["busy"]));
+        assert_eq!(growth.sizes["busy"].cpu, size(600, 600), "the other has 400m of the 1000m");
+    }
+
+    // The ratio of a pod, whose requests an autoscaler uses: both limits would be 2300m for 1000m, the larger one alone makes it 2500m.
+    let mut pod = TestPod::new("web", Some("bronze"))
+        .container("idle", size(500, 1000), size(64 * MI, 64 * MI))
+        .uses(20, 32 * MI)
+        .container("busy", size(500, 1000), size(64 * MI, 64 * MI))
+        .burning(0.5, 1.0, 20.0, 60);
+    for name in ["idle", "busy"] {
+        pod.seen_mut(name).cpu.autoscaler = Some("web-hpa");
+    }
+    let mut node = node(pod);
+    node.limit_ranges.pod = ranges(Range { max_ratio: Some(2.4), ..Range::default() });
+    let growth = node.wanted("web");
+    assert_eq!(purpose(&growth), (Purpose::Grow, vec!["busy"]));
+    assert_eq!(growth.sizes["busy"].cpu, size(500, 1400));
+}
+
+#[test]
+fn memory_that_grows_alone_and_a_new_replica_do_not_count_on_a_shrink_either() {
+    let mut pod = TestPod::new("web", Some("bronze"))
+        .container("cache", size(100, None), size(GI, GI))
+        .uses(90, 64 * MI)
+        .container("app", size(100, None), size(256 * MI, 256 * MI))
+        .uses(90, 250 * MI);
+    let Some(Ok(policy)) = &mut pod.class else { panic!("it has a class") };
+    policy.memory.allow_decrease = true;
+    let mut memory = node(pod);
+    assert_eq!(purpose(&memory.wanted("web")), (Purpose::Grow, vec!["app"]));
+    let most = Range { max: Some(GI + 256 * MI), ..Range::default() };
+    memory.limit_ranges.pod = Ranges { cpu: Range::default(), memory: most };
+    assert_eq!(purpose(&memory.wanted("web")), (Purpose::Shrink, vec!["cache"]));
+    assert_eq!(refused(&memory.verdict("web"), "app", Resource::Memory), Some(Refusal::LimitRange));
+
+    let mut pod = idle_and_busy(["idle", "busy"]);
+    let larger = TestPod::new("sibling", None).container("busy", size(700, 700), size(64 * MI, 64 * MI));
+    (pod.newborn, pod.siblings) = (true, vec![larger.facts]);
+    pod.reports.pop();
+    let mut newborn = node(pod);
+    assert_eq!(purpose(&newborn.wanted("web")), (Purpose::Birth, vec!["busy"]));
+    newborn.limit_ranges.pod = ranges(Range { max: Some(1000), ..Range::default() });
+    assert_eq!(purpose(&newborn.wanted("web")), (Purpose::Shrink, vec!["idle"]));
+}
+
+#[test]
+fn a_shrink_does_not_count_on_a_growth_for_the_least_of_a_limit_range_of_pods() {
+    for order in [["busy", "idle"], ["idle", "busy"]] {
+        let mut node = TestNode::new(8000, 16 * GI).with_headroom(0, [idle_and_busy(order)]);
+        node.limit_ranges.pod = ranges(Range { min: Some(950), ..Range::default() });
+        let verdict = node.verdict("web");
+        assert!(matches!(verdict.outcome, Outcome::Waiting(_)), "{order:?}: {:?}", verdict.outcome);
+        assert_eq!(refused(&verdict, "idle", Resource::Cpu), Some(Refusal::LimitRange));
+        assert_eq!(refused(&verdict, "busy", Resource::Cpu), Some(Refusal::NoRoom));
+    }
+}
+
+#[test]
+fn a_ratio_makes_no_request_its_limit() {
+    // A request that is its limit may change the QoS class, and the API server refuses that.
+    let outcome = |cpu: Size, memory: Size, ratio: f64| {
+        let mut pod = TestPod::new("web", Some("bronze")).container("app", cpu, memory).uses(1, 1);
+        let Some(Ok(policy)) = &mut pod.class else { panic!("it has a class") };
+        policy.memory.allow_decrease = true;
+        policy.memory.min_allowed = Bound::Amount(4 * MI);
+        let mut node = node(pod);
+        let range = Range { max_ratio: Some(ratio), ..Range::default() };
+        node.limit_ranges.container = Ranges { cpu: range, memory: range };
+        node.outcome("web")
+    };
+    let waits = Outcome::Waiting(Refusal::LimitRange);
+    assert_eq!(outcome(size(20, 30), size(4 * MI, 4 * MI), 1.5), waits);
+    assert_eq!(outcome(size(50, 60), size(4 * MI, 4 * MI), 1.2), waits);
+    assert_eq!(outcome(size(10, 10), size(8 * MI, 12 * MI), 1.5), waits);
+    let between = wanted(outcome(size(110, 120), size(4 * MI, 4 * MI), 1.1));
+    assert_eq!(between.sizes["app"].cpu, size(100, 110), "a step above the request");
 }
 
 #[test]
