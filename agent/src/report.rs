@@ -151,7 +151,7 @@ impl UpperBounds {
             },
             memory: ContainerMemory {
                 working_set: container.working_set().map(|bytes| self.bytes(bytes.as_f64())),
-                unreclaimable: container.detail.value().and_then(|detail| detail.unreclaimable()),
+                unreclaimable: container.unreclaimable(),
                 unreclaimable2: container.unreclaimable2(now).map(|bytes| self.bytes(bytes.as_f64())),
                 // a change by more than there is was not measured
                 growth: container.growth(now).map(f64::round).filter(|growth| growth.abs() <= self.bytes),

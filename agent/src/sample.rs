@@ -198,6 +198,10 @@ pub(crate) fn throttled_share(periods: f64, throttled: f64) -> f64 {
     if periods > 0.0 { (throttled / periods).min(1.0) } else { 0.0 }
 }
 
+/// Interval, in sweeps, at which a cgroup's pressures, events (but of managed pods) and (unless that is slow) `memory.stat` are read,
+/// and the memory in use of a pod's own cgroup that has no limit.
+pub(crate) const DETAIL_EVERY: u64 = 5;
+
 /// Whether the memory in use changed so much that its details are out of date: by a twentieth, and by
 /// [`CHARGE_BATCH`].
 pub(crate) fn has_memory_changed(before: Bytes, now: Bytes) -> bool {

@@ -16,17 +16,14 @@ use super::files::{Directories, Files, OpenFiles, open_directories, open_directo
 use super::mounts::Mounts;
 use super::places::Place;
 use super::reader::{Failure, File, Reader};
-use crate::sample::{Inode, Read, Reading, Target, has_memory_changed};
+use crate::sample::{DETAIL_EVERY, Inode, Read, Reading, Target, has_memory_changed};
 
-/// Interval, in sweeps, at which a cgroup's pressures, events (but of managed pods) and (unless that is slow) `memory.stat` are read,
-/// and the memory in use of a pod's own cgroup that has no limit.
-const DETAIL_EVERY: u64 = 5;
 /// Interval, in sweeps, at which the limits of a pod that is not managed are read.
 const LIMITS_EVERY: u64 = 10;
 /// Interval, in sweeps, at which a container is read that no roster lists. Its usage is part of its pod's.
 const UNLISTED_EVERY: u64 = 10;
-/// Longest time, but for one sweep, between two readings of the memory of a pod's own cgroup without a limit.
-const OWN_MEMORY_EVERY: Duration = Duration::from_millis(4500);
+/// Longest time, but for one sweep, between two readings of pressures, events, and the memory of a pod's own cgroup without a limit.
+const DETAILS_WITHIN: Duration = Duration::from_millis(4500);
 /// Keeps limits and details of one cgroup out of the same sweep.
 const LIMITS_OFFSET: u64 = 2;
 /// For this many sweeps the limits of a new cgroup are read in every one: the runtime sets them shortly after it created the
@@ -63,8 +60,12 @@ pub(super) struct Cgroup {
     /// Whether a cgroup `container` below it may have limits too. A runtime makes that with the container: once this is not new, only
     /// one that was seen before is looked for.
     has_inner: bool,
+    /// Whether its quota is the one that counts: then that counts the throttling, too.
+    has_inner_quota: bool,
     /// When memory in use was last read.
     memory_read: Moment,
+    /// When pressures and events were last read.
+    details_read: Moment,
     /// Memory in use when `memory.stat` was last read.
     memory_at_detail: Bytes,
     /// Interval, in sweeps, at which `memory.stat` is read.
@@ -111,7 +112,9 @@ impl Cgroup {
             new_sweeps: NEW_SWEEPS,
             limited: false,
             has_inner: false,
+            has_inner_quota: false,
             memory_read: Moment::default(),
+            details_read: Moment::default(),
             memory_at_detail: Bytes(0),
             detail_every: DETAIL_EVERY,
         })
@@ -219,19 +222,24 @@ impl Cgroup {
             reading.cpu_limit = read(files.cpu_limit())?;
             reading.memory_limit = read(files.memory_limit())?;
             if is_container && (new || self.has_inner) {
+                let own = reading.cpu_limit;
                 self.has_inner = files.tighten(&mut reading.cpu_limit, &mut reading.memory_limit);
+                self.has_inner_quota = reading.cpu_limit != own;
             }
             self.limited =
                 is_bound(reading.cpu_limit, was_limited) | is_bound(reading.memory_limit, was_limited);
         }
         let before = (sweep.clock)();
         reading.cpu = read(files.cpu())?;
+        if let (Read::Value(counters), true) = (&mut reading.cpu, self.has_inner_quota) {
+            counters.throttling = files.inner_throttling();
+        }
         reading.at = Moment((before.0 + (sweep.clock)().0) / 2);
         let detail_due = first || turn.is_multiple_of(self.detail_every);
         // by time, too: an agent that sweeps seldom would read it too seldom for a mean
         let memory_due = detail_due
             || turn.is_multiple_of(DETAIL_EVERY)
-            || reading.at.since(self.memory_read) >= OWN_MEMORY_EVERY;
+            || reading.at.since(self.memory_read) >= DETAILS_WITHIN;
         if is_container || self.limited || memory_due {
             reading.memory = read(files.memory())?;
             self.memory_read = reading.at;
@@ -253,12 +261,14 @@ impl Cgroup {
             self.memory_at_detail = memory;
             reading.memory_detail = read(detail)?;
         }
-        let details = first || turn.is_multiple_of(DETAIL_EVERY);
+        let is_old = reading.at.since(self.details_read) >= DETAILS_WITHIN;
+        let details = first || turn.is_multiple_of(DETAIL_EVERY) || is_old;
         // also those of the pod: they count what happened in containers that are gone
         if details || self.managed {
             reading.memory_events = read(files.memory_events())?;
         }
         if details {
+            self.details_read = reading.at;
             reading.cpu_pressure = read(files.cpu_pressure())?;
             reading.memory_pressure = read(files.memory_pressure())?;
             reading.populated = read(files.populated())?;

@@ -17,7 +17,7 @@ use super::mounts::{ControllerMount, Controllers, Mounts, Version};
 use super::parse;
 use super::places::Place;
 use super::reader::{Failure, File, Reader};
-use crate::sample::{CpuCounters, MemoryDetail, Read};
+use crate::sample::{CpuCounters, MemoryDetail, Read, Throttling};
 
 /// A cgroup's directory in each hierarchy, by [`ControllerMount::index`].
 pub(super) type Directories = Vec<Option<OwnedFd>>;
@@ -175,16 +175,24 @@ impl Files<'_> {
                 return true;
             }
         };
-        let mut inner = Files {
-            controllers: self.controllers,
-            directories: &directories,
-            open: &mut OpenFiles::default(),
-            keep_open: false,
-            reader: &mut *self.reader,
-        };
+        let mut open = OpenFiles::default();
+        let mut inner = self.of(&directories, &mut open);
         *cpu = tighter(*cpu, inner.quota());
         *memory = tighter(*memory, inner.memory_max());
         true
+    }
+
+    /// How often the quota of the cgroup `container` directly below this one ran out; absent where that is not known.
+    pub(super) fn inner_throttling(&mut self) -> Option<Throttling> {
+        let (quota, directories) = (self.controllers.quota?, self.inner().ok()??);
+        let mut open = OpenFiles::default();
+        self.of(&directories, &mut open).read_once(quota, File::CpuStat, parse::throttling).ok()
+    }
+
+    /// Those of another cgroup, which stay open no longer than this.
+    fn of<'b>(&'b mut self, directories: &'b Directories, open: &'b mut OpenFiles) -> Files<'b> {
+        let Files { controllers, ref mut reader, .. } = *self;
+        Files { controllers, directories, open, keep_open: false, reader }
     }
 
     /// The directories named `container` below this cgroup's, in the hierarchies that have limits.

@@ -139,6 +139,40 @@ fn memory_that_changed_since_its_details_were_read_is_not_known() {
 }
 
 #[test]
+fn memory_whose_details_are_read_seldom_is_not_known_between_two_readings() {
+    // The page cache holds the sum where it is: what cannot be reclaimed may grow into it.
+    let mut sim = managed(Cgroup::holding(|_| (GIB / 2, 0)));
+    sim.fault = Box::new(|_, now, reading| {
+        if now > 5.0 {
+            reading.memory_detail = Read::NotDue;
+        }
+    });
+    let known = |sim: &Sim| {
+        let ContainerReport { memory, .. } = only_container(sim);
+        (memory.unreclaimable, memory.unreclaimable2)
+    };
+    sim.run(10.0);
+    assert_eq!(
+        known(&sim),
+        (Some(Bytes(GIB / 2)), Some(Bytes(GIB / 2))),
+        "as old as it ever is where it is fast"
+    );
+    sim.run(13.0);
+    assert_eq!(known(&sim), (None, None));
+}
+
+#[test]
+fn a_container_without_processes_says_nothing_that_sizes_are_decided_from() {
+    let mut sim = managed(Cgroup { pressure: 0.0, ..Cgroup::holding(|_| (0, 0)) });
+    sim.get(&container(1)).cpu = Box::new(|_| 0.0);
+    sim.fault = Box::new(|_, _, reading| reading.populated = Read::Value(false));
+    sim.run(10.0);
+    let ContainerReport { cpu, memory, .. } = only_container(&sim);
+    assert_eq!((memory.working_set, memory.unreclaimable, memory.unreclaimable2), (None, None, None));
+    assert_eq!((cpu.cores, cpu.bound_by), (None, None));
+}
+
+#[test]
 fn a_partial_report_has_the_requested_pods_and_is_not_marked_full() {
     let sim = Sim::one(Profile::standard(), Cgroup::using(|_| 0.1));
     let requested = BTreeSet::from([pod(), uid(77)]);
@@ -260,6 +294,25 @@ fn pressure_right_after_throttling_says_nothing_of_the_node() {
         assert_eq!(bound_by(&mut sim, 12.0), None, "{throttled:?}");
         assert_eq!(bound_by(&mut sim, 33.0), None, "{throttled:?}");
         assert_eq!(bound_by(&mut sim, 36.0), Some(BoundBy::Node), "{throttled:?}");
+    }
+}
+
+#[test]
+fn pressure_that_was_read_a_moment_ago_is_as_old_as_that() {
+    use plimsoll_contract::load::BoundBy;
+    let cgroup = Cgroup { pressure: 50.0, throttled: 5, ..Cgroup::using(|_| 0.9) };
+    let mut sim = Sim::one(Profile::standard(), cgroup);
+    sim.fault = Box::new(|_, now, reading| {
+        if (now as u64) % 5 != 2 {
+            reading.cpu_pressure = Read::NotDue;
+        }
+    });
+    sim.run(10.0);
+    sim.get(&container(1)).throttled = 0;
+    for (end, expected) in [(32.0, None), (36.0, None), (38.0, Some(BoundBy::Node))] {
+        sim.run(end);
+        let bound_by = sim.state.full_report(head(), at(end)).pods[0].containers[0].cpu.bound_by;
+        assert_eq!(bound_by, expected, "{end}");
     }
 }
 

@@ -12,7 +12,9 @@ use super::urgency::Triggers;
 use crate::load::{self, Denominator, Request};
 use crate::profile::Profile;
 use crate::recent::Recent;
-use crate::sample::{CpuCounters, CpuSample, Inode, MemoryDetail, Read, Reading, has_memory_changed};
+use crate::sample::{
+    CpuCounters, CpuSample, DETAIL_EVERY, Inode, MemoryDetail, Read, Reading, has_memory_changed,
+};
 use crate::usage::UsageHistory;
 
 /// Share of throttled periods above which a container is bound by its limit.
@@ -51,6 +53,8 @@ pub(crate) struct Container {
     pub(crate) sample: Option<CpuSample>,
     /// When it was last throttled.
     last_throttled: Option<Moment>,
+    /// When its pressure was read.
+    pressure_read: Option<Moment>,
     /// Whether the sample is of this sweep, and when memory was read in it.
     new_sample: bool,
     new_memory: Option<Moment>,
@@ -63,9 +67,11 @@ pub(crate) struct Container {
     pub(crate) memory_pressure: Read<f64>,
     pub(crate) events: Read<MemoryEvents>,
     pub(crate) limits_read: Option<Moment>,
+    /// The limits as they were last known: one that changes while it cannot be read has changed all the same.
+    known_limits: (Option<Limit<Cores>>, Option<Limit<Bytes>>),
     pub(crate) usage: UsageHistory,
-    /// Memory in use when its details were read.
-    current_at_detail: Option<Bytes>,
+    /// Memory in use when its details were read, and the sweep in which that was.
+    current_at_detail: Option<(Bytes, u64)>,
     /// The last seconds; of containers that count in managed pods only.
     pub(crate) recent: Option<Box<Recent>>,
     pub(super) event_counter: EventCounter,
@@ -90,11 +96,14 @@ impl Container {
         }
         self.sweep = sweep;
         self.started = self.started.or(Some(reading.at));
-        let before = (self.cpu_limit.value(), self.memory_limit.value());
+        let before = self.known_limits;
         let is_cores = |limit: Limit<Cores>| limit.bound().is_none_or(|l| l.0.is_finite() && l.0 >= 0.0);
         let is_percentage = |p: f64| (0.0..=100.0).contains(&p);
         self.cpu_limit = valid(reading.cpu_limit, is_cores).or(self.cpu_limit);
         self.memory_limit = reading.memory_limit.or(self.memory_limit);
+        if !matches!(reading.cpu_pressure, Read::NotDue) {
+            self.pressure_read = Some(reading.at);
+        }
         self.cpu_pressure = valid(reading.cpu_pressure, is_percentage).or(self.cpu_pressure);
         self.memory_pressure = valid(reading.memory_pressure, is_percentage).or(self.memory_pressure);
         self.events = reading.memory_events.or(self.events);
@@ -104,11 +113,12 @@ impl Container {
         }
         self.observe_cpu(reading, profile, cpus);
         self.observe_memory(reading);
-        let is_new_quota = changed(before.0, self.cpu_limit.value());
+        self.known_limits = (self.cpu_limit.value().or(before.0), self.memory_limit.value().or(before.1));
+        let is_new_quota = changed(before.0, self.known_limits.0);
         if let Some(recent) = self.recent.as_mut().filter(|_| is_new_quota) {
             recent.quota_since = Some(reading.at);
         }
-        is_new_quota || changed(before.1, self.memory_limit.value())
+        is_new_quota || changed(before.1, self.known_limits.1)
     }
 
     /// Adds what was read in this sweep to the last seconds, which are kept of containers in managed pods only.
@@ -127,11 +137,18 @@ impl Container {
         }
     }
 
-    /// Absent while the details are older than a change of the memory in use.
+    /// What cannot be reclaimed, now. Absent while the details are older than a change of the memory in use, or, where reading them is slow, older
+    /// than they ever are elsewhere: it may grow into the page cache without a change of the sum.
     fn unreclaimable_now(&self) -> Option<Bytes> {
-        let detail = self.detail.value()?;
-        let is_current = !has_memory_changed(self.current_at_detail?, self.current.value()?);
-        is_current.then(|| detail.unreclaimable())?
+        let (at_detail, sweep) = self.current_at_detail?;
+        let is_current = self.sweep.saturating_sub(sweep) <= DETAIL_EVERY
+            && !has_memory_changed(at_detail, self.current.value()?);
+        self.detail.value().filter(|_| is_current)?.unreclaimable()
+    }
+
+    /// Memory that the kernel cannot reclaim.
+    pub(crate) fn unreclaimable(&self) -> Option<Bytes> {
+        self.memory.unknown.is_none().then(|| self.unreclaimable_now())?
     }
 
     /// The cgroup was created again: nothing that was read of the earlier directory is valid for this one. The baseline
@@ -144,6 +161,7 @@ impl Container {
         self.events = Read::NotDue;
         self.populated = Read::NotDue;
         self.limits_read = None;
+        self.known_limits = (None, None);
         self.last_throttled = None;
         self.recent = None;
         self.event_counter = EventCounter::new(true);
@@ -183,7 +201,7 @@ impl Container {
         self.current = reading.memory.or(self.current);
         self.detail = reading.memory_detail.or(self.detail);
         if reading.memory_detail.value().is_some() {
-            self.current_at_detail = self.current.value();
+            self.current_at_detail = self.current.value().map(|current| (current, self.sweep));
         }
         match (self.current.known(), self.detail.known()) {
             (Err(reason), _) | (_, Err(reason)) => self.memory.unknown = Some(reason),
@@ -347,8 +365,9 @@ impl Container {
     /// What limits its CPU; absent if that is not known. Pressure alone does not have a cause: where the throttling of a quota is
     /// not known, or it ended a moment ago, it is not attributed to the node. Without pressure accounting (cgroup v1) `none` cannot be proven.
     pub(crate) fn bound_by(&self) -> Option<BoundBy> {
+        self.sample?;
         let known = self.throttled().is_some() || self.has_cpu_limit() == Ok(false);
-        let not_throttled = known && !self.was_throttled_lately();
+        let not_throttled = known && !self.may_be_pressed_by(self);
         match (self.throttled(), self.cpu_pressure.value()) {
             (Some(throttled), _) if throttled > THROTTLED_FROM => Some(BoundBy::Limit),
             (_, Some(pressure)) if pressure > PRESSURE_FROM => not_throttled.then_some(BoundBy::Node),
@@ -357,10 +376,10 @@ impl Container {
         }
     }
 
-    /// Whether its pressure may be what throttling left.
-    pub(super) fn was_throttled_lately(&self) -> bool {
-        let last_read = self.baseline.map(|(_, at, _)| at);
-        self.last_throttled.zip(last_read).is_some_and(|(at, now)| now.since(at) < PRESSURE_LASTS)
+    /// Whether its pressure, when it was read, may have been what throttling of this cgroup, its own or its pod's, left.
+    pub(super) fn may_be_pressed_by(&self, throttled: &Container) -> bool {
+        let times = throttled.last_throttled.zip(self.pressure_read);
+        times.is_some_and(|(at, read)| read.since(at) < PRESSURE_LASTS)
     }
 
     /// The last seconds of CPU, while they are known.

@@ -34,6 +34,8 @@ pub(super) struct PodEvents {
     totals: BTreeMap<Arc<str>, Total>,
     /// OOM kills that the pod's own cgroup counted and its containers' did not; negative where it is read before theirs.
     unattributed: i64,
+    /// Since when there have been any.
+    unattributed_since: Option<Moment>,
     /// The container that ended last, and when.
     last_ended: Option<(Arc<str>, Moment)>,
     /// Whether its own cgroup was created while it was watched.
@@ -120,8 +122,10 @@ impl PodState {
             return;
         };
         if events.unattributed <= 0 {
+            events.unattributed_since = None;
             return;
         }
+        let since = *events.unattributed_since.get_or_insert(now);
         if self.excluded_ended {
             // an init or debug container, as likely as not: that is not the pod's load
             events.unattributed = 0;
@@ -130,8 +134,13 @@ impl PodState {
         let ended = events.last_ended.as_ref().filter(|(_, at)| now.since(*at) < ENDED_RECENTLY);
         let mut names = entry.counting.values().map(|listed| &listed.name);
         let only = names.next().filter(|_| names.next().is_none());
-        // while nobody ended, and it may be any of several, the removal has not been seen yet
-        let Some(name) = ended.map(|(name, _)| name).or(only).cloned() else { return };
+        let Some(name) = ended.map(|(name, _)| name).or(only).cloned() else {
+            // The removal has not been seen yet. One that ends much later was not ended by this.
+            if now.since(since) >= ENDED_RECENTLY {
+                events.unattributed = 0;
+            }
+            return;
+        };
         let oom_kill = u64::try_from(events.unattributed).ok();
         events.unattributed = 0;
         events.add(&name, MemoryEvents { oom_kill, ..MemoryEvents::default() });

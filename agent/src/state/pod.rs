@@ -232,7 +232,7 @@ impl PodState {
         let own = self.own.as_deref();
         match (own.and_then(Container::bound_by), container.bound_by()) {
             (Some(BoundBy::Limit), _) => Some(BoundBy::Limit),
-            (_, Some(BoundBy::Node)) if own.is_some_and(Container::was_throttled_lately) => None,
+            (_, Some(BoundBy::Node)) if own.is_some_and(|own| container.may_be_pressed_by(own)) => None,
             (_, bound_by) => bound_by,
         }
     }

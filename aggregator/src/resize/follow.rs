@@ -33,6 +33,7 @@ impl PodResize {
         if self.written.as_ref().is_some_and(|written| written.iter().all(carries)) {
             self.written = None;
         }
+        self.forget_newest_kills();
         let pressures = self.history.observe(now, facts);
         self.note_starts(facts);
         self.undo_harm(now, facts, &pressures);
@@ -54,7 +55,12 @@ impl PodResize {
             _ => {}
         }
         self.resume_granted(now, facts);
-        if !matches!(self.phase, Phase::Sent(_) | Phase::Unanswered(_)) {
+        let may_be_ours = match &self.phase {
+            Phase::Sent(_) | Phase::Unanswered(_) => true,
+            Phase::Recording(resize) => resize.tries > 0 && spec_is(facts, &resize.wanted.sizes),
+            _ => false,
+        };
+        if !may_be_ours {
             self.yield_to_others(now, facts);
         }
         self.unverified = self.unverified.take().filter(|accepted| accepted.resize.is_in_spec(facts));
@@ -69,6 +75,7 @@ impl PodResize {
 
     /// A report names the pod.
     pub(crate) fn report(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
+        self.forget_newest_kills();
         let pressures = self.history.report(now, facts, seen);
         self.undo_harm(now, facts, &pressures);
         let started_with = self.started_with(facts);
@@ -158,6 +165,19 @@ impl PodResize {
         }
     }
 
+    /// Kills that are told from when the kernel holds a new limit until that is verified are kept: that limit made them.
+    fn forget_newest_kills(&mut self) {
+        let is_in_kernel = match &self.phase {
+            Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
+                accepted.in_kernel.is_some()
+            }
+            _ => false,
+        };
+        if !is_in_kernel {
+            self.history.forget_newest_kills();
+        }
+    }
+
     /// Takes a shrink back that did harm, and drops one that would.
     fn undo_harm(&mut self, now: Moment, facts: &PodFacts, pressures: &[(String, Pressure)]) {
         self.shrunk.retain(|shrunk| !shrunk.is_over(now));
@@ -169,20 +189,18 @@ impl PodResize {
         self.drop_pressed_shrink(now);
     }
 
-    /// The kernel enforces a shrink before anybody knows that it does: what does harm until it is verified is undone then.
+    /// The kernel enforces a shrink before anybody knows that it does: what does harm until it is verified is undone then, or remembered where it
+    /// fails.
     fn note_harm_under_way(&mut self, pressures: &[(String, Pressure)]) {
-        let under_way = match &mut self.phase {
-            Phase::Sent(resize) | Phase::Unanswered(resize) => Some(&mut **resize),
+        let resize = match &mut self.phase {
+            Phase::Sent(resize) | Phase::Unanswered(resize) => &mut **resize,
             Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
-                Some(&mut accepted.resize)
+                &mut accepted.resize
             }
-            Phase::Idle | Phase::Planned(_) | Phase::Recording(_) | Phase::Recorded(..) => None,
+            Phase::Idle | Phase::Planned(_) | Phase::Recording(_) | Phase::Recorded(..) => return,
         };
-        let unverified = self.unverified.as_mut().map(|accepted| &mut accepted.resize);
-        for resize in under_way.into_iter().chain(unverified) {
-            if resize.purpose() == Purpose::Shrink && resize.harm.is_none() {
-                resize.harm = Harm::of(&resize.from, &resize.wanted.sizes, pressures);
-            }
+        if resize.purpose() == Purpose::Shrink && resize.harm.is_none() {
+            resize.harm = Harm::of(&resize.from, &resize.wanted.sizes, pressures);
         }
     }
 
@@ -358,11 +376,16 @@ impl PodResize {
         let shrunk = self.shrunk.remove(harmful);
         let Some(undo) = shrunk.undo(now, facts) else { return };
         let harm = shrunk.harm.unwrap_or_default();
-        for (container, resource, before) in harm.of {
-            self.history.undone(now, &container, resource, before);
-        }
+        self.remember_harm_of(now, &harm);
         self.phase = Phase::Planned(Box::new(undo));
         self.say(Some(Purpose::Shrink), What::Undone { seen: harm.seen });
+    }
+
+    /// The shrink that did it is not made again for a day.
+    fn remember_harm_of(&mut self, now: Moment, harm: &Harm) {
+        for (container, resource, before) in &harm.of {
+            self.history.undone(now, container, *resource, *before);
+        }
     }
 
     fn yield_to_others(&mut self, now: Moment, facts: &PodFacts) {
@@ -390,6 +413,9 @@ impl PodResize {
         };
         self.hold_changed(now, Duration::from_secs(60), message, resize);
         self.say_failed(resize.purpose(), message.to_owned());
+        if let Some(harm) = &resize.harm {
+            self.remember_harm_of(now, harm);
+        }
         self.put_back(now, facts, accepted, back, message);
     }
 

@@ -230,10 +230,14 @@ impl History {
         }
     }
 
+    /// Kills that are told from now on are new.
+    pub(super) fn forget_newest_kills(&mut self) {
+        self.0.values_mut().for_each(|history| history.newest_kills = 0);
+    }
+
     /// Takes in what the watch shows. A container that is down has no cgroup that its agent could read: that it was killed for memory is what
     /// its status says. What calls for growth, by container.
     pub(super) fn observe(&mut self, now: Moment, facts: &PodFacts) -> Vec<(String, Pressure)> {
-        self.0.values_mut().for_each(|history| history.newest_kills = 0);
         let mut pressures = Vec::new();
         for container in resizable(facts) {
             let Some(killed_at) = container.oom_killed_at else { continue };
@@ -261,7 +265,6 @@ impl History {
 
     /// Takes in a report. What calls for growth, by container.
     pub(super) fn report(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) -> Vec<(String, Pressure)> {
-        self.0.values_mut().for_each(|history| history.newest_kills = 0);
         let mut pressures = Vec::new();
         for container in resizable(facts) {
             let Some(read) = seen.of(container) else { continue };

@@ -13,6 +13,7 @@ use super::machine::{EndedBy, PodResize};
 use super::phase::{Phase, VERIFIED_WITHIN};
 use super::rejected::RejectionKind;
 use super::sizes::spec_is;
+use super::undo::{RecentShrink, WATCHED};
 use super::{Purpose, ResizeRefusal, Step};
 use crate::facts::PodFacts;
 use crate::input::Now;
@@ -141,6 +142,10 @@ impl PodResize {
                         let message = format!("not verified within {} s", VERIFIED_WITHIN.as_secs());
                         self.hold_changed(now, Duration::from_secs(60), &message, &accepted.resize);
                         self.say_failed(accepted.resize.purpose(), message);
+                        // Harm without confirmation: a part of it is enforced.
+                        if accepted.resize.harm.is_some() {
+                            self.shrunk.push(RecentShrink::new(&accepted.resize, now + WATCHED));
+                        }
                         self.unverified = Some(accepted);
                     }
                 }

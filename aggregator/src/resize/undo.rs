@@ -99,8 +99,7 @@ impl RecentShrink {
     /// The way back, unless the spec is not any more what the shrink made of it.
     pub(super) fn undo(&self, now: Moment, facts: &PodFacts) -> Option<Resize> {
         let seen = &self.harm.as_ref()?.seen;
-        let why =
-            vec![format!("{seen} within {} s after a shrink: back to the size before", WATCHED.as_secs())];
+        let why = vec![format!("{seen} after a shrink: back to the size before")];
         let wanted = Wanted {
             sizes: self.from.clone(),
             purpose: Purpose::Undo,

@@ -47,6 +47,9 @@ pub(super) fn why_not_known(known: Option<&PodStatus>) -> Option<String> {
     }
     match (&known.resize, &known.class) {
         (Some(resize), _) if !resize.wanted.is_empty() => None,
+        (Some(resize), _) if resize.state == "reverting" => {
+            Some("a resize of it is being taken back".to_owned())
+        }
         (Some(resize), _) => resize.refused.clone(),
         (None, Some(_)) => Some(SILENT_ABOUT_RESIZING.to_owned()),
         (None, None) => Some(format!("no SLA class applies (label {})", keys::SLA)),

@@ -203,6 +203,7 @@ fn what_is_not_known_of_a_pod_is_why() {
     let wanted = json!({"app": {"limits": {"cpu": "1"}}});
     assert_eq!(resize(json!({"refused": "its quota has no room", "wanted": wanted})), "");
     assert_eq!(resize(json!({"refused": "its node is silent"})), "its node is silent");
+    assert_eq!(resize(json!({"state": "reverting"})), "a resize of it is being taken back");
     assert_eq!(pod(json!({"class": "gold"})), SILENT_ABOUT_RESIZING);
     assert_eq!(pod(json!({})), "no SLA class applies (label plimsoll.dev/sla)");
     assert_eq!(pod(json!({"leftAlone": "pod_ignored"})), "ignored by its label");

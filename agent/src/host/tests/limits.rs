@@ -5,7 +5,7 @@ use plimsoll_contract::report::MemoryEvents;
 use plimsoll_contract::{Bytes, Cores, Limit};
 
 use super::*;
-use crate::sample::Read;
+use crate::sample::{Read, Throttling};
 
 const ABSENT: Read<Limit<Cores>> = Read::Unknown(UnknownReason::Absent);
 const UNLIMITED: Read<Limit<Cores>> = Read::Value(Limit::Unlimited);
@@ -39,6 +39,35 @@ fn the_smaller_limit_of_a_container_and_of_the_cgroup_that_crun_made_in_it_count
     tree.write(&format!("{dir}/container/memory.max"), "4096\n");
     let reading = &sweep(&mut tree.host())[&container(1, 1)];
     assert_eq!(reading.memory_limit, Read::Value(Limit::Of(Bytes(4096))));
+}
+
+#[test]
+fn throttling_is_counted_where_the_quota_is() {
+    let counters =
+        |periods, throttled| format!("usage_usec 5\nnr_periods {periods}\nnr_throttled {throttled}\n");
+    let throttling = |host: &mut Host| {
+        let throttling = sweep(host)[&container(1, 1)].cpu.value().unwrap().throttling;
+        throttling.map(|Throttling { periods, throttled }| (periods, throttled))
+    };
+    for (outer, inner, expected) in [
+        ("max 100000\n", "20000 100000\n", Some((30, 20))),
+        ("50000 100000\n", "20000 100000\n", Some((30, 20))),
+        ("50000 100000\n", "max 100000\n", Some((1, 0))),
+    ] {
+        let tree = Tree::bare();
+        let dir = tree.container(1, 1);
+        tree.write(&format!("{dir}/cpu.max"), outer);
+        tree.write(&format!("{dir}/cpu.stat"), &counters(1, 0));
+        tree.write(&format!("{dir}/container/cpu.max"), inner);
+        tree.write(&format!("{dir}/container/cpu.stat"), &counters(30, 20));
+        let mut host = tree.host();
+        assert_eq!(throttling(&mut host), expected, "{outer} {inner}");
+        sweep_until_not_new(&mut host);
+        assert_eq!(throttling(&mut host), expected, "also while limits are not due");
+        fs::remove_file(tree.path(&format!("{dir}/container/cpu.stat"))).unwrap();
+        let unknown = expected.filter(|counted| *counted == (1, 0));
+        assert_eq!(throttling(&mut host), unknown, "missing is not none");
+    }
 }
 
 #[test]

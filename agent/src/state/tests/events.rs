@@ -175,6 +175,25 @@ fn of_two_containers_the_one_that_ended_was_killed() {
 }
 
 #[test]
+fn a_kill_that_nobody_ended_for_is_not_given_to_one_that_ends_much_later() {
+    let of_two = |wait: u32| {
+        let mut sim = managed();
+        sim.add(container(2), cgroup(0, 0));
+        roster(&mut sim, &[listed(1, "app"), listed(2, "proxy")]);
+        sweeps(&mut sim, 2);
+        set(&mut sim, &own(), 5, 3);
+        sweeps(&mut sim, wait);
+        sim.remove(&container(2));
+        sim.add(container(3), cgroup(0, 0));
+        roster(&mut sim, &[listed(1, "app"), listed(3, "proxy")]);
+        sweeps(&mut sim, 2);
+        told(&sim, &AcceptedEvents::default(), 3).and_then(|events| events.oom_kill)
+    };
+    assert_eq!(of_two(2), Some(1));
+    assert_ne!(of_two(60), Some(1));
+}
+
+#[test]
 fn a_kill_in_a_running_container_is_counted_once_in_whatever_order_it_is_read() {
     let mut sim = managed();
     // read after the pod's own cgroup, which had not counted it yet

@@ -45,6 +45,12 @@ fn a_managed_pod_whose_limits_changed_is_urgent_once() {
     assert_eq!(urgent(&mut sim, 40), 1);
     sim.get(&container(1)).memory_limit = Limit::Of(Bytes(2 * GIB));
     assert_eq!(urgent(&mut sim, 40), 1);
+    // Also where it could not be read in the sweep in which it changed.
+    sim.fault = Box::new(|_, _, reading| reading.cpu_limit = Read::Unknown(UnknownReason::Failed));
+    assert_eq!(urgent(&mut sim, 1), 0);
+    sim.get(&container(1)).cpu_limit = Limit::Of(Cores(1.0));
+    sim.fault = Box::new(|_, _, _| {});
+    assert_eq!(urgent(&mut sim, 40), 1);
     let mut sim = Sim::one(Profile::lab(), Cgroup::using(|_| 0.1));
     urgent(&mut sim, 40);
     sim.get(&container(1)).cpu_limit = Limit::Of(Cores(1.5));

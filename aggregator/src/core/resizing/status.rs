@@ -36,7 +36,10 @@ impl Core {
         };
         // A resize that is under way is no refusal: the state says it.
         let (refusal, refused) = refusal.filter(|(word, _)| *word != Refusal::InFlight.as_str()).unzip();
-        let asked = wanted.map(|wanted| &wanted.sizes).or_else(|| pod.resize.asked());
+        // A way back is no need.
+        let under_way =
+            pod.resize.asked().filter(|_| pod.resize.purpose().is_some_and(|purpose| !purpose.is_way_back()));
+        let asked = wanted.map(|wanted| &wanted.sizes).or(under_way);
         let probed = sizing.and_then(|sizing| sizing.probed.as_ref());
         let probed = probed.filter(|probed| wanted.is_some_and(|wanted| probed.covers(&wanted.sizes)));
         let original = facts.annotations.get(keys::ORIGINAL_RESOURCES);

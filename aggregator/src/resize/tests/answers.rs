@@ -261,6 +261,32 @@ fn a_resize_whose_response_was_lost_is_ours_however_late_the_watch_shows_it() {
 }
 
 #[test]
+fn a_lost_resize_that_shows_while_it_is_recorded_again_is_no_round_of_another_writer() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.resized(Purpose::Grow, more());
+        world.plan(Purpose::Shrink, first());
+        world.record();
+        world.send();
+        world.refuse(ResizeRefusal::NoAnswer);
+        world.wait(15);
+        let step = world.resize.next(world.time(), &world.facts);
+        assert!(matches!(step, Step::Record(_)), "{step:?}");
+        world.resize.sent(world.time(), &world.facts);
+        world.write_spec(first());
+        world.watch();
+        world.resize.recorded(world.at(), world.pod_version());
+        world.watch();
+        assert_eq!(world.state(), "accepted");
+        world.kubelet_acts();
+        world.report();
+        assert_eq!(world.resize.yielding_until(world.at()), None);
+        world.happened();
+        world.wait(120);
+    }
+}
+
+#[test]
 fn a_way_back_does_not_make_a_record_ours_that_another_wrote() {
     let mut world = World::new();
     world.resized(Purpose::Shrink, less());

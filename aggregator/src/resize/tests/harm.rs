@@ -107,6 +107,54 @@ fn harm_that_is_seen_before_a_shrink_is_verified_undoes_it_then() {
 }
 
 #[test]
+fn harm_of_a_shrink_that_ends_without_verification_is_undone_or_remembered() {
+    let to = sizes((100, 250), (64, 128));
+    let throttled = || {
+        let mut world = World::new();
+        world.plan(Purpose::Shrink, to);
+        world.write();
+        world.cpu.throttled3 = Some(0.5);
+        world.report();
+        world.cpu.throttled3 = Some(0.0);
+        world.happened();
+        world
+    };
+    let mut unverified = throttled();
+    unverified.wait(121);
+    unverified.report();
+    assert_eq!(unverified.write(), first());
+
+    let mut failed = throttled();
+    failed.condition("PodResizeInProgress", Some("Error"), "write cpu.max");
+    failed.wait(61);
+    failed.report();
+    assert_eq!(failed.write(), first(), "put back");
+    failed.kubelet_acts();
+    failed.report();
+    failed.wait(600);
+    failed.report();
+    let again = failed.resize.plan(failed.at(), &failed.facts, wanted(Purpose::Shrink, to));
+    assert!(matches!(again, Err(NotPlanned::Harmful { .. })), "{again:?}");
+}
+
+#[test]
+fn a_kill_between_the_new_limit_and_its_verification_calls_for_more() {
+    let mut world = World::new();
+    world.plan(Purpose::Grow, sizes((200, 500), (128, 256)));
+    let to = world.write();
+    // The kernel holds the limit; the status does not show the request yet.
+    world.kernel = to;
+    world.report();
+    world.events(0, 1);
+    world.report();
+    world.events(0, 0);
+    world.kubelet_acts();
+    world.report();
+    assert!(matches!(world.happened()[..], [What::Verified { purpose: Purpose::Grow, .. }]));
+    assert_eq!(world.resize.recent_memory_events(world.at(), "app").oom_kill, 1);
+}
+
+#[test]
 fn a_kill_that_is_told_with_the_verification_of_a_growth_is_counted_and_calls_for_more() {
     let mut world = World::new();
     world.events(4, 1);
