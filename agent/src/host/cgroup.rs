@@ -1,6 +1,7 @@
 //! One cgroup: its open descriptors, and what of it is due in a sweep.
 //!
-//! The hot path. A cgroup that keeps its descriptors open is read without building a path, looking anything up or allocating.
+//! The hot path. A cgroup that keeps its descriptors open is read without building a path, looking anything up or allocating, unless its quota is
+//! in a cgroup below it (older crun).
 //! One without (see [`descriptors`](super::descriptors)) opens and closes everything each time. Proof: `tests/plan.rs`,
 //! `tests/descriptors.rs` and `tests/damage.rs`; on real cgroups `agent/tests/differential.rs`.
 
@@ -208,6 +209,7 @@ impl Cgroup {
     ) -> Result<Reading, Failure> {
         let turn = sweep.number.wrapping_add(self.sweep_offset);
         let (was_limited, is_container) = (self.limited, self.target.container.is_some());
+        let had_inner_quota = self.has_inner_quota;
         let (first, new) = (self.new_sweeps == NEW_SWEEPS, self.new_sweeps > 0);
         self.new_sweeps = self.new_sweeps.saturating_sub(1);
         let mut reading = Reading { inode: self.inode, ..Reading::default() };
@@ -224,15 +226,23 @@ impl Cgroup {
             if is_container && (new || self.has_inner) {
                 let own = reading.cpu_limit;
                 self.has_inner = files.tighten(&mut reading.cpu_limit, &mut reading.memory_limit);
-                self.has_inner_quota = reading.cpu_limit != own;
+                // One that could not be read says nothing of the other.
+                if own.value().is_some() {
+                    self.has_inner_quota = reading.cpu_limit != own;
+                }
             }
             self.limited =
                 is_bound(reading.cpu_limit, was_limited) | is_bound(reading.memory_limit, was_limited);
         }
         let before = (sweep.clock)();
         reading.cpu = read(files.cpu())?;
-        if let (Read::Value(counters), true) = (&mut reading.cpu, self.has_inner_quota) {
-            counters.throttling = files.inner_throttling();
+        if let Read::Value(counters) = &mut reading.cpu {
+            if self.has_inner_quota != had_inner_quota && !first {
+                // What was counted elsewhere before is no rise.
+                counters.throttling = None;
+            } else if self.has_inner_quota {
+                counters.throttling = files.inner_throttling();
+            }
         }
         reading.at = Moment((before.0 + (sweep.clock)().0) / 2);
         let detail_due = first || turn.is_multiple_of(self.detail_every);

@@ -25,7 +25,7 @@ pub(super) type Directories = Vec<Option<OwnedFd>>;
 const NO_CONTROLLER: Failure = Failure::Unknown(UnknownReason::NoController);
 const ABSENT: Failure = Failure::Unknown(UnknownReason::Absent);
 
-/// The descriptors that a cgroup keeps open: every file that is read more often than limits are. Opening and closing, with the
+/// The descriptors that a cgroup keeps open: every file of its own that is read more often than limits are. Opening and closing, with the
 /// kernel's allocations for it, costs several times as much as most reads (`docs/benchmarks.md`).
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {

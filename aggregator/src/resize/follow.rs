@@ -107,7 +107,7 @@ impl PodResize {
                 }
                 self.follow(now, facts);
             }
-            Phase::Idle if self.unverified.is_some() => self.verify_late(now, facts, seen),
+            Phase::Idle if self.unverified.is_some() => self.verify_late(now, facts, seen, &pressures),
             Phase::Idle if of_resizes(facts).is_empty() && has_seen(facts, facts.generation) => {
                 let drifted = self.drift.compare(now, facts, seen);
                 drifted.into_iter().for_each(|drift| self.say(None, drift));
@@ -138,7 +138,7 @@ impl PodResize {
     }
 
     /// A resize that nobody could verify in time is in the kernel after all.
-    fn verify_late(&mut self, now: Moment, facts: &PodFacts, seen: &Seen) {
+    fn verify_late(&mut self, now: Moment, facts: &PodFacts, seen: &Seen, pressures: &[(String, Pressure)]) {
         let is_done = self.unverified.as_ref().is_some_and(|accepted| {
             let sizes = &accepted.resize.wanted.sizes;
             requests_are_set(facts, sizes, accepted.generation)
@@ -146,6 +146,8 @@ impl PodResize {
         });
         if let Some(accepted) = self.unverified.take_if(|_| is_done) {
             self.done(now, &accepted.resize, accepted.set_aside, None, now);
+            // The report that shows the size may show what it does, too.
+            self.observe_shrunk(pressures);
             self.undo(now, facts);
         }
     }
@@ -181,12 +183,14 @@ impl PodResize {
     /// Takes a shrink back that did harm, and drops one that would.
     fn undo_harm(&mut self, now: Moment, facts: &PodFacts, pressures: &[(String, Pressure)]) {
         self.shrunk.retain(|shrunk| !shrunk.is_over(now));
-        for shrunk in &mut self.shrunk {
-            shrunk.observe(pressures);
-        }
+        self.observe_shrunk(pressures);
         self.note_harm_under_way(pressures);
         self.undo(now, facts);
         self.drop_pressed_shrink(now);
+    }
+
+    fn observe_shrunk(&mut self, pressures: &[(String, Pressure)]) {
+        self.shrunk.iter_mut().for_each(|shrunk| shrunk.observe(pressures));
     }
 
     /// The kernel enforces a shrink before anybody knows that it does: what does harm until it is verified is undone then, or remembered where it

@@ -47,7 +47,8 @@ pub(crate) struct PodResize {
     /// Whether the last resize that ended is in the kernel.
     pub(super) last: Option<bool>,
     pub(super) taken_over: Option<Moment>,
-    /// A resize that was accepted and not verified in time. Until the kernel holds it, or the spec says something else, nothing more is asked for.
+    /// A resize that was accepted and not verified in time. Until the kernel holds it, or the spec says something else, nothing more is asked for, but the
+    /// way back from harm.
     pub(super) unverified: Option<Box<Accepted>>,
     /// A resize of containers that are down: the kubelet has set it aside, and they start with it. It is verified then, and until then nothing
     /// waits for it.

@@ -142,7 +142,7 @@ impl PodResize {
                         let message = format!("not verified within {} s", VERIFIED_WITHIN.as_secs());
                         self.hold_changed(now, Duration::from_secs(60), &message, &accepted.resize);
                         self.say_failed(accepted.resize.purpose(), message);
-                        // Harm without confirmation: a part of it is enforced.
+                        // Harm without confirmation: a part of it may be enforced.
                         if accepted.resize.harm.is_some() {
                             self.shrunk.push(RecentShrink::new(&accepted.resize, now + WATCHED));
                         }

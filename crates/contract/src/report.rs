@@ -177,7 +177,8 @@ pub struct ContainerMemory {
     /// Usage less inactive file pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_set: Option<Bytes>,
-    /// What cannot be reclaimed: anonymous, shared and unreclaimable kernel memory.
+    /// What cannot be reclaimed: anonymous, shared and unreclaimable kernel memory. Absent while `memory.stat` is older than a change of the memory
+    /// in use, or, where reading it is slow, than 5 sweeps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreclaimable: Option<Bytes>,
     /// The smallest `unreclaimable` of the last 2 s; of managed pods only, and absent while the last 2 s are not all known.

@@ -119,6 +119,8 @@ fn grow(input: &MemoryInput, calls: &[Trigger]) -> Result<Verdict, Keep> {
         larger(usage.unreclaimable.map(Bytes::as_f64), usage.unreclaimable2.map(Bytes::as_f64));
     let used_for = |trigger: Trigger| match trigger {
         Trigger::OomKill(_) => larger(unreclaimable, input.size.limit.map(|limit| limit as f64)),
+        // where it is not known what cannot be reclaimed, hits of the limit say all the same that what is in use does not fit
+        Trigger::MemoryMax(_) => unreclaimable.or(usage.working_set.map(Bytes::as_f64)),
         Trigger::MemoryPressure(_) => larger(unreclaimable, usage.working_set.map(Bytes::as_f64)),
         _ => unreclaimable,
     };

@@ -71,6 +71,27 @@ fn throttling_is_counted_where_the_quota_is() {
 }
 
 #[test]
+fn a_quota_that_cannot_be_read_once_makes_no_throttling_of_what_was_counted_elsewhere() {
+    let tree = Tree::bare();
+    let dir = tree.container(1, 1);
+    tree.write(&format!("{dir}/cpu.max"), "max 100000\n");
+    tree.write(&format!("{dir}/container/cpu.max"), "20000 100000\n");
+    tree.write(&format!("{dir}/container/cpu.stat"), "nr_periods 1100\nnr_throttled 290\n");
+    let mut host = tree.host();
+    let periods = |host: &mut Host| {
+        let throttling = sweep(host)[&container(1, 1)].cpu.value().unwrap().throttling;
+        throttling.map(|throttling| throttling.periods)
+    };
+    assert_eq!(periods(&mut host), Some(1100));
+    tree.write(&format!("{dir}/cpu.max"), "damaged\n");
+    assert_eq!(periods(&mut host), Some(1100));
+    // The runtime moved the quota: in this sweep nothing is known.
+    tree.write(&format!("{dir}/cpu.max"), "20000 100000\n");
+    assert_eq!(periods(&mut host), None);
+    assert_eq!(periods(&mut host), Some(0), "its own");
+}
+
+#[test]
 fn on_v1_it_is_in_the_hierarchies_of_the_limits() {
     let tree = Tree::of("v1-cgroupfs");
     let mut host = tree.host();

@@ -12,7 +12,7 @@ use super::Sizing;
 use crate::core::{Core, Counts};
 use crate::facts::{ContainerFacts, PodFacts, Resources};
 use crate::plan::resize::{Outcome, Refusal};
-use crate::resize::{Blocked, NotPlanned, decision_on, in_quantities, sizes_of};
+use crate::resize::{Blocked, NotPlanned, Purpose, decision_on, in_quantities, sizes_of};
 use crate::state::{Pod, PolicyProblem};
 
 impl Core {
@@ -36,9 +36,8 @@ impl Core {
         };
         // A resize that is under way is no refusal: the state says it.
         let (refusal, refused) = refusal.filter(|(word, _)| *word != Refusal::InFlight.as_str()).unzip();
-        // A way back is no need.
-        let under_way =
-            pod.resize.asked().filter(|_| pod.resize.purpose().is_some_and(|purpose| !purpose.is_way_back()));
+        // What is withdrawn is no need.
+        let under_way = pod.resize.asked().filter(|_| pod.resize.purpose() != Some(Purpose::Revert));
         let asked = wanted.map(|wanted| &wanted.sizes).or(under_way);
         let probed = sizing.and_then(|sizing| sizing.probed.as_ref());
         let probed = probed.filter(|probed| wanted.is_some_and(|wanted| probed.covers(&wanted.sizes)));

@@ -463,6 +463,18 @@ fn a_shrink_that_is_verified_late_is_watched_for_harm() {
 }
 
 #[test]
+fn harm_in_the_report_that_verifies_a_shrink_late_undoes_it() {
+    let mut world = accepted(Purpose::Shrink, less());
+    world.wait(130);
+    world.kubelet_acts();
+    world.happened();
+    world.cpu.throttled3 = Some(0.5);
+    world.report();
+    assert!(matches!(world.happened()[..], [What::Verified { .. }, What::Undone { .. }]));
+    assert_eq!(world.write(), first());
+}
+
+#[test]
 fn a_growth_of_cpu_that_was_not_verified_does_not_keep_memory_from_growing() {
     let mut world = unverified();
     world.kernel = first();

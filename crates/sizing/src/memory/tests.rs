@@ -139,6 +139,9 @@ fn hits_of_the_limit_count_with_what_cannot_be_reclaimed_not_with_a_page_cache()
     input.usage = &usage;
     let grown = change(decide(&input));
     assert_eq!((grown.to.limit, grown.trigger), (Some(1144 * MI), Trigger::MemoryMax(7)));
+    let in_use = ContainerMemory { working_set: Some(Bytes(990 * MI)), ..ContainerMemory::default() };
+    input.usage = &in_use;
+    assert_eq!(change(decide(&input)).to.limit, Some(1416 * MI), "how much is page cache is not known");
     let unknown = ContainerMemory::default();
     input.usage = &unknown;
     assert_eq!(decide(&input), Verdict::Keep(Keep::NoData));
