@@ -129,10 +129,10 @@ fn phases() -> Vec<Vec<Test>> {
 fn resizing(install: Vec<Test>) -> Vec<Vec<Test>> {
     vec![
         install,
-        // Alone: a pod can use its whole limit only if nothing else uses the node.
+        // Alone: a pod can use its whole limit, or half of each second, only if nothing else uses the node.
         tests![resize::throttled::a_throttled_gold_pod_has_more_cpu_in_the_kernel_within_seconds],
+        tests![resize::settles::the_original_example_is_resized_in_place_and_settles],
         tests![
-            resize::settles::the_original_example_is_resized_in_place_and_settles,
             resize::memory::a_growing_container_gets_more_memory_before_it_is_killed,
             resize::idle::idle_pods_give_back_and_never_go_below_their_floor,
             resize::undone::undo_restores_the_original_size_in_place,
