@@ -169,13 +169,7 @@ impl PodResize {
 
     /// Kills that are told from when the kernel holds a new limit until that is verified are kept: that limit made them.
     fn forget_newest_kills(&mut self) {
-        let is_in_kernel = match &self.phase {
-            Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
-                accepted.in_kernel.is_some()
-            }
-            _ => false,
-        };
-        if !is_in_kernel {
+        if self.phase.accepted().is_none_or(|accepted| accepted.in_kernel.is_none()) {
             self.history.forget_newest_kills();
         }
     }
@@ -281,11 +275,7 @@ impl PodResize {
 
     /// Ends a resize that is done.
     fn settle(&mut self, now: Moment, facts: &PodFacts) {
-        let (Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _)) =
-            &self.phase
-        else {
-            return;
-        };
+        let Some(accepted) = self.phase.accepted() else { return };
         let resize = &accepted.resize;
         // The watch may be behind the report, and what else is decided of the pod is decided by what the watch shows.
         if !spec_is(facts, &resize.wanted.sizes) {

@@ -275,9 +275,19 @@ impl Phase {
             | Phase::Recorded(resize, _)
             | Phase::Sent(resize)
             | Phase::Unanswered(resize) => Some(resize),
-            Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
-                Some(&accepted.resize)
+            Phase::Accepted(_) | Phase::InProgress(_) | Phase::Deferred(..) => {
+                self.accepted().map(|accepted| &accepted.resize)
             }
+        }
+    }
+
+    /// The resize under way, if the API server has accepted it.
+    pub(super) fn accepted(&self) -> Option<&Accepted> {
+        match self {
+            Phase::Accepted(accepted) | Phase::InProgress(accepted) | Phase::Deferred(accepted, _) => {
+                Some(accepted)
+            }
+            _ => None,
         }
     }
 

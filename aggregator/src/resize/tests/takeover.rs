@@ -152,13 +152,19 @@ fn killed_when_infeasible_or_failing_it_is_put_back() {
     assert_eq!(failing.write(), first());
 }
 
-#[test]
-fn killed_when_reverting_the_way_back_is_taken_up() {
+/// A growth was deferred for as long as is waited, and that it is put back is recorded.
+fn putting_back() -> World {
     let mut world = planned(Purpose::Grow);
     world.write();
     world.deferred();
     world.wait(30);
     world.record();
+    world
+}
+
+#[test]
+fn killed_when_reverting_the_way_back_is_taken_up() {
+    let mut world = putting_back();
     world.take_over();
     assert_eq!(world.state(), "reverting");
     assert_eq!(world.write(), first());
@@ -166,22 +172,14 @@ fn killed_when_reverting_the_way_back_is_taken_up() {
 
 #[test]
 fn killed_when_reverting_what_the_kubelet_granted_meanwhile_stays() {
-    let mut world = planned(Purpose::Grow);
-    world.write();
-    world.deferred();
-    world.wait(30);
-    world.record();
+    let mut world = putting_back();
     world.kubelet_acts();
     world.take_over();
     assert_eq!((world.state(), world.resize.busy()), ("idle", false));
     world.nothing_is_due();
 
     // It is granted after the takeover.
-    let mut world = planned(Purpose::Grow);
-    world.write();
-    world.deferred();
-    world.wait(30);
-    world.record();
+    let mut world = putting_back();
     world.take_over();
     assert_eq!(world.state(), "reverting");
     world.kubelet_acts();
