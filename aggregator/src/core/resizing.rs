@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use plimsoll_contract::{NodeName, PodName};
 use plimsoll_sizing::policy::Mode;
-use plimsoll_sizing::verdict::{Keep, Verdict};
+use plimsoll_sizing::verdict::Verdict;
 
 use super::Core;
 use crate::facts::NodeFacts;
@@ -304,7 +304,7 @@ fn was_resized(pod: &Pod) -> bool {
 /// The time until the first of a pod's cooldowns is over.
 fn shortest_cooldown(verdict: &PodVerdict) -> Option<Duration> {
     let left = verdict.sizing.iter().filter_map(|sized| match sized.verdict {
-        Verdict::Keep(Keep::Cooldown(left)) => Some(left),
+        Verdict::Cooldown { left, .. } => Some(left),
         _ => None,
     });
     left.min()

@@ -122,9 +122,14 @@ pub(crate) fn plan_node(
             }
         };
         floor = [floor[0].max(least(policy, Resource::Cpu)), floor[1].max(least(policy, Resource::Memory))];
-        let mut of_pod = amount::drafts(node, number, pod, policy);
+        let mut of_pod = amount::drafts(node, number, pod, policy, now);
         if let Some(reason) = eligible::obstacle(pod).or_else(|| node_obstacle.clone()) {
-            of_pod.iter_mut().filter(|draft| draft.changes()).for_each(|draft| draft.refuse(reason.clone()));
+            for draft in of_pod.iter_mut().filter(|draft| draft.changes()) {
+                match &reason {
+                    Refusal::InFlight => draft.wait_for(reason.clone()),
+                    reason => draft.refuse(reason.clone()),
+                }
+            }
             refused.insert(number, reason);
         }
         for draft in &mut of_pod {

@@ -25,6 +25,7 @@ pub(super) fn cure(refusal: &str) -> Option<&'static str> {
         "no_room" => {
             "it is tried again when pods leave the node; `kubectl describe node` says what they request"
         }
+        "room_kept" => "it is tried again within 30 s, once the other pods have grown or need no more",
         _ => return None,
     })
 }

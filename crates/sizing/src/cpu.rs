@@ -17,7 +17,7 @@ use plimsoll_contract::report::ContainerCpu;
 use crate::fit::{Fit, Need, known, larger};
 use crate::policy::{ResourcePolicy, SHRINK_COOLDOWN};
 use crate::size::{Size, SizeBounds};
-use crate::timing::{Quiet, remaining};
+use crate::timing::{Quiet, growth_after, remaining};
 use crate::verdict::{Change, Keep, Trigger, Verdict};
 
 #[cfg(test)]
@@ -31,6 +31,8 @@ pub const THROTTLED3_FROM: f64 = 0.05;
 pub const THROTTLED2_FROM: f64 = 0.25;
 /// From this share of throttled periods on a throttled limit grows by a whole step.
 pub const THROTTLED_FULL: f64 = 0.5;
+/// Throttling under a new limit is measured and reported at most this long after a growth.
+pub const MEASURED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the size of a container's CPU is decided from.
 #[derive(Debug, Clone)]
@@ -69,9 +71,17 @@ pub fn decide(input: &CpuInput) -> Verdict {
     }
     let decided = match calls_for_growth(input) {
         Some(trigger) => grow(input, trigger),
+        None if is_not_measured_yet(input) => grow(input, Trigger::NotMeasuredYet).or_else(|_| shrink(input)),
         None => shrink(input),
     };
     decided.unwrap_or_else(Verdict::Keep)
+}
+
+/// Whether it grew a moment ago, and its throttling under the new limit is not known. Only while it may not grow again.
+fn is_not_measured_yet(input: &CpuInput) -> bool {
+    let is_known = known(input.usage.throttled2).or(known(input.usage.throttled3)).is_some();
+    let within = MEASURED_WITHIN.min(input.up_cooldown);
+    input.size.limit.is_some() && !is_known && remaining(within, input.since_growth).is_some()
 }
 
 /// What calls for growth now, whether or not it may grow. While something does, and for the class's hold after it, nothing shrinks.
@@ -107,6 +117,7 @@ fn used(usage: &ContainerCpu) -> Option<f64> {
 
 fn grow(input: &CpuInput, trigger: Trigger) -> Result<Verdict, Keep> {
     let (policy, used) = (input.policy, used(input.usage));
+    let whole_step = |size: u64| size as f64 * (1.0 + policy.max_step);
     // what is used is not known: then at least all of the basis times its utilization is
     let used = used.or(match trigger {
         Trigger::Utilization(of) => input.size.limit.or(input.size.request).map(|basis| of * basis as f64),
@@ -120,15 +131,17 @@ fn grow(input: &CpuInput, trigger: Trigger) -> Result<Verdict, Keep> {
         // a higher limit gives no more of a busy node, and where request = limit the request does not grow without it
         Trigger::NodePressure(_) if fit(input).is_equal() => return Err(Keep::NodeBusy),
         Trigger::NodePressure(_) => None,
+        Trigger::NotMeasuredYet => input.size.limit.map(whole_step),
         _ => used.map(|used| used / policy.target_of_limit),
     };
-    let request = used.map(|used| used / policy.target_of_request);
+    let request = match trigger {
+        Trigger::NotMeasuredYet => input.size.request.map(whole_step),
+        _ => used.map(|used| used / policy.target_of_request),
+    };
     let to = fit(input).grow(Need { request, limit })?;
-    if let Some(left) = remaining(input.up_cooldown, input.since_growth) {
-        return Err(Keep::Cooldown(left));
-    }
     let usage = used.or(input.size.limit.map(|limit| limit as f64)).unwrap_or_default();
-    Ok(Verdict::Grow(Change { to, trigger, usage: usage as u64 }))
+    let growth = Change { to, trigger, usage: usage as u64 };
+    Ok(growth_after(input.up_cooldown, input.since_growth, growth))
 }
 
 fn shrink(input: &CpuInput) -> Result<Verdict, Keep> {

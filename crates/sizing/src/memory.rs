@@ -17,7 +17,7 @@ use plimsoll_contract::report::{ContainerMemory, MemoryEvents};
 use crate::fit::{Fit, Need, known, larger};
 use crate::policy::{MEMORY_UP_COOLDOWN, ResourcePolicy, SHRINK_COOLDOWN};
 use crate::size::{Size, SizeBounds};
-use crate::timing::{Quiet, remaining};
+use crate::timing::{Quiet, growth_after};
 use crate::verdict::{Change, Keep, Trigger, Verdict};
 
 #[cfg(test)]
@@ -133,10 +133,8 @@ fn grow(input: &MemoryInput, calls: &[Trigger]) -> Result<Verdict, Keep> {
         (trigger != Trigger::RequestBelowUse).then_some((used / input.policy.target_of_limit).max(ahead));
     let request = Some((used / input.policy.target_of_request).max(ahead));
     let to = fit(input).grow(Need { request, limit })?;
-    if let Some(left) = remaining(MEMORY_UP_COOLDOWN, input.since_growth) {
-        return Err(Keep::Cooldown(left));
-    }
-    Ok(Verdict::Grow(Change { to, trigger, usage: used as u64 }))
+    let growth = Change { to, trigger, usage: used as u64 };
+    Ok(growth_after(MEMORY_UP_COOLDOWN, input.since_growth, growth))
 }
 
 fn shrink(input: &MemoryInput) -> Result<Verdict, Keep> {

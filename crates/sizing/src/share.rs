@@ -13,7 +13,7 @@ mod tests;
 /// Share of what a class finds that it leaves to the classes below it, so that they do not starve.
 pub const KEPT_FOR_LOWER: f64 = 0.10;
 
-/// One container that wants to grow.
+/// One container that is to grow, now or in a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Claim {
     /// Its place in an order that stays the same: the first one wins a tie.
@@ -28,13 +28,16 @@ pub struct Claim {
     pub amount: u64,
     /// The least that is of use; less is not granted.
     pub least: u64,
+    /// It may not grow yet: what is granted is kept for it.
+    pub waits: bool,
 }
 
 impl Claim {
-    /// Order of service: rank, urgency, place.
+    /// Order of service: rank, those that may grow now, urgency, place.
     fn before(&self, other: &Self) -> Ordering {
         let by_urgency = || finite(other.urgency).total_cmp(&finite(self.urgency));
-        self.rank.cmp(&other.rank).then_with(by_urgency).then_with(|| self.place.cmp(&other.place))
+        let by_class = self.rank.cmp(&other.rank).then(self.waits.cmp(&other.waits));
+        by_class.then_with(by_urgency).then_with(|| self.place.cmp(&other.place))
     }
 
     /// What it gets out of `room` on top of `granted`: all that it wants, or as many whole steps as there are, if they are of use.
@@ -44,13 +47,18 @@ impl Claim {
         if granted + part >= self.useful() { part } else { 0 }
     }
 
+    fn grows_now(&self) -> bool {
+        self.amount > 0 && !self.waits
+    }
+
     fn useful(&self) -> u64 {
         self.least.min(self.amount)
     }
 }
 
-/// Serves classes by rank, and within one the most urgent first; the last one served gets the rest. Each class leaves `kept`
-/// ([`KEPT_FOR_LOWER`]) of what it finds to those below, if they claim it. What they cannot use goes back, in the same order.
+/// Serves classes by rank, and within one the most urgent first, those that wait last; the last one served gets the rest. Each class that
+/// may grow now leaves `kept` ([`KEPT_FOR_LOWER`]) of what it finds to those below, if they claim it; one that only waits leaves nothing yet,
+/// or while it waits they would get all of it part by part. What they cannot use goes back, in the same order.
 ///
 /// Returns what is granted, in the order of the claims.
 pub fn tiered(room: u64, step: u64, kept: f64, claims: &[Claim]) -> Vec<u64> {
@@ -61,7 +69,8 @@ pub fn tiered(room: u64, step: u64, kept: f64, claims: &[Claim]) -> Vec<u64> {
     for class in order.chunk_by(|a, b| claims[*a].rank == claims[*b].rank) {
         let lower = claims.iter().filter(|claim| claim.rank > claims[class[0]].rank);
         let claimed = lower.fold(0u64, |sum, claim| sum.saturating_add(claim.amount));
-        let keep = ((left as f64 * kept.clamp(0.0, 1.0)) as u64).min(claimed).min(left);
+        let kept = if class.iter().any(|i| claims[*i].grows_now()) { kept.clamp(0.0, 1.0) } else { 0.0 };
+        let keep = ((left as f64 * kept) as u64).min(claimed).min(left);
         let mut own = left - keep;
         for &i in class {
             let part = claims[i].take(0, own, step);

@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
-use crate::verdict::Keep;
+use crate::verdict::{Change, Keep, Verdict};
 
 /// What is left of `needed`; absent: enough time has passed, or what it is counted from never happened.
 pub(crate) fn remaining(needed: Duration, since: Option<Duration>) -> Option<Duration> {
     needed.checked_sub(since?).filter(|left| !left.is_zero())
+}
+
+/// A growth, which may have to wait for its cooldown.
+pub(crate) fn growth_after(cooldown: Duration, since_growth: Option<Duration>, growth: Change) -> Verdict {
+    match remaining(cooldown, since_growth) {
+        Some(left) => Verdict::Cooldown { growth, left },
+        None => Verdict::Grow(growth),
+    }
 }
 
 /// The times that must have passed before a shrink, each with the time needed.

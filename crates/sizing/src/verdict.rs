@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::size::Size;
 
 mod words;
+pub use words::time;
 
 /// A decision.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +14,13 @@ pub enum Verdict {
     Keep(Keep),
     /// It grows.
     Grow(Change),
+    /// It is to grow, and grew too recently.
+    Cooldown {
+        /// The growth as it would be made now.
+        growth: Change,
+        /// Time until it may be made.
+        left: Duration,
+    },
     /// It shrinks.
     Shrink(Change),
 }
@@ -49,6 +57,8 @@ pub enum Trigger {
     Trend(f64),
     /// Memory pressure, percent.
     MemoryPressure(f64),
+    /// It grew a moment ago, and whether that is enough is not measured yet.
+    NotMeasuredYet,
     /// Nothing called for growth for the class's hold.
     Idle,
 }
@@ -62,8 +72,6 @@ pub enum Keep {
     NodeBusy,
     /// The agent has no number yet that the decision needs.
     NoData,
-    /// It grew too recently; the time that is left.
-    Cooldown(Duration),
     /// Something called for growth, or it grew or shrank, too recently for a shrink; the time that is left.
     Hold(Duration),
     /// It has not been watched for long enough for a shrink; the time that is left.

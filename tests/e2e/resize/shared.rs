@@ -1,4 +1,4 @@
-//! Two containers that need more than their node has: the gold one first, and `explain` shows the arithmetic.
+//! Two containers that need more than their node has: the gold one first, also between two of its steps, and `explain` shows the arithmetic.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ pub(crate) async fn of_two_burners_with_headroom_for_one_gold_comes_first(harnes
     ensure!(free > LEFT + 2 * SIZE, "only {free}m are free on {}", NODES[NODE]);
     let filler = format!("{}m", free - LEFT - 2 * SIZE);
     let size = format!("{SIZE}m");
-    let burner = |class: &str| {
+    let burner = |class: &str, begins: u64| {
         let name = format!("{class}-burner");
-        // It begins late, so that both are throttled at once.
-        let script = format!("sleep 60; {BURN}");
+        let script = format!("sleep {begins}; {BURN}");
         sized(class, &name, NODES[NODE], &script, [&size, "16Mi"], [&size, "16Mi"])
     };
     harness.run(NAMESPACE, vec![pod("filler", NODES[NODE], SLEEP, [&filler, "8Mi"], ["", ""])]).await?;
-    harness.run(NAMESPACE, vec![burner("bronze"), burner("gold")]).await?;
+    // Late, so that both are throttled at once; bronze begins while gold waits out the cooldown of its first step.
+    harness.run(NAMESPACE, vec![burner("bronze", 65), burner("gold", 60)]).await?;
     let request = async |name: &str| -> anyhow::Result<f64> {
         Ok(cpu(&harness.pod(NAMESPACE, name).await?, "requests"))
     };

@@ -34,8 +34,9 @@ impl Core {
             Some(_) => self.held_by_quota(pod).or_else(|| self.refusal_of(sizing)),
             None => Some(unplanned(facts, policy.err())),
         };
-        // A resize that is under way is no refusal: the state says it.
-        let (refusal, refused) = refusal.filter(|(word, _)| *word != Refusal::InFlight.as_str()).unzip();
+        // Neither is a resize that is under way, which the state says, nor the time between two growths, which the arithmetic says.
+        let is_refused = |(word, _): &(&str, String)| !["in_flight", "cooldown"].contains(word);
+        let (refusal, refused) = refusal.filter(is_refused).unzip();
         // What is withdrawn is no need.
         let under_way = pod.resize.asked().filter(|_| pod.resize.purpose() != Some(Purpose::Revert));
         let asked = wanted.map(|wanted| &wanted.sizes).or(under_way);

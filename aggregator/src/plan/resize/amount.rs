@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use plimsoll_contract::Resource;
 use plimsoll_contract::report::ContainerMemory;
+use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::cpu::{self, CpuInput};
 use plimsoll_sizing::memory::{self, MemoryInput};
 use plimsoll_sizing::policy::{Mode, Policy};
@@ -24,10 +24,19 @@ use crate::state::LimitRanges;
 /// The most steps of one recommended decrease. Each takes a fifth, so fewer lead from the largest number of bytes to the smallest size.
 const MOST_STEPS: usize = 200;
 
+/// A share is kept for what may grow again within this time. A longer cooldown would keep room from others for too long.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+
 /// What the containers of one pod should have: a draft for each resource of each. `number` is its place among the pods of the node.
-pub(super) fn drafts(node: &NodeView<'_>, number: usize, pod: &PodView<'_>, policy: &Policy) -> Vec<Draft> {
+pub(super) fn drafts(
+    node: &NodeView<'_>,
+    number: usize,
+    pod: &PodView<'_>,
+    policy: &Policy,
+    now: Moment,
+) -> Vec<Draft> {
     let ranges = node.limit_ranges_of(pod);
-    let planned = Planned { node, number, pod, policy, ranges };
+    let planned = Planned { node, number, pod, policy, ranges, now };
     let mut drafts = Vec::with_capacity(pod.containers.len() * Resource::ALL.len());
     for (place, container) in pod.containers.iter().enumerate() {
         drafts.extend(Resource::ALL.map(|resource| planned.draft(place, resource, container.size(resource))));
@@ -46,6 +55,7 @@ struct Planned<'a> {
     pod: &'a PodView<'a>,
     policy: &'a Policy,
     ranges: LimitRanges,
+    now: Moment,
 }
 
 impl Planned<'_> {
@@ -96,6 +106,12 @@ impl Planned<'_> {
             draft.refuse(Refusal::Drift(text.to_owned()));
         }
         rules::apply(&mut draft, container, pod);
+        if let Verdict::Cooldown { left, .. } = verdict
+            && draft.changes()
+        {
+            let until = Refusal::Cooldown(self.now + left);
+            if left <= KEPT_FOR { draft.wait_for(until) } else { draft.refuse(until) }
+        }
         draft
     }
 

@@ -3,6 +3,9 @@
 //! Requests share the node's headroom. Limits need none, but growth of memory limits shares the memory that is really free. Where request
 //! and limit are the same, both pools bound both. Pods that are only recommended for take nothing from the others.
 //!
+//! A growth that must wait a moment, for its cooldown or a resize in flight, takes part as all others do, and what it would get is kept for it:
+//! else a lower class could take what a higher one is about to ask for.
+//!
 //! What is left of a growth is held against the LimitRanges again: a request that gets less may be too far below its limit.
 
 use std::collections::BTreeMap;
@@ -34,9 +37,17 @@ enum Pool {
 const POOLS: [Pool; 3] = [Pool::Requests(Resource::Cpu), Pool::FreeMemory, Pool::Requests(Resource::Memory)];
 
 /// What quotas leave after those that were served: by namespace, quota, resource, and whether it counts limits.
-type QuotasLeft<'a> = BTreeMap<(&'a str, &'a str, Resource, bool), u64>;
+type QuotasLeft<'a> = BTreeMap<(&'a str, &'a str, Resource, bool), QuotaLeft>;
 
-/// Trims every growth to its share.
+/// What one quota leaves, in millicores or bytes.
+#[derive(Debug, Clone, Copy)]
+struct QuotaLeft {
+    amount: u64,
+    /// Some of the rest is kept for a growth that waits.
+    some_kept: bool,
+}
+
+/// Trims every growth to its share. Those that wait change nothing.
 pub(super) fn divide(drafts: &mut [Draft], node: &NodeView<'_>, headroom: Headroom, division: Division) {
     let (applied, recommended) = in_order(drafts, node);
     let mut quotas = BTreeMap::new();
@@ -46,6 +57,7 @@ pub(super) fn divide(drafts: &mut [Draft], node: &NodeView<'_>, headroom: Headro
         keep_quotas(drafts, of_pod, node, &mut quotas.clone());
         share_all(drafts, of_pod, node, rest, division);
     }
+    drafts.iter_mut().for_each(Draft::end_wait);
     for of_pod in drafts.chunk_by_mut(|a, b| a.pod == b.pod) {
         let ranges = node.limit_ranges_of(&node.pods[of_pod[0].pod]);
         rules::keep_pod_range(of_pod, &ranges.pod, &[Purpose::Grow, Purpose::Birth]);
@@ -65,8 +77,10 @@ fn in_order(drafts: &[Draft], node: &NodeView<'_>) -> (Vec<usize>, BTreeMap<usiz
     // Where they are equal, in the order of the drafts: pods by name, containers as in the spec.
     applied.sort_by(|a, b| {
         let rank = |i: &usize| policy(node, &drafts[*i]).map_or(u32::MAX, |policy| policy.rank);
+        let waits = |i: &usize| drafts[*i].waits.is_some();
         let urgency = |i: &usize| drafts[*i].urgency.score;
-        rank(a).cmp(&rank(b)).then(urgency(b).total_cmp(&urgency(a))).then(a.cmp(b))
+        let by_class = rank(a).cmp(&rank(b)).then(waits(a).cmp(&waits(b)));
+        by_class.then(urgency(b).total_cmp(&urgency(a))).then(a.cmp(b))
     });
     (applied, recommended)
 }
@@ -90,20 +104,26 @@ fn keep_quotas<'a>(drafts: &mut [Draft], order: &[usize], node: &NodeView<'a>, l
         let room = |quota: Option<QuotaRoom<'a>>, of_limits| {
             let quota = quota?;
             // Not counted yet: there may be none.
-            Some(left.get(&key(quota, of_limits)).copied().unwrap_or_else(|| quota.left.unwrap_or(0)))
+            let unshared = || QuotaLeft { amount: quota.left.unwrap_or(0), some_kept: false };
+            Some(left.get(&key(quota, of_limits)).copied().unwrap_or_else(unshared))
         };
         let (requests, limits) = (room(quotas.requests, false), room(quotas.limits, true));
-        let most = |from: Option<u64>, room: Option<u64>| {
-            room.map_or(u64::MAX, |room| from.unwrap_or(0).saturating_add(room))
+        let most = |from: Option<u64>, room: Option<QuotaLeft>| {
+            room.map_or(u64::MAX, |room| from.unwrap_or(0).saturating_add(room.amount))
         };
         let keys =
             [quotas.requests.map(|quota| key(quota, false)), quotas.limits.map(|quota| key(quota, true))];
         let (from, rooms) = (draft.from, [requests, limits]);
-        draft.cap(most(from.request, requests), most(from.limit, limits), Refusal::Quota);
+        let some_kept = rooms.iter().flatten().any(|room| room.some_kept);
+        let reason = if some_kept { Refusal::RoomKept } else { Refusal::Quota };
+        draft.cap(most(from.request, requests), most(from.limit, limits), reason);
         let grown = |from: Option<u64>, to: Option<u64>| to.unwrap_or(0).saturating_sub(from.unwrap_or(0));
         let grown = [grown(from.request, draft.to.request), grown(from.limit, draft.to.limit)];
         for ((key, room), grown) in keys.into_iter().zip(rooms).zip(grown) {
-            left.extend(key.zip(room).map(|(key, room)| (key, room.saturating_sub(grown))));
+            let Some((key, room)) = key.zip(room) else { continue };
+            let amount = room.amount.saturating_sub(grown);
+            let some_kept = room.some_kept || draft.waits.is_some() && grown > 0;
+            left.insert(key, QuotaLeft { amount, some_kept });
         }
     }
 }
@@ -157,6 +177,7 @@ fn share_pool(
                 Pool::FreeMemory => draft.from.limit,
             };
             Some(Claim {
+                waits: draft.waits.is_some(),
                 place: *number,
                 rank: policy.rank,
                 weight: policy.weight,
@@ -175,13 +196,17 @@ fn share_pool(
         Division::Weighted => weighted(room, step, &claims),
     };
     let others = claims.len().saturating_sub(1);
+    let kept = claims.iter().zip(&grants).filter(|(claim, kept)| claim.waits && **kept > 0);
+    let kept_for = kept.map(|(claim, _)| claim.rank).min();
     let mut left = room;
-    for ((number, amount), grant) in claimants.into_iter().zip(grants) {
+    for ((number, amount), (grant, claim)) in claimants.into_iter().zip(grants.into_iter().zip(&claims)) {
         let draft = &mut drafts[number];
         let share = Share { headroom: room, others };
         draft.share = Some(draft.share.filter(|before| before.headroom <= room).unwrap_or(share));
         if grant < amount {
-            trim(draft, node, pool, grant, Refusal::NoRoom);
+            let is_kept = kept_for.is_some_and(|rank| rank < claim.rank);
+            let reason = if is_kept { Refusal::RoomKept } else { Refusal::NoRoom };
+            trim(draft, node, pool, grant, reason);
         }
         left = left.saturating_sub(demand(&drafts[number], node, pool));
     }
@@ -195,7 +220,7 @@ fn demand(draft: &Draft, node: &NodeView<'_>, pool: Pool) -> u64 {
             draft.to.request.map_or(0, |to| to.saturating_sub(booked(draft, node)))
         }
         Pool::FreeMemory if draft.resource == Resource::Memory => {
-            draft.to.limit.unwrap_or(0).saturating_sub(draft.from.limit.unwrap_or(0))
+            draft.to.limit.unwrap_or(0).saturating_sub(booked_limit(draft, node))
         }
         Pool::Requests(_) | Pool::FreeMemory => 0,
     }
@@ -204,11 +229,19 @@ fn demand(draft: &Draft, node: &NodeView<'_>, pool: Pool) -> u64 {
 fn trim(draft: &mut Draft, node: &NodeView<'_>, pool: Pool, grant: u64, reason: Refusal) {
     match pool {
         Pool::Requests(_) => draft.cap(booked(draft, node).saturating_add(grant), u64::MAX, reason),
-        Pool::FreeMemory => draft.cap(u64::MAX, draft.from.limit.unwrap_or(0).saturating_add(grant), reason),
+        Pool::FreeMemory => draft.cap(u64::MAX, booked_limit(draft, node).saturating_add(grant), reason),
     }
 }
 
 fn booked(draft: &Draft, node: &NodeView<'_>) -> u64 {
     let pod = &node.pods[draft.pod];
     headroom::request(pod.facts, pod.containers[draft.container].facts, &pod.reserved, draft.resource)
+}
+
+/// The limit that the headroom counts already: of a resize in flight, the larger one.
+fn booked_limit(draft: &Draft, node: &NodeView<'_>) -> u64 {
+    let pod = &node.pods[draft.pod];
+    let name = pod.containers[draft.container].facts.name.as_str();
+    let in_flight = pod.reserved.get(&(name, draft.resource)).into_iter().flatten();
+    in_flight.filter_map(|size| size.limit).chain(draft.from.limit).max().unwrap_or(0)
 }

@@ -24,6 +24,8 @@ pub(super) struct Draft {
     pub(super) to: Size,
     /// Absent where nothing was wanted.
     pub(super) purpose: Option<Purpose>,
+    /// What a growth must wait for: it is not made in this plan, but takes part in the division, so that its share is kept for it.
+    pub(super) waits: Option<Refusal>,
     /// The last rule that took something.
     pub(super) refusal: Option<Refusal>,
     /// What calls for growth now, whether or not it may grow.
@@ -55,7 +57,9 @@ impl Draft {
     ) -> Draft {
         let (to, purpose) = match verdict {
             Verdict::Keep(_) => (from, None),
-            Verdict::Grow(Change { to, .. }) => (to, Some(Purpose::Grow)),
+            Verdict::Grow(Change { to, .. }) | Verdict::Cooldown { growth: Change { to, .. }, .. } => {
+                (to, Some(Purpose::Grow))
+            }
             Verdict::Shrink(Change { to, .. }) => (to, Some(Purpose::Shrink)),
         };
         Draft {
@@ -67,6 +71,7 @@ impl Draft {
             max_ratio: None,
             to,
             purpose,
+            waits: None,
             refusal: None,
             pressure: None,
             siblings: 0,
@@ -74,6 +79,11 @@ impl Draft {
             urgency: Urgency::default(),
             share: None,
         }
+    }
+
+    /// Whether something changes for this purpose, in a resize that is made now.
+    pub(super) fn is_part_of(&self, purpose: Purpose) -> bool {
+        self.purpose == Some(purpose) && self.changes() && self.waits.is_none()
     }
 
     /// Whether it is to grow, and something is left of that.
@@ -116,6 +126,23 @@ impl Draft {
         (self.to, self.refusal) = (next.to, next.refusal);
         self.steps += u32::from(follows);
         follows
+    }
+
+    /// Nothing changes now. A growth waits for this to end, and its share is kept for it; anything else is refused.
+    pub(super) fn wait_for(&mut self, reason: Refusal) {
+        match self.grows() {
+            true => self.waits = Some(reason),
+            false => self.refuse(reason),
+        }
+    }
+
+    /// After the division: what waits changes nothing.
+    pub(super) fn end_wait(&mut self) {
+        if let Some(reason) = self.waits.take()
+            && self.changes()
+        {
+            self.refuse(reason);
+        }
     }
 
     /// Nothing changes, for this reason.

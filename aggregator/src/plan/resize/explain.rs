@@ -29,7 +29,10 @@ fn write_kept(line: &mut String, draft: &Draft, container: &str, now: Moment) ->
     match (draft.verdict, refused) {
         (Verdict::Keep(keep), None) => write!(line, "{keep}"),
         (Verdict::Keep(_), Some(refused)) => line.write_str(&refused),
-        (Verdict::Grow(change) | Verdict::Shrink(change), refused) => {
+        (
+            Verdict::Grow(change) | Verdict::Cooldown { growth: change, .. } | Verdict::Shrink(change),
+            refused,
+        ) => {
             let wanted = change.words(draft.from, draft.resource);
             let why = refused.as_deref().unwrap_or("not now");
             write!(line, "would be {wanted} ({}), but {why}", change.trigger)
@@ -39,7 +42,9 @@ fn write_kept(line: &mut String, draft: &Draft, container: &str, now: Moment) ->
 
 fn write_change(line: &mut String, draft: &Draft, container: &str, class: &str, now: Moment) -> fmt::Result {
     let trigger = match draft.verdict {
-        Verdict::Grow(change) | Verdict::Shrink(change) => change.trigger,
+        Verdict::Grow(change) | Verdict::Cooldown { growth: change, .. } | Verdict::Shrink(change) => {
+            change.trigger
+        }
         Verdict::Keep(_) => Trigger::RequestBelowUse,
     };
     let change = Change { to: draft.to, trigger, usage: 0 }.words(draft.from, draft.resource);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use plimsoll_contract::Moment;
+use plimsoll_sizing::verdict::time;
 
 use crate::state::PolicyProblem;
 
@@ -67,6 +68,8 @@ pub(crate) enum Refusal {
     NoReport,
     /// What called for the change was seen too long ago.
     StaleReport,
+    /// It grew too recently; when it may grow again.
+    Cooldown(Moment),
     /// A resize of it restarts the container, and the class does not allow that.
     RestartContainer,
     /// The kernel's size is not that of the spec, and nobody asked for it; in words.
@@ -85,6 +88,8 @@ pub(crate) enum Refusal {
     LimitRange,
     /// The node has no room.
     NoRoom,
+    /// What is left is kept for pods that are served before it, and may grow in a moment.
+    RoomKept,
     /// What the node could give is not known.
     RoomUnknown,
     /// Sizes are not decreased now: too many would be.
@@ -107,7 +112,7 @@ impl From<PolicyProblem<'_>> for Refusal {
 
 impl Refusal {
     /// The words of [`Refusal::as_str`].
-    pub(crate) const WORDS: [&str; 38] = [
+    pub(crate) const WORDS: [&str; 40] = [
         "no_class",
         "unknown_class",
         "broken_class",
@@ -134,6 +139,7 @@ impl Refusal {
         "container_not_running",
         "no_report",
         "stale_report",
+        "cooldown",
         "restart_container",
         "pod_cgroup_stale",
         "bad_bounds",
@@ -142,6 +148,7 @@ impl Refusal {
         "quota",
         "limit_range",
         "no_room",
+        "room_kept",
         "room_unknown",
         "decreases_paused",
         "outside_schedule",
@@ -177,6 +184,7 @@ impl Refusal {
             Refusal::ContainerNotRunning => "container_not_running",
             Refusal::NoReport => "no_report",
             Refusal::StaleReport => "stale_report",
+            Refusal::Cooldown(_) => "cooldown",
             Refusal::RestartContainer => "restart_container",
             Refusal::PodCgroupStale(_) => "pod_cgroup_stale",
             Refusal::BadBounds(_) => "bad_bounds",
@@ -185,6 +193,7 @@ impl Refusal {
             Refusal::Quota => "quota",
             Refusal::LimitRange => "limit_range",
             Refusal::NoRoom => "no_room",
+            Refusal::RoomKept => "room_kept",
             Refusal::RoomUnknown => "room_unknown",
             Refusal::DecreasesPaused(_) => "decreases_paused",
             Refusal::OutsideSchedule => "outside_schedule",
@@ -239,6 +248,9 @@ impl Refusal {
             Refusal::ContainerNotRunning => "the container is not running",
             Refusal::NoReport => "the agent has reported no numbers of it yet",
             Refusal::StaleReport => "the agent has not reported it for some seconds",
+            Refusal::Cooldown(until) => {
+                return format!("it grew too recently: may grow again in {}", time(until.since(now))).into();
+            }
             Refusal::RestartContainer => "a resize restarts the container, and the class does not allow that",
             Refusal::BadBounds(problem) => {
                 return format!("the annotation plimsoll.dev/bounds cannot be read: {problem}").into();
@@ -250,6 +262,9 @@ impl Refusal {
             Refusal::Quota => "the namespace's ResourceQuota has no room",
             Refusal::LimitRange => "a LimitRange of the namespace does not allow it",
             Refusal::NoRoom => "the node has no room",
+            Refusal::RoomKept => {
+                "what is left is kept for pods that are served before it and may grow again in a moment"
+            }
             Refusal::RoomUnknown => "what the node has free is not known",
             Refusal::DecreasesPaused(until) => {
                 let why = "many pods would be decreased at once";

@@ -57,8 +57,7 @@ pub(super) fn keep_pod_range(drafts: &mut [Draft], ranges: &Ranges, purposes: &[
                 all.iter().filter_map(|draft| of(&draft.from)).fold(0, u64::saturating_add)
             };
             let (mut requests, mut limits) = (sum(|size| size.request), sum(|size| size.limit));
-            let is_part = |draft: &&mut Draft| draft.purpose == Some(*purpose) && draft.changes();
-            for draft in all.into_iter().filter(is_part) {
+            for draft in all.into_iter().filter(|draft| draft.is_part_of(*purpose)) {
                 // Those of the other containers.
                 requests = requests.saturating_sub(draft.from.request.unwrap_or(0));
                 limits = limits.saturating_sub(draft.from.limit.unwrap_or(0));

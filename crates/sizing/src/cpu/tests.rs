@@ -241,12 +241,50 @@ fn a_growth_waits_for_the_cooldown_and_says_so_but_a_full_size_is_at_its_maximum
     let usage = throttled(0.5, 0.5, 1.0);
     let mut input = input(&gold, size(100, 500), &usage);
     input.since_growth = Some(Duration::from_secs(4));
-    assert_eq!(decide(&input), Verdict::Keep(Keep::Cooldown(Duration::from_secs(6))));
+    let Verdict::Cooldown { growth, left } = decide(&input) else { panic!("{:?}", decide(&input)) };
+    assert_eq!(left, Duration::from_secs(6));
     input.since_growth = Some(Duration::from_secs(10));
-    assert_eq!(grown(decide(&input)).limit, Some(1000));
+    assert_eq!(decide(&input), Verdict::Grow(growth), "it is the growth as it will be made");
+    assert_eq!(growth.to.limit, Some(1000));
     input.bounds.limit.max = 510;
     input.bounds.request.max = 100;
     assert_eq!(decide(&input), Verdict::Keep(Keep::AtMaximum), "10m of 500m is less than 5 %");
+}
+
+#[test]
+fn until_throttling_under_a_new_limit_is_measured_it_may_need_one_more_step_and_nothing_is_resized_for_that()
+{
+    let bronze = class("bronze");
+    // As an agent reports it right after a change of the quota: what was throttled before does not count.
+    let usage = ContainerCpu { throttled2: None, throttled3: None, ..steady(0.2, 0.5) };
+    let decided = |since_growth: Option<f64>, size: Size, usage: &ContainerCpu, cooldown: u64| {
+        let mut input = input(&bronze, size, usage);
+        input.since_growth = since_growth.map(Duration::from_secs_f64);
+        input.up_cooldown = Duration::from_secs(cooldown);
+        assert_eq!(
+            calls_for_growth(&input),
+            None,
+            "it calls for nothing: a shrink does not wait longer for it"
+        );
+        decide(&input)
+    };
+    let Verdict::Cooldown { growth, left } = decided(Some(2.0), size(200, 500), &usage, 60) else { panic!() };
+    assert_eq!(
+        (growth.to, growth.trigger),
+        (size(300, 750), Trigger::NotMeasuredYet),
+        "a whole step of 50 %"
+    );
+    assert_eq!(left, Duration::from_secs(58));
+    for (why, verdict) in [
+        ("it never grew", decided(None, size(200, 500), &usage, 60)),
+        ("it should be measured by now", decided(Some(5.0), size(200, 500), &usage, 60)),
+        ("it is", decided(Some(2.0), size(200, 500), &steady(0.2, 0.5), 60)),
+        ("without a limit nothing is throttled", decided(Some(2.0), size(400, None), &usage, 60)),
+        ("its cooldown is over", decided(Some(2.0), size(200, 500), &usage, 2)),
+        ("there is none", decided(Some(0.0), size(200, 500), &usage, 0)),
+    ] {
+        assert!(matches!(verdict, Verdict::Keep(_) | Verdict::Shrink(_)), "{why}: {verdict:?}");
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl<P: Borrow<Policy>> Controller<P> {
                 self.growths.push_back((now, change));
             }
             Verdict::Shrink(_) => self.last_shrink = Some(now),
-            Verdict::Keep(_) => {}
+            Verdict::Keep(_) | Verdict::Cooldown { .. } => {}
         }
         verdict
     }

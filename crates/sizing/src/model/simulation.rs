@@ -65,7 +65,7 @@ fn run_on(
         let (change, grew) = match controller.decide(&container) {
             Verdict::Grow(change) => (change, true),
             Verdict::Shrink(change) => (change, false),
-            Verdict::Keep(_) => continue,
+            Verdict::Keep(_) | Verdict::Cooldown { .. } => continue,
         };
         let before = container.size();
         assert_moderate(before, change.to, class.cpu.max_step);

@@ -35,7 +35,7 @@ impl Rule for Ours<'_> {
     fn decide(&mut self, container: &Container) -> Option<Size> {
         match self.controller.decide(container) {
             Verdict::Grow(change) | Verdict::Shrink(change) => Some(change.to),
-            Verdict::Keep(_) => None,
+            Verdict::Keep(_) | Verdict::Cooldown { .. } => None,
         }
     }
 }

@@ -14,7 +14,7 @@ fn golden() -> Vec<Claim> {
     let claim = |place, rank, weight, [a, b, c, d]: [f64; 4], amount| {
         let criteria = Criteria::cpu(Some(a), Some(b), Some(c), Some(d));
         let urgency = score(&criteria, &Weights::default());
-        Claim { place, rank, weight, urgency, amount, least: 10 }
+        Claim { place, rank, weight, urgency, amount, least: 10, waits: false }
     };
     vec![
         claim(API, 0, 4.0, [0.20, 0.82, 12.0, 120.0], 500),
@@ -77,7 +77,15 @@ fn two_burners_and_headroom_for_one_gold_is_served_first() {
 
 #[test]
 fn ties_are_broken_by_class_and_then_by_place_and_nan_is_served_last() {
-    let claim = |place, rank, urgency| Claim { place, rank, weight: 1.0, urgency, amount: 100, least: 10 };
+    let claim = |place, rank, urgency| Claim {
+        place,
+        rank,
+        weight: 1.0,
+        urgency,
+        amount: 100,
+        least: 10,
+        waits: false,
+    };
     let claims = [claim(3, 0, 0.5), claim(0, 1, 0.5), claim(2, 0, 0.5), claim(1, 0, f64::NAN)];
     assert_eq!(tiered(100, 10, 0.0, &claims), [0, 0, 100, 0]);
     assert_eq!(tiered(300, 10, 0.0, &claims), [100, 0, 100, 100]);
@@ -87,7 +95,15 @@ fn ties_are_broken_by_class_and_then_by_place_and_nan_is_served_last() {
 
 #[test]
 fn what_is_of_no_use_is_not_granted_and_goes_to_the_others() {
-    let claim = |place, amount, least| Claim { place, rank: 0, weight: 1.0, urgency: 0.5, amount, least };
+    let claim = |place, amount, least| Claim {
+        place,
+        rank: 0,
+        weight: 1.0,
+        urgency: 0.5,
+        amount,
+        least,
+        waits: false,
+    };
     let claims = [claim(0, 1000, 400), claim(1, 1000, 400)];
     assert_eq!(weighted(600, 10, &claims), [600, 0]);
     assert_eq!(tiered(300, 10, 0.0, &claims), [0, 0]);
@@ -95,17 +111,35 @@ fn what_is_of_no_use_is_not_granted_and_goes_to_the_others() {
     assert!(weighted(100, 10, &[]).is_empty() && tiered(100, 10, 0.1, &[]).is_empty());
 }
 
+#[test]
+fn what_waits_is_kept_from_the_classes_below_and_not_from_those_of_its_own_that_may_grow() {
+    let mut claims = golden();
+    claims[API].waits = true;
+    assert_eq!(tiered(500, 10, 0.0, &claims), [500, 0, 0, 0]);
+    assert_eq!(tiered(600, 10, KEPT_FOR_LOWER, &claims), [500, 0, 90, 10], "no tenth of what is only kept");
+    // of one class, less urgent
+    claims[WEB] = Claim { rank: 0, urgency: 0.1, ..claims[WEB] };
+    assert_eq!(tiered(500, 10, 0.0, &claims), [0, 0, 500, 0]);
+    assert_eq!(tiered(600, 10, 0.0, &claims), [100, 0, 500, 0]);
+    // all alike
+    let mut claims = golden();
+    let before = weighted(600, 10, &claims);
+    claims[API].waits = true;
+    assert_eq!(weighted(600, 10, &claims), before);
+}
+
 fn claims() -> impl Strategy<Value = Vec<Claim>> {
     let urgency = prop_oneof![4 => 0.0..1.0, 1 => Just(0.0), 1 => Just(f64::NAN)];
-    let claim = (0u32..4, 0.0..5.0, urgency, 0u64..3000, 0u64..200);
+    let claim = (0u32..4, 0.0..5.0, urgency, 0u64..3000, 0u64..200, any::<bool>());
     prop::collection::vec(claim, 0..12).prop_map(|claims| {
-        let claim = |(i, (rank, weight, urgency, amount, least))| Claim {
+        let claim = |(i, (rank, weight, urgency, amount, least, waits))| Claim {
             place: i,
             rank,
             weight,
             urgency,
             amount,
             least,
+            waits,
         };
         claims.into_iter().enumerate().map(claim).collect()
     })
@@ -123,6 +157,7 @@ fn alike() -> impl Strategy<Value = Vec<Claim>> {
             urgency,
             amount: amount * 10,
             least: least * 10,
+            waits: false,
         };
         claims.into_iter().enumerate().map(claim).collect()
     })
@@ -164,6 +199,20 @@ proptest! {
             let (mine, level) = (of_share(one), level.unwrap_or(f64::INFINITY));
             prop_assert!(mine <= level * (1.0 + 1e-9), "{mine} above {level}");
             prop_assert!(is_filled(&one) || mine >= level * (1.0 - 1e-9), "{mine} below {level}");
+        }
+    }
+
+    /// Nobody of a lower class is given what one that waits could use.
+    #[test]
+    fn what_those_who_wait_get_less_than_they_claim_no_lower_class_gets(claims in claims(), room in 0u64..5_000) {
+        let lowest_ready = claims.iter().filter(|claim| claim.grows_now()).map(|claim| claim.rank).min();
+        let granted = tiered(room, 10, KEPT_FOR_LOWER, &claims);
+        for (claim, part) in claims.iter().zip(&granted).filter(|(claim, _)| claim.waits) {
+            // above all of those that may grow now: it leaves no tenth
+            if lowest_ready.is_none_or(|rank| rank > claim.rank) {
+                let below: u64 = claims.iter().zip(&granted).filter(|(other, _)| other.rank > claim.rank).map(|(_, part)| part).sum();
+                prop_assert_eq!(claim.take(*part, below, 10), 0, "{:?} has {}, those below {}", claim, part, below);
+            }
         }
     }
 

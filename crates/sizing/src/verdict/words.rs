@@ -80,6 +80,7 @@ impl fmt::Display for Trigger {
             Trigger::NearLimit(of) => write!(f, "memory at {:.0} % of the limit for 2 s", of * 100.0),
             Trigger::Trend(seconds) => write!(f, "memory reaches the limit in {seconds:.0} s"),
             Trigger::MemoryPressure(percent) => write!(f, "memory pressure {percent:.0} %"),
+            Trigger::NotMeasuredYet => f.write_str("not measured yet since it grew: at most a step"),
             Trigger::Idle => f.write_str("nothing called for growth for the hold of the class"),
         }
     }
@@ -94,9 +95,6 @@ impl fmt::Display for Keep {
                 "the node is busy: a higher limit would give nothing, and a request that equals its limit is not raised alone",
             ),
             Keep::NoData => f.write_str("the agent has no number yet that the decision needs"),
-            Keep::Cooldown(left) => {
-                write!(f, "needs more, but grew too recently: may grow again in {}", time(*left))
-            }
             Keep::Hold(left) => {
                 write!(
                     f,
@@ -118,7 +116,8 @@ impl fmt::Display for Keep {
     }
 }
 
-fn time(left: Duration) -> String {
+/// Time that is left, rounded up: `5 s`, `59 min`, `24 h`.
+pub fn time(left: Duration) -> String {
     let seconds = left.as_millis().div_ceil(1000);
     match seconds {
         0..120 => format!("{seconds} s"),

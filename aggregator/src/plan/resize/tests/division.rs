@@ -250,3 +250,138 @@ fn what_a_shrink_frees_counts_once_the_node_has_it_back() {
     container.actual = Some(container.spec);
     assert_eq!(granted(&asked.verdict("web"), &burner("web", "gold", 100)), 100);
 }
+
+/// Two burners, of which the gold one grew so many seconds ago.
+fn gold_waits(name: &str, since_growth: u64) -> TestPod {
+    let mut pod = burner(name, "gold", 500);
+    pod.seen_mut(name).cpu.since_growth = Some(Duration::from_secs(since_growth));
+    pod
+}
+
+#[test]
+fn what_a_gold_pod_is_about_to_ask_for_is_kept_from_bronze_and_both_say_so() {
+    let plan = |headroom: u64, gold: TestPod| {
+        let pods = [gold, burner("bronze", "bronze", 200)];
+        TestNode::new(20_000, 16 * GI).with_headroom(headroom, pods).plan(Division::Tiered)
+    };
+    let short = plan(550, gold_waits("gold", 4));
+    assert_eq!(granted(&short["bronze"], &burner("bronze", "bronze", 200)), 50, "what is over");
+    let none = plan(500, gold_waits("gold", 4));
+    let until = NOW + Duration::from_secs(6);
+    assert_eq!(none["gold"].outcome, Outcome::Waiting(Refusal::Cooldown(until)));
+    assert_eq!(none["bronze"].outcome, Outcome::Waiting(Refusal::RoomKept));
+    let lines = ["gold", "bronze"].map(|name| none[name].sizing[0].line.as_str());
+    assert_eq!(
+        lines,
+        [
+            "gold cpu: would be +500m (500->1000) (throttled in 50 % of the periods), but it grew too recently: may grow again in 6 s",
+            "bronze cpu: would be +100m (200->300) (throttled in 50 % of the periods), but what is left is kept for pods that are served before it and may grow again in a moment",
+        ]
+    );
+    let served = plan(500, gold_waits("gold", 10));
+    assert_eq!(granted(&served["gold"], &burner("gold", "gold", 500)), 450);
+    assert_eq!(granted(&served["bronze"], &burner("bronze", "bronze", 200)), 50, "its tenth");
+}
+
+#[test]
+fn nothing_is_kept_for_a_longer_wait_for_what_is_refused_or_from_pods_of_the_same_class() {
+    let bronze = |gold: TestPod, other: &str| {
+        let other = burner("other", other, 500);
+        let node = TestNode::new(20_000, 16 * GI).with_headroom(500, [gold, other.clone()]);
+        granted(&node.verdict("other"), &other)
+    };
+    assert_eq!(bronze(gold_waits("gold", 4), "bronze"), 0);
+    assert_eq!(bronze(gold_waits("gold", 4), "gold"), 500, "it has not grown just now");
+    let patient = |cooldown: u64| {
+        let mut gold = gold_waits("gold", 0);
+        let Some(Ok(policy)) = &mut gold.class else { unreachable!("it has a class") };
+        policy.up_cooldown = Duration::from_secs(cooldown);
+        bronze(gold, "bronze")
+    };
+    assert_eq!([30, 31].map(patient), [0, 250], "room is not left unused for long");
+    let mut late = gold_waits("gold", 4);
+    late.report_age = Some(Duration::from_secs(4));
+    assert_eq!(bronze(late, "bronze"), 250, "nobody knows that it needs it still");
+    let mut yields = gold_waits("gold", 4);
+    yields.blocked = Some(Blocked::Yielding { owner: "operator".into(), until: NOW });
+    assert_eq!(bronze(yields, "bronze"), 250);
+    let mut fits = gold_waits("gold", 4);
+    fits = fits.uses(100, 16 * MI);
+    assert_eq!(bronze(fits, "bronze"), 250);
+}
+
+#[test]
+fn right_after_a_growth_a_step_is_kept_until_it_is_measured_whether_it_is_needed() {
+    let bronze = |throttled: Option<f64>, since_growth: u64| {
+        let mut gold = gold_waits("gold", since_growth).uses(250, 16 * MI);
+        let cpu = &mut gold.reports[0].cpu;
+        (cpu.throttled2, cpu.throttled3) = (throttled, throttled);
+        let other = burner("other", "bronze", 500);
+        let node = TestNode::new(20_000, 16 * GI).with_headroom(500, [gold, other.clone()]);
+        granted(&node.verdict("other"), &other)
+    };
+    assert_eq!(bronze(None, 1), 0);
+    assert_eq!(bronze(None, 5), 250, "it should be known by now");
+    assert_eq!(bronze(Some(0.0), 3), 250, "it is enough");
+    assert_eq!(bronze(Some(0.3), 3), 200, "it needs 300m");
+}
+
+#[test]
+fn while_a_resize_is_in_flight_what_more_its_pod_calls_for_is_kept_and_nothing_is_booked_twice() {
+    let room = |headroom: u64, spec: u64, [from, to]: [u64; 2]| {
+        let mut gold = burner("gold", "gold", spec);
+        gold.in_flight = true;
+        gold.in_flight(Resource::Cpu, size(from, from), size(to, to));
+        let other = burner("other", "bronze", 500);
+        let node = TestNode::new(20_000, 16 * GI).with_headroom(headroom, [gold, other.clone()]);
+        let plan = node.plan(Division::Tiered);
+        assert_eq!(plan["gold"].outcome, Outcome::Refused(Refusal::InFlight));
+        granted(&plan["other"], &other)
+    };
+    assert_eq!(room(100, 400, [400, 800]), 100, "the headroom is what is left beside both sizes");
+    assert_eq!(room(100, 800, [400, 800]), 0, "it is accepted, and the pod is still throttled");
+    assert_eq!(room(800 + 250, 800, [400, 800]), 250);
+
+    // Memory that is free, after what the resize in flight may take.
+    let of_bronze = |free: u64| {
+        let memory = |name: &str, class: &str| {
+            TestPod::new(name, Some(class))
+                .container(name, size(100, 200), size(100 * MI, 200 * MI))
+                .uses(50, 190 * MI)
+        };
+        let mut gold = memory("gold", "gold");
+        gold.in_flight = true;
+        gold.in_flight(Resource::Memory, size(100 * MI, 200 * MI), size(300 * MI, 400 * MI));
+        let mut node = TestNode::new(8000, 16 * GI).with([gold, memory("bronze", "bronze")]);
+        node.capacity.as_mut().unwrap().available_bytes = Some(Bytes(16 * GI / 100 * 5 + 200 * MI + free));
+        let Outcome::Wanted(wanted) = node.outcome("bronze") else { return 0 };
+        (wanted.sizes["bronze"].memory.limit.unwrap() - 200 * MI) / MI
+    };
+    assert_eq!(of_bronze(0), 0);
+    assert_eq!(of_bronze(GI), of_bronze(200 * MI));
+    assert!(of_bronze(40 * MI) > 0, "what is in flight is not kept beside that");
+}
+
+#[test]
+fn a_quota_is_kept_too_and_what_waits_is_not_counted_in_the_resize_of_another_container() {
+    let quota = Some(QuotaRoom { quota: "team", left: Some(500) });
+    let bounded = |mut pod: TestPod| {
+        pod.quotas = PodQuotas { cpu: ValueQuotas { requests: quota, limits: None }, ..PodQuotas::default() };
+        pod
+    };
+    let node = TestNode::new(20_000, 16 * GI)
+        .with([bounded(gold_waits("gold", 4)), bounded(burner("bronze", "bronze", 200))]);
+    assert_eq!(node.outcome("bronze"), Outcome::Waiting(Refusal::RoomKept));
+
+    // In a LimitRange of pods there is room for one of two containers.
+    let pod = TestPod::new("web", Some("gold"))
+        .container("waits", size(500, 500), size(64 * MI, 64 * MI))
+        .burning(0.5, 1.0, 30.0, 60);
+    let mut pod = pod.container("app", size(500, 500), size(64 * MI, 64 * MI)).burning(0.5, 1.0, 30.0, 60);
+    pod.seen_mut("waits").cpu.since_growth = Some(Duration::from_secs(4));
+    let mut node = TestNode::new(8000, 16 * GI).with([pod]);
+    let cpu = Range { max: Some(1500), ..Range::default() };
+    node.limit_ranges.pod = Ranges { cpu, memory: Range::default() };
+    let sizes = node.wanted("web").sizes;
+    assert_eq!((sizes["app"].cpu, sizes.len()), (size(1000, 1000), 1));
+}

@@ -11,8 +11,9 @@ use crate::plan::resize::headroom::headroom;
 use crate::plan::resize::view::ValueQuotas;
 use crate::state::QuotaRoom;
 
-/// Sizes of a container, its use, throttling, pressure, memory over limit and growth, seconds in the high band, OOM kills.
-type Made = (Size, Size, [f64; 5], u64, u64);
+/// Sizes of a container, its use, throttling, pressure, memory over limit and growth, seconds in the high band, OOM kills, and seconds since
+/// CPU and memory grew.
+type Made = (Size, Size, [f64; 5], u64, u64, [Option<u64>; 2]);
 
 fn amounts(step: u64, most: u64) -> impl Strategy<Value = Size> {
     let amount = move || (1..=most).prop_map(move |n| n * step);
@@ -35,8 +36,9 @@ prop_compose! {
         filled in 0.0..1.0_f64,
         growth in -1e6..1e7_f64,
         kills in 0..2_u64,
+        grew in prop::array::uniform2(prop::option::of(0..60_u64)),
     ) -> Made {
-        (cpu, memory, [used, throttled, pressure, filled, growth], high, kills)
+        (cpu, memory, [used, throttled, pressure, filled, growth], high, kills, grew)
     }
 }
 
@@ -58,7 +60,7 @@ prop_compose! {
         used in 0.0..0.5_f64,
         filled in 0.0..0.5_f64,
     ) -> Made {
-        (cpu, memory, [used, 0.0, 0.0, filled, 0.0], 0, 0)
+        (cpu, memory, [used, 0.0, 0.0, filled, 0.0], 0, 0, [None; 2])
     }
 }
 
@@ -82,7 +84,7 @@ fn build(number: usize, (class, decrease, containers): (Option<&str>, bool, Vec<
     if let Some(Ok(policy)) = &mut pod.class {
         policy.memory.allow_decrease = decrease;
     }
-    for (n, (cpu, memory, [used, throttled, pressure, filled, growth], high, kills)) in
+    for (n, (cpu, memory, [used, throttled, pressure, filled, growth], high, kills, grew)) in
         containers.into_iter().enumerate()
     {
         let name = format!("c{n}");
@@ -98,6 +100,7 @@ fn build(number: usize, (class, decrease, containers): (Option<&str>, bool, Vec<
         let seen = pod.seen_mut(&name);
         seen.cpu.high = Duration::from_secs(high);
         seen.events.oom_kill = Some(kills);
+        (seen.cpu.since_growth, seen.memory.since_growth) = grew.map(|s| s.map(Duration::from_secs)).into();
     }
     let sizes: Vec<Sizes> = pod.facts.containers.iter().map(|container| sizes_of(&container.spec)).collect();
     pod.facts.qos = Some(format!("{:?}", qos(&sizes)));
@@ -175,6 +178,12 @@ proptest! {
             for (name, to) in &wanted.sizes {
                 let from = old[name];
                 prop_assert_ne!(from, *to);
+                let grew = pod.seen.get(name).map(|seen| [seen.cpu.since_growth, seen.memory.since_growth]).unwrap_or_default();
+                let cooldowns = [policy.up_cooldown, Duration::from_secs(5)];
+                for (n, (from, to)) in [(from.cpu, to.cpu), (from.memory, to.memory)].into_iter().enumerate() {
+                    let waits = grew[n].is_some_and(|grew| grew < cooldowns[n]);
+                    prop_assert!(!waits || (to.request <= from.request && to.limit <= from.limit), "{from:?} -> {to:?} after {grew:?}");
+                }
                 let of_container = ranges.container.cpu;
                 prop_assert!(breaks(of_container, from.cpu) || !breaks(of_container, to.cpu), "{from:?} {to:?} {ranges:?}");
                 for (from, to, of_class, all, step, range) in [
@@ -219,6 +228,60 @@ proptest! {
                 verdict.sizing.iter().map(|said| (said.verdict, score(&said.line))).collect::<Vec<_>>(),
                 other.sizing.iter().map(|said| (said.verdict, score(&said.line))).collect::<Vec<_>>()
             );
+        }
+    }
+
+    /// Of one need, for which the node has no room. Throttling is measured 2 s after a growth.
+    #[test]
+    fn between_two_growths_of_a_gold_pod_bronze_gets_only_what_its_next_step_leaves(
+        starts in prop::array::uniform2(5..40_u64),
+        need in 50..400_u64,
+        headroom in 0..400_u64,
+        bronze_begins in 0..90_u64,
+    ) {
+        let ([gold, bronze], need, headroom) = (starts.map(|start| start * 10), need * 10, headroom * 10);
+        let pods = [burner("gold", "gold", gold), burner("bronze", "bronze", bronze)];
+        let mut node = TestNode::new(20_000, 16 * GI).with_headroom(headroom, pods);
+        let request = |pod: &TestPod| sizes_of(&pod.facts.containers[0].spec).cpu.request.unwrap();
+        let sizes = |node: &TestNode| {
+            ["gold", "bronze"].map(|name| request(node.pods.iter().find(|pod| &*pod.facts.pod.name == name).unwrap()))
+        };
+        // When, and from which size.
+        let mut grew: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for second in 0..200 {
+            for pod in node.pods.iter_mut().filter(|pod| pod.class.is_some()) {
+                let name = pod.facts.pod.name.to_string();
+                let (limit, since) = (request(pod), grew.get(&name).map(|(at, _)| second - at));
+                let need = if name == "bronze" && second < bronze_begins { bronze / 2 } else { need };
+                let (recent, from) = grew.get(&name).map_or((3, limit), |(at, from)| ((second - at).min(3), *from));
+                let mean3 = (need.min(from) * (3 - recent) + need.min(limit) * recent) / 3;
+                *pod = pod.clone().uses(mean3, 16 * MI);
+                let report = &mut pod.reports[0];
+                report.window = Some(1.0);
+                let throttled = if need > limit { 0.9 } else { 0.0 };
+                report.cpu.throttled2 = Some(throttled).filter(|_| since.is_none_or(|since| since >= 2));
+                report.cpu.throttled3 = Some(throttled).filter(|_| since.is_none_or(|since| since >= 3));
+                pod.seen_mut(&name).cpu.since_growth = since.map(Duration::from_secs);
+            }
+            let before = sizes(&node);
+            let plan = node.plan(Division::Tiered);
+            for pod in &mut node.pods {
+                let name = pod.facts.pod.name.to_string();
+                if let Some(wanted) = plan.get(&name).and_then(|verdict| any_wanted(&verdict.outcome)) {
+                    grew.insert(name, (second, request(pod)));
+                    *pod = resized(pod.clone(), &wanted.sizes);
+                }
+            }
+            let after = sizes(&node);
+            prop_assert!(after.iter().sum::<u64>() <= gold + bronze + headroom, "{after:?}");
+            let since = grew.get("gold").map(|(at, _)| second - at);
+            let may_need_more = since.is_some_and(|since| (1..10).contains(&since) && (since < 2 || need > before[0]));
+            let left = gold + bronze + headroom - before.iter().sum::<u64>();
+            // It doubles, unless what is left is less than a change of 5 %.
+            if may_need_more && left >= before[0].div_ceil(20).next_multiple_of(10) {
+                let given = after[1].saturating_sub(before[1]);
+                prop_assert!(given <= left.saturating_sub(before[0]), "{before:?} -> {after:?} of {left}, {since:?} s after");
+            }
         }
     }
 

@@ -45,7 +45,9 @@ fn any_class() -> impl Strategy<Value = Policy> {
 fn after(verdict: Verdict, size: Size) -> Size {
     match verdict {
         Verdict::Keep(_) => size,
-        Verdict::Grow(change) | Verdict::Shrink(change) => change.to,
+        Verdict::Grow(change) | Verdict::Cooldown { growth: change, .. } | Verdict::Shrink(change) => {
+            change.to
+        }
     }
 }
 
@@ -67,9 +69,11 @@ proptest! {
         size in any_size(),
         original in any_size(),
         usage in any_usage(),
+        since_growth in prop::option::of(0u64..70),
     ) {
         let bounds = class.cpu.bounds(original, size, Some(8000));
-        let input = CpuInput { bounds, ..input(&class, size, &usage) };
+        let since_growth = since_growth.map(Duration::from_secs);
+        let input = CpuInput { bounds, since_growth, ..input(&class, size, &usage) };
         let verdict = decide(&input);
         let to = after(verdict, size);
         prop_assert_eq!(to.request.is_some(), size.request.is_some());
@@ -83,7 +87,7 @@ proptest! {
         for (from, to) in [(size.request, to.request), (size.limit, to.limit)] {
             let (Some(from), Some(to)) = (from, to) else { continue };
             match verdict {
-                Verdict::Grow(_) => {
+                Verdict::Grow(_) | Verdict::Cooldown { .. } => {
                     prop_assert!(to >= from);
                     let step = (from as f64 * class.cpu.max_step).max(10.0);
                     prop_assert!(to as f64 <= from as f64 + step, "{} -> {}", from, to);

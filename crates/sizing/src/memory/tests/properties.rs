@@ -58,7 +58,7 @@ proptest! {
         let gold = shrinking("gold");
         let from = size(limit * 3 / 4, limit);
         let to = |used| match decide(&input(&gold, from, &steady(used))) {
-            Verdict::Keep(_) => from,
+            Verdict::Keep(_) | Verdict::Cooldown { .. } => from,
             Verdict::Grow(change) | Verdict::Shrink(change) => change.to,
         };
         let (less, more) = (to(used), to(used + more));

@@ -110,7 +110,7 @@ impl ContainerRun {
         let (change, grows) = match verdict {
             Verdict::Grow(change) => (change, true),
             Verdict::Shrink(change) => (change, false),
-            Verdict::Keep(_) => return None,
+            Verdict::Keep(_) | Verdict::Cooldown { .. } => return None,
         };
         let usage = run.container.usage();
         let class = run.controller.class();
