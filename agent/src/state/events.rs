@@ -192,7 +192,8 @@ impl NodeState {
                 let delta =
                     combine(total, before, |now, before| now.checked_sub(before.unwrap_or(0)).unwrap_or(now));
                 container.memory.events_delta = Some(delta);
-                if has_any(delta) {
+                // lower counts are accepted too: else of a pod that is found again as many as before would not be told
+                if has_any(delta) || is_fewer(total, before) {
                     let (pod, name) = (pod_report.uid.clone(), Arc::clone(name));
                     reported.push(ReportedEvents { pod, container: container.id.clone(), name, total });
                 }
@@ -249,6 +250,12 @@ fn combine(now: MemoryEvents, before: MemoryEvents, value: impl Fn(u64, Option<u
         max: of(now.max, before.max),
         oom_kill: of(now.oom_kill, before.oom_kill),
     }
+}
+
+/// Whether a count is lower than it was: the counts began anew.
+fn is_fewer(now: MemoryEvents, before: MemoryEvents) -> bool {
+    let pairs = [now.high.zip(before.high), now.max.zip(before.max), now.oom_kill.zip(before.oom_kill)];
+    pairs.into_iter().flatten().any(|(now, before)| now < before)
 }
 
 fn has_any(events: MemoryEvents) -> bool {

@@ -4,6 +4,7 @@
 
 use plimsoll_contract::Resource;
 use plimsoll_sizing::policy::Policy;
+use plimsoll_sizing::size::Size;
 use serde::{Deserialize, Serialize};
 
 /// Identifies an object of a namespace. Another object of the same name replaces it.
@@ -146,6 +147,15 @@ impl Ranges {
 }
 
 impl Range {
+    /// Whether the API server admits these values: those of a container, or the sums of a pod. What is not set is not held against it.
+    pub(crate) fn admits(self, Size { request, limit }: Size) -> bool {
+        let is_within =
+            |value: u64| self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max);
+        let is_near = |(ratio, (request, limit)): (f64, (u64, u64))| limit as f64 <= request as f64 * ratio;
+        [request, limit].into_iter().flatten().all(is_within)
+            && self.max_ratio.zip(request.zip(limit)).is_none_or(is_near)
+    }
+
     fn and(self, other: Range) -> Range {
         let least = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
         Range {

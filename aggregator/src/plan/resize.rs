@@ -93,6 +93,16 @@ pub(crate) enum Outcome {
     Waiting(Refusal),
 }
 
+impl Outcome {
+    /// Why it is not resized, or not now.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Outcome::Refused(refusal) | Outcome::Waiting(refusal) => Some(refusal),
+            Outcome::Fits | Outcome::Wanted(_) | Outcome::Recommended(_) => None,
+        }
+    }
+}
+
 /// What a resize is planned for, one at a time: growth before shrinks, and what was seen before what siblings have come to.
 const PURPOSES: [Purpose; 3] = [Purpose::Grow, Purpose::Birth, Purpose::Shrink];
 
@@ -124,12 +134,10 @@ pub(crate) fn plan_node(
         floor = [floor[0].max(least(policy, Resource::Cpu)), floor[1].max(least(policy, Resource::Memory))];
         let mut of_pod = amount::drafts(node, number, pod, policy, now);
         if let Some(reason) = eligible::obstacle(pod).or_else(|| node_obstacle.clone()) {
-            for draft in of_pod.iter_mut().filter(|draft| draft.changes()) {
-                match &reason {
-                    Refusal::InFlight => draft.wait_for(reason.clone()),
-                    reason => draft.refuse(reason.clone()),
-                }
-            }
+            // What waits for its cooldown waits beside the resize that began it, too.
+            let stays = |draft: &Draft| draft.waits.is_some() && reason == Refusal::InFlight;
+            let refused_too = of_pod.iter_mut().filter(|draft| draft.changes() && !stays(draft));
+            refused_too.for_each(|draft| draft.refuse(reason.clone()));
             refused.insert(number, reason);
         }
         for draft in &mut of_pod {
@@ -213,7 +221,9 @@ fn outcome(drafts: &[Draft], sizing: &[ContainerVerdict], pod: &PodView<'_>, pol
         }
     }
     let is_wanted = |draft: &&Draft| draft.purpose.is_some() || draft.pressure.is_some();
-    let unmet = drafts.iter().filter(is_wanted).find_map(|draft| draft.refusal.clone());
+    // That something waits hides nothing that is refused.
+    let mut unmet = drafts.iter().filter(is_wanted).filter_map(|draft| draft.refusal.as_ref());
+    let unmet = unmet.clone().find(|refusal| !refusal.is_wait()).or_else(|| unmet.next()).cloned();
     let unseen = || {
         let all = !drafts.is_empty() && drafts.iter().all(|draft| draft.refusal == Some(Refusal::NoReport));
         all.then_some(Refusal::NoReport)

@@ -31,7 +31,7 @@ pub const THROTTLED3_FROM: f64 = 0.05;
 pub const THROTTLED2_FROM: f64 = 0.25;
 /// From this share of throttled periods on a throttled limit grows by a whole step.
 pub const THROTTLED_FULL: f64 = 0.5;
-/// Throttling under a new limit is measured and reported at most this long after a growth.
+/// For so long after a growth, or for the cooldown if that is longer, the container may need more than is measured.
 pub const MEASURED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the size of a container's CPU is decided from.
@@ -47,6 +47,8 @@ pub struct CpuInput<'a> {
     pub size: Size,
     /// What it is kept within, millicores.
     pub bounds: SizeBounds,
+    /// Whether something other than its class keeps its request from being raised.
+    pub request_kept: bool,
     /// What its agent measured.
     pub usage: &'a ContainerCpu,
     /// How long it has been watched without a gap.
@@ -71,17 +73,20 @@ pub fn decide(input: &CpuInput) -> Verdict {
     }
     let decided = match calls_for_growth(input) {
         Some(trigger) => grow(input, trigger),
-        None if is_not_measured_yet(input) => grow(input, Trigger::NotMeasuredYet).or_else(|_| shrink(input)),
-        None => shrink(input),
+        None => not_measured_yet(input).map_or_else(|| shrink(input), Ok),
     };
     decided.unwrap_or_else(Verdict::Keep)
 }
 
-/// Whether it grew a moment ago, and its throttling under the new limit is not known. Only while it may not grow again.
-fn is_not_measured_yet(input: &CpuInput) -> bool {
-    let is_known = known(input.usage.throttled2).or(known(input.usage.throttled3)).is_some();
-    let within = MEASURED_WITHIN.min(input.up_cooldown);
-    input.size.limit.is_some() && !is_known && remaining(within, input.since_growth).is_some()
+/// What it may need after a growth until its throttling under the new limit is known: one more step. Never a growth to make.
+fn not_measured_yet(input: &CpuInput) -> Option<Verdict> {
+    let left = remaining(MEASURED_WITHIN.max(input.up_cooldown), input.since_growth)?;
+    let throttled = known(input.usage.throttled2).or(known(input.usage.throttled3));
+    let limit = input.size.limit.filter(|_| throttled.is_none())?;
+    let step = |size: u64| size as f64 * (1.0 + input.policy.max_step);
+    let need = Need { request: input.size.request.map(step), limit: Some(step(limit)) };
+    let growth = Change { to: fit(input).grow(need).ok()?, trigger: Trigger::NotMeasuredYet, usage: limit };
+    Some(Verdict::Cooldown { growth, left })
 }
 
 /// What calls for growth now, whether or not it may grow. While something does, and for the class's hold after it, nothing shrinks.
@@ -105,9 +110,15 @@ pub fn calls_for_growth(input: &CpuInput) -> Option<Trigger> {
     if let Some(utilization) = known(usage.utilization3).filter(|used| *used >= f64::midpoint(1.0, target)) {
         return Some(Trigger::Utilization(utilization));
     }
-    let request = input.size.request.filter(|_| input.size.request != input.size.limit)?;
     // what may not be raised calls for nothing: the limit could never shrink
-    (input.policy.raises_requests() && used(usage)? > request as f64).then_some(Trigger::RequestBelowUse)
+    (wants_request(input) && !input.request_kept).then_some(Trigger::RequestBelowUse)
+}
+
+/// Whether its request is less than what it uses, and its class would raise it. That calls for growth, unless the request is kept.
+pub fn wants_request(input: &CpuInput) -> bool {
+    let request = input.size.request.filter(|_| input.size.request != input.size.limit);
+    let is_below = |request: u64| used(input.usage).is_some_and(|used| used > request as f64);
+    input.policy.raises_requests() && request.is_some_and(is_below)
 }
 
 /// The larger of p95 over 30 s and the mean of 3 s that is known, in millicores.
@@ -117,7 +128,6 @@ fn used(usage: &ContainerCpu) -> Option<f64> {
 
 fn grow(input: &CpuInput, trigger: Trigger) -> Result<Verdict, Keep> {
     let (policy, used) = (input.policy, used(input.usage));
-    let whole_step = |size: u64| size as f64 * (1.0 + policy.max_step);
     // what is used is not known: then at least all of the basis times its utilization is
     let used = used.or(match trigger {
         Trigger::Utilization(of) => input.size.limit.or(input.size.request).map(|basis| of * basis as f64),
@@ -131,13 +141,9 @@ fn grow(input: &CpuInput, trigger: Trigger) -> Result<Verdict, Keep> {
         // a higher limit gives no more of a busy node, and where request = limit the request does not grow without it
         Trigger::NodePressure(_) if fit(input).is_equal() => return Err(Keep::NodeBusy),
         Trigger::NodePressure(_) => None,
-        Trigger::NotMeasuredYet => input.size.limit.map(whole_step),
         _ => used.map(|used| used / policy.target_of_limit),
     };
-    let request = match trigger {
-        Trigger::NotMeasuredYet => input.size.request.map(whole_step),
-        _ => used.map(|used| used / policy.target_of_request),
-    };
+    let request = used.map(|used| used / policy.target_of_request);
     let to = fit(input).grow(Need { request, limit })?;
     let usage = used.or(input.size.limit.map(|limit| limit as f64)).unwrap_or_default();
     let growth = Change { to, trigger, usage: usage as u64 };

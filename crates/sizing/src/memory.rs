@@ -51,6 +51,8 @@ pub struct MemoryInput<'a> {
     pub size: Size,
     /// What it is kept within, bytes.
     pub bounds: SizeBounds,
+    /// Whether something other than its class keeps its request from being raised.
+    pub request_kept: bool,
     /// What its agent measured.
     pub usage: &'a ContainerMemory,
     /// Recent memory events that its memory has not grown for; they count also if the container restarted since.
@@ -100,12 +102,16 @@ fn calls(input: &MemoryInput) -> Vec<Trigger> {
     }
     let pressure = known(usage.pressure).filter(|pressure| *pressure > PRESSURE_FROM);
     calls.extend(pressure.map(Trigger::MemoryPressure));
-    let request = input.size.request.filter(|_| input.size.request != input.size.limit);
     // what may not be raised calls for nothing: the limit could never shrink
-    let is_below = input.policy.raises_requests()
-        && unreclaimable.zip(request).is_some_and(|(used, request)| used > request as f64);
-    calls.extend(is_below.then_some(Trigger::RequestBelowUse));
+    calls.extend((wants_request(input) && !input.request_kept).then_some(Trigger::RequestBelowUse));
     calls
+}
+
+/// Whether its request is less than what it uses, and its class would raise it. That calls for growth, unless the request is kept.
+pub fn wants_request(input: &MemoryInput) -> bool {
+    let request = input.size.request.filter(|_| input.size.request != input.size.limit);
+    let used = input.usage.unreclaimable.map(Bytes::as_f64);
+    input.policy.raises_requests() && used.zip(request).is_some_and(|(used, request)| used > request as f64)
 }
 
 /// The rate at which unreclaimable memory grows, bytes per second; absent: it does not grow, or the rate is not known.

@@ -43,12 +43,8 @@ impl Claim {
     /// What it gets out of `room` on top of `granted`: all that it wants, or as many whole steps as there are, if they are of use.
     fn take(&self, granted: u64, room: u64, step: u64) -> u64 {
         let wanted = self.amount - granted;
-        let part = if wanted <= room { wanted } else { room / step.max(1) * step.max(1) };
+        let part = if wanted <= room { wanted } else { room / step * step };
         if granted + part >= self.useful() { part } else { 0 }
-    }
-
-    fn grows_now(&self) -> bool {
-        self.amount > 0 && !self.waits
     }
 
     fn useful(&self) -> u64 {
@@ -56,9 +52,9 @@ impl Claim {
     }
 }
 
-/// Serves classes by rank, and within one the most urgent first, those that wait last; the last one served gets the rest. Each class that
-/// may grow now leaves `kept` ([`KEPT_FOR_LOWER`]) of what it finds to those below, if they claim it; one that only waits leaves nothing yet,
-/// or while it waits they would get all of it part by part. What they cannot use goes back, in the same order.
+/// Serves classes by rank, and within one the most urgent first, those that wait last; the last one served gets the rest. Each class leaves
+/// `kept` ([`KEPT_FOR_LOWER`]) of what it finds to those below, if they claim it; of what those get that wait it leaves nothing yet: else those
+/// below would get it part by part. What they cannot use goes back, in the same order.
 ///
 /// Returns what is granted, in the order of the claims.
 pub fn tiered(room: u64, step: u64, kept: f64, claims: &[Claim]) -> Vec<u64> {
@@ -66,18 +62,25 @@ pub fn tiered(room: u64, step: u64, kept: f64, claims: &[Claim]) -> Vec<u64> {
     order.sort_by(|a, b| claims[*a].before(&claims[*b]));
     let mut granted = vec![0; claims.len()];
     let mut left = room;
+    let (kept, step) = (kept.clamp(0.0, 0.99), step.max(1));
     for class in order.chunk_by(|a, b| claims[*a].rank == claims[*b].rank) {
         let lower = claims.iter().filter(|claim| claim.rank > claims[class[0]].rank);
         let claimed = lower.fold(0u64, |sum, claim| sum.saturating_add(claim.amount));
-        let kept = if class.iter().any(|i| claims[*i].grows_now()) { kept.clamp(0.0, 1.0) } else { 0.0 };
-        let keep = ((left as f64 * kept) as u64).min(claimed).min(left);
-        let mut own = left - keep;
-        for &i in class {
-            let part = claims[i].take(0, own, step);
-            granted[i] = part;
-            own -= part;
-            left -= part;
-        }
+        let mut serve = |members: &[usize], room: u64| {
+            let mut own = room;
+            for &i in members {
+                granted[i] = claims[i].take(0, own, step);
+                own -= granted[i];
+            }
+            room - own
+        };
+        let (now, waiting) = class.split_at(class.partition_point(|i| !claims[*i].waits));
+        let keep = ((left as f64 * kept) as u64).min(claimed);
+        let taken = serve(now, left - keep);
+        left -= taken;
+        // in proportion to what was taken
+        let keep = keep.min((taken as f64 * kept / (1.0 - kept)) as u64) / step * step;
+        left -= serve(waiting, left - keep);
     }
     for i in order {
         let part = claims[i].take(granted[i], left, step);

@@ -14,11 +14,11 @@ pub enum Verdict {
     Keep(Keep),
     /// It grows.
     Grow(Change),
-    /// It is to grow, and grew too recently.
+    /// It is to grow, or may have to, and grew too recently.
     Cooldown {
         /// The growth as it would be made now.
         growth: Change,
-        /// Time until it may be made.
+        /// Time until it may be made, if it is needed then.
         left: Duration,
     },
     /// It shrinks.

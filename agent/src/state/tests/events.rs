@@ -82,6 +82,30 @@ fn a_rise_is_told_until_it_is_accepted_and_what_was_before_never() {
     );
 }
 
+/// As after a change of the mounts: its counts begin anew.
+#[test]
+fn of_a_pod_that_is_found_again_as_many_kills_are_told_as_were_accepted_before() {
+    let mut sim = managed();
+    let mut accepted = AcceptedEvents::default();
+    let kill = |sim: &mut Sim, kills| {
+        set(sim, &container(1), 5, kills);
+        set(sim, &own(), 5, kills);
+        sweeps(sim, 1);
+    };
+    kill(&mut sim, 3);
+    accept(&sim, &mut accepted);
+    for target in [container(1), own()] {
+        sim.remove(&target);
+    }
+    sim.add(own(), cgroup(5, 3).unlimited());
+    sim.add(container(1), cgroup(5, 3));
+    sweeps(&mut sim, 1);
+    assert_eq!(told(&sim, &accepted, 1), Some(counts(0, 0)));
+    accept(&sim, &mut accepted);
+    kill(&mut sim, 4);
+    assert_eq!(told(&sim, &accepted, 1), Some(counts(0, 1)));
+}
+
 #[test]
 fn a_rejected_pod_and_a_container_that_was_left_out_keep_their_rises() {
     let mut sim = managed();

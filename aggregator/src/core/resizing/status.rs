@@ -30,13 +30,13 @@ impl Core {
             Outcome::Wanted(wanted) | Outcome::Recommended(wanted) => Some(wanted),
             Outcome::Fits | Outcome::Refused(_) | Outcome::Waiting(_) => None,
         });
+        // A wait is no refusal: the state says that a resize is under way, and the arithmetic how long a cooldown lasts.
+        let waits = verdict.and_then(|verdict| verdict.outcome.refusal()).is_some_and(Refusal::is_wait);
         let refusal = match verdict {
-            Some(_) => self.held_by_quota(pod).or_else(|| self.refusal_of(sizing)),
+            Some(_) => self.held_by_quota(pod).or_else(|| self.refusal_of(sizing).filter(|_| !waits)),
             None => Some(unplanned(facts, policy.err())),
         };
-        // Neither is a resize that is under way, which the state says, nor the time between two growths, which the arithmetic says.
-        let is_refused = |(word, _): &(&str, String)| !["in_flight", "cooldown"].contains(word);
-        let (refusal, refused) = refusal.filter(is_refused).unzip();
+        let (refusal, refused) = refusal.unzip();
         // What is withdrawn is no need.
         let under_way = pod.resize.asked().filter(|_| pod.resize.purpose() != Some(Purpose::Revert));
         let asked = wanted.map(|wanted| &wanted.sizes).or(under_way);
@@ -74,13 +74,12 @@ impl Core {
     /// Why a pod is not resized, as a word and for people.
     fn refusal_of(&self, sizing: Option<&Sizing>) -> Option<(&'static str, String)> {
         let sizing = sizing?;
-        match &sizing.verdict.as_ref()?.outcome {
-            Outcome::Refused(refusal) | Outcome::Waiting(refusal) => {
-                Some((refusal.as_str(), refusal.words(self.now).into_owned()))
-            }
-            Outcome::Wanted(_) => not_planned(sizing.not_planned.as_ref()?),
-            Outcome::Fits | Outcome::Recommended(_) => None,
+        let outcome = &sizing.verdict.as_ref()?.outcome;
+        if matches!(outcome, Outcome::Wanted(_)) {
+            return not_planned(sizing.not_planned.as_ref()?);
         }
+        let refusal = outcome.refusal()?;
+        Some((refusal.as_str(), refusal.words(self.now).into_owned()))
     }
 
     /// Adds a pod to the counts for metrics.

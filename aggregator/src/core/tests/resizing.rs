@@ -365,6 +365,18 @@ fn a_second_growth_waits_for_the_cooldown_and_is_planned_when_it_is_over() {
         }
         let all = harness.land_all(actions);
         grown.extend(resizes(&all).iter().map(|_| second));
+        if second == 8 {
+            let status = harness.core.pod(&name(1)).unwrap().resize.unwrap();
+            assert_eq!((status.refusal, status.refused), (None, None), "to wait is not to be refused");
+            assert!(
+                status.why[0].ends_with("it grew too recently: may grow again in 2 s"),
+                "{:?}",
+                status.why
+            );
+            let mut counts = harness.core.counts(harness.now());
+            harness.core.count_pods(None, 10, &mut counts);
+            assert_eq!(counts.resize_refusals.get("cooldown"), Some(&1));
+        }
     }
     assert_eq!(grown, [10], "10 s after the first, from a report of two seconds before");
 }

@@ -24,7 +24,7 @@ use crate::state::LimitRanges;
 /// The most steps of one recommended decrease. Each takes a fifth, so fewer lead from the largest number of bytes to the smallest size.
 const MOST_STEPS: usize = 200;
 
-/// A share is kept for what may grow again within this time. A longer cooldown would keep room from others for too long.
+/// A share is kept for what may grow again within this time. Longer, and room would be kept from others for too long.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 
 /// What the containers of one pod should have: a draft for each resource of each. `number` is its place among the pods of the node.
@@ -45,6 +45,7 @@ pub(super) fn drafts(
     if policy.mode == Mode::Recommend {
         planned.follow_decreases(&mut drafts);
     }
+    rules::keep_within(&mut drafts, &ranges);
     drafts
 }
 
@@ -68,7 +69,9 @@ impl Planned<'_> {
         let range = self.ranges.container.of(resource);
         let original = container.original[resource];
         let bounds = bounds(of_class, original, size, allocatable(node, resource), owner, range);
-        let (verdict, pressure) = verdict(container, resource, size, policy, bounds);
+        let kept = rules::raise_obstacle(resource, container, pod);
+        let decided = decide(container, resource, size, policy, bounds, kept.is_some());
+        let Decided { verdict, pressure, wants_request } = decided;
         let mut draft = Draft::new(self.number, place, resource, size, verdict);
         draft.pressure = pressure;
         draft.max_ratio = range.max_ratio;
@@ -106,11 +109,18 @@ impl Planned<'_> {
             draft.refuse(Refusal::Drift(text.to_owned()));
         }
         rules::apply(&mut draft, container, pod);
-        if let Verdict::Cooldown { left, .. } = verdict
+        if let Some(reason) = kept.filter(|_| wants_request) {
+            draft.miss_request(reason);
+        }
+        if let Verdict::Cooldown { growth, left } = verdict
             && draft.changes()
         {
-            let until = Refusal::Cooldown(self.now + left);
-            if left <= KEPT_FOR { draft.wait_for(until) } else { draft.refuse(until) }
+            let until = self.now + left;
+            if left <= KEPT_FOR && is_kept(resource, &growth.trigger) {
+                draft.waits = Some(until);
+            } else {
+                draft.refuse(Refusal::Cooldown(until));
+            }
         }
         draft
     }
@@ -145,19 +155,39 @@ impl Planned<'_> {
     }
 }
 
+/// Whether a share is kept for a growth that waits. Memory only where what cannot be reclaimed is about to reach the limit: another container
+/// might be killed for want of it, and events from before the last growth are known until that is verified.
+fn is_kept(resource: Resource, trigger: &Trigger) -> bool {
+    resource == Resource::Cpu || matches!(trigger, Trigger::NearLimit(_) | Trigger::Trend(_))
+}
+
 /// Whether a change is for a load that was seen too long ago. A birth is for none.
 fn is_stale(draft: &Draft, pod: &PodView<'_>) -> bool {
     let within = if draft.grows() { GROWTH_SEEN_WITHIN } else { LATE_AFTER };
     draft.changes() && draft.purpose != Some(Purpose::Birth) && pod.report_age.is_none_or(|age| age > within)
 }
 
-fn verdict(
+/// What the load of one resource of a container calls for.
+struct Decided {
+    verdict: Verdict,
+    pressure: Option<Trigger>,
+    /// See [`cpu::wants_request`].
+    wants_request: bool,
+}
+
+impl Decided {
+    const UNKNOWN: Decided =
+        Decided { verdict: Verdict::Keep(Keep::NoData), pressure: None, wants_request: false };
+}
+
+fn decide(
     container: &ContainerView<'_>,
     resource: Resource,
     size: Size,
     policy: &Policy,
     bounds: SizeBounds,
-) -> (Verdict, Option<Trigger>) {
+    request_kept: bool,
+) -> Decided {
     // Of one that is down its kill is known: it had used its limit.
     let no_usage = ContainerMemory::default();
     let memory = container.report.map(|report| &report.memory);
@@ -167,13 +197,14 @@ fn verdict(
     let window = window.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     match resource {
         Resource::Cpu => {
-            let Some(report) = container.report else { return (Verdict::Keep(Keep::NoData), None) };
+            let Some(report) = container.report else { return Decided::UNKNOWN };
             let input = CpuInput {
                 policy: &policy.cpu,
                 up_cooldown: policy.up_cooldown,
                 down_hold: policy.down_hold,
                 size,
                 bounds,
+                request_kept,
                 usage: &report.cpu,
                 window,
                 since_growth: seen.since_growth,
@@ -182,16 +213,21 @@ fn verdict(
                 grown_for: container.cpu_growth.map(|growth| growth.used),
                 throttled_to: container.cpu_growth.and_then(|growth| growth.throttled_to),
             };
-            (cpu::decide(&input), cpu::calls_for_growth(&input))
+            Decided {
+                verdict: cpu::decide(&input),
+                pressure: cpu::calls_for_growth(&input),
+                wants_request: cpu::wants_request(&input),
+            }
         }
         Resource::Memory => {
-            let Some(usage) = memory else { return (Verdict::Keep(Keep::NoData), None) };
+            let Some(usage) = memory else { return Decided::UNKNOWN };
             let input = MemoryInput {
                 policy: &policy.memory,
                 down_hold: policy.down_hold,
                 min_window: policy.memory_window,
                 size,
                 bounds,
+                request_kept,
                 usage,
                 events: container.memory_events,
                 window,
@@ -199,7 +235,11 @@ fn verdict(
                 since_shrink: seen.since_shrink,
                 since_pressure: seen.since_pressure,
             };
-            (memory::decide(&input), memory::calls_for_growth(&input))
+            Decided {
+                verdict: memory::decide(&input),
+                pressure: memory::calls_for_growth(&input),
+                wants_request: memory::wants_request(&input),
+            }
         }
     }
 }

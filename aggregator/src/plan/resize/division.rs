@@ -3,8 +3,8 @@
 //! Requests share the node's headroom. Limits need none, but growth of memory limits shares the memory that is really free. Where request
 //! and limit are the same, both pools bound both. Pods that are only recommended for take nothing from the others.
 //!
-//! A growth that must wait a moment, for its cooldown or a resize in flight, takes part as all others do, and what it would get is kept for it:
-//! else a lower class could take what a higher one is about to ask for.
+//! A growth that waits for its cooldown takes part as all others do, and what it would get is kept for it: else a lower class could take what a
+//! higher one is about to ask for.
 //!
 //! What is left of a growth is held against the LimitRanges again: a request that gets less may be too far below its limit.
 
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use plimsoll_contract::Resource;
 use plimsoll_sizing::policy::{Mode, Policy};
 use plimsoll_sizing::share::{Claim, KEPT_FOR_LOWER, tiered, weighted};
+use plimsoll_sizing::size::Size;
 use plimsoll_sizing::{cpu, memory};
 
 use super::draft::{Draft, Share};
@@ -43,8 +44,8 @@ type QuotasLeft<'a> = BTreeMap<(&'a str, &'a str, Resource, bool), QuotaLeft>;
 #[derive(Debug, Clone, Copy)]
 struct QuotaLeft {
     amount: u64,
-    /// Some of the rest is kept for a growth that waits.
-    some_kept: bool,
+    /// What is kept beside that for growths that wait.
+    kept: u64,
 }
 
 /// Trims every growth to its share. Those that wait change nothing.
@@ -52,6 +53,8 @@ pub(super) fn divide(drafts: &mut [Draft], node: &NodeView<'_>, headroom: Headro
     let (applied, recommended) = in_order(drafts, node);
     let mut quotas = BTreeMap::new();
     keep_quotas(drafts, &applied, node, &mut quotas);
+    // A recommendation is for longer than a cooldown.
+    quotas.values_mut().for_each(|left| left.amount += std::mem::take(&mut left.kept));
     let rest = share_all(drafts, &applied, node, headroom, division);
     for of_pod in recommended.values() {
         keep_quotas(drafts, of_pod, node, &mut quotas.clone());
@@ -61,6 +64,7 @@ pub(super) fn divide(drafts: &mut [Draft], node: &NodeView<'_>, headroom: Headro
     for of_pod in drafts.chunk_by_mut(|a, b| a.pod == b.pod) {
         let ranges = node.limit_ranges_of(&node.pods[of_pod[0].pod]);
         rules::keep_pod_range(of_pod, &ranges.pod, &[Purpose::Grow, Purpose::Birth]);
+        rules::keep_within(of_pod, &ranges);
     }
 }
 
@@ -104,7 +108,7 @@ fn keep_quotas<'a>(drafts: &mut [Draft], order: &[usize], node: &NodeView<'a>, l
         let room = |quota: Option<QuotaRoom<'a>>, of_limits| {
             let quota = quota?;
             // Not counted yet: there may be none.
-            let unshared = || QuotaLeft { amount: quota.left.unwrap_or(0), some_kept: false };
+            let unshared = || QuotaLeft { amount: quota.left.unwrap_or(0), kept: 0 };
             Some(left.get(&key(quota, of_limits)).copied().unwrap_or_else(unshared))
         };
         let (requests, limits) = (room(quotas.requests, false), room(quotas.limits, true));
@@ -114,21 +118,31 @@ fn keep_quotas<'a>(drafts: &mut [Draft], order: &[usize], node: &NodeView<'a>, l
         let keys =
             [quotas.requests.map(|quota| key(quota, false)), quotas.limits.map(|quota| key(quota, true))];
         let (from, rooms) = (draft.from, [requests, limits]);
-        let some_kept = rooms.iter().flatten().any(|room| room.some_kept);
-        let reason = if some_kept { Refusal::RoomKept } else { Refusal::Quota };
+        let grown = |to: Size| {
+            let grown =
+                |from: Option<u64>, to: Option<u64>| to.unwrap_or(0).saturating_sub(from.unwrap_or(0));
+            [grown(from.request, to.request), grown(from.limit, to.limit)]
+        };
+        let is_kept = |(room, wanted): (Option<QuotaLeft>, u64)| {
+            room.filter(|room| wanted > room.amount).map(|room| room.kept > 0)
+        };
+        // Those that bind.
+        let mut kept = rooms.into_iter().zip(grown(draft.to)).filter_map(is_kept).peekable();
+        let reason = match kept.peek().is_some() && kept.all(|some| some) {
+            true => Refusal::RoomKept,
+            false => Refusal::Quota,
+        };
         draft.cap(most(from.request, requests), most(from.limit, limits), reason);
-        let grown = |from: Option<u64>, to: Option<u64>| to.unwrap_or(0).saturating_sub(from.unwrap_or(0));
-        let grown = [grown(from.request, draft.to.request), grown(from.limit, draft.to.limit)];
-        for ((key, room), grown) in keys.into_iter().zip(rooms).zip(grown) {
-            let Some((key, room)) = key.zip(room) else { continue };
-            let amount = room.amount.saturating_sub(grown);
-            let some_kept = room.some_kept || draft.waits.is_some() && grown > 0;
-            left.insert(key, QuotaLeft { amount, some_kept });
+        for ((key, room), grown) in keys.into_iter().zip(rooms).zip(grown(draft.to)) {
+            let Some((key, mut room)) = key.zip(room) else { continue };
+            room.amount = room.amount.saturating_sub(grown);
+            room.kept += if draft.waits.is_some() { grown } else { 0 };
+            left.insert(key, room);
         }
     }
 }
 
-/// Divides each pool, and says what is left of them.
+/// Divides each pool, and says what is left of them beside growths that are made now.
 fn share_all(
     drafts: &mut [Draft],
     chosen: &[usize],
@@ -148,7 +162,7 @@ fn share_all(
     left
 }
 
-/// Divides one pool, and says what is left of it.
+/// Divides one pool, and says what is left of it beside growths that are made now.
 fn share_pool(
     drafts: &mut [Draft],
     chosen: &[usize],
@@ -196,19 +210,27 @@ fn share_pool(
         Division::Weighted => weighted(room, step, &claims),
     };
     let others = claims.len().saturating_sub(1);
-    let kept = claims.iter().zip(&grants).filter(|(claim, kept)| claim.waits && **kept > 0);
-    let kept_for = kept.map(|(claim, _)| claim.rank).min();
+    let kept: Vec<(u32, u64)> = claims
+        .iter()
+        .zip(&grants)
+        .filter(|(claim, _)| claim.waits)
+        .map(|(claim, kept)| (claim.rank, *kept))
+        .collect();
     let mut left = room;
     for ((number, amount), (grant, claim)) in claimants.into_iter().zip(grants.into_iter().zip(&claims)) {
         let draft = &mut drafts[number];
         let share = Share { headroom: room, others };
         draft.share = Some(draft.share.filter(|before| before.headroom <= room).unwrap_or(share));
         if grant < amount {
-            let is_kept = kept_for.is_some_and(|rank| rank < claim.rank);
-            let reason = if is_kept { Refusal::RoomKept } else { Refusal::NoRoom };
-            trim(draft, node, pool, grant, reason);
+            let from_it =
+                kept.iter().filter(|(rank, _)| division == Division::Weighted || *rank < claim.rank);
+            let kept: u64 = from_it.map(|(_, kept)| kept).sum();
+            let is_kept = kept > 0 && grant + kept >= claim.least.min(amount);
+            trim(draft, node, pool, grant, if is_kept { Refusal::RoomKept } else { Refusal::NoRoom });
         }
-        left = left.saturating_sub(demand(&drafts[number], node, pool));
+        if drafts[number].waits.is_none() {
+            left = left.saturating_sub(demand(&drafts[number], node, pool));
+        }
     }
     Some(left)
 }

@@ -1,6 +1,6 @@
 //! One resource of one container while it is planned: what is wanted, what is left of it after each rule, and which rule took the rest.
 
-use plimsoll_contract::Resource;
+use plimsoll_contract::{Moment, Resource};
 use plimsoll_sizing::size::Size;
 use plimsoll_sizing::verdict::{Change, Trigger, Verdict};
 use plimsoll_sizing::{cpu, least_change, memory};
@@ -24,8 +24,8 @@ pub(super) struct Draft {
     pub(super) to: Size,
     /// Absent where nothing was wanted.
     pub(super) purpose: Option<Purpose>,
-    /// What a growth must wait for: it is not made in this plan, but takes part in the division, so that its share is kept for it.
-    pub(super) waits: Option<Refusal>,
+    /// Until when a growth waits for its cooldown: it is not made in this plan, but takes part in the division, so that its share is kept for it.
+    pub(super) waits: Option<Moment>,
     /// The last rule that took something.
     pub(super) refusal: Option<Refusal>,
     /// What calls for growth now, whether or not it may grow.
@@ -128,20 +128,16 @@ impl Draft {
         follows
     }
 
-    /// Nothing changes now. A growth waits for this to end, and its share is kept for it; anything else is refused.
-    pub(super) fn wait_for(&mut self, reason: Refusal) {
-        match self.grows() {
-            true => self.waits = Some(reason),
-            false => self.refuse(reason),
-        }
-    }
-
-    /// After the division: what waits changes nothing.
+    /// After the division: what waits changes nothing. What nobody has measured yet is no need, so nothing of it was refused.
     pub(super) fn end_wait(&mut self) {
-        if let Some(reason) = self.waits.take()
-            && self.changes()
-        {
-            self.refuse(reason);
+        let until = self.waits.take().filter(|_| self.changes());
+        if matches!(
+            self.verdict,
+            Verdict::Cooldown { growth: Change { trigger: Trigger::NotMeasuredYet, .. }, .. }
+        ) {
+            (self.to, self.purpose, self.refusal) = (self.from, None, None);
+        } else if let Some(until) = until {
+            self.refuse(Refusal::Cooldown(until));
         }
     }
 
@@ -162,6 +158,12 @@ impl Draft {
         self.to.request = self.from.request;
         self.refusal = Some(reason);
         self.keep_limit_above_request();
+    }
+
+    /// Its request would be raised, and may not be, for this reason. Nothing else of it waits for that: the limit may shrink meanwhile.
+    pub(super) fn miss_request(&mut self, reason: Refusal) {
+        self.purpose.get_or_insert(Purpose::Grow);
+        self.refusal.get_or_insert(reason);
     }
 
     /// A limit that would fall to the request or below it stays a step above it: else the QoS class might change.

@@ -28,7 +28,14 @@ fn write_kept(line: &mut String, draft: &Draft, container: &str, now: Moment) ->
     let refused = draft.refusal.as_ref().map(|reason| reason.words(now));
     match (draft.verdict, refused) {
         (Verdict::Keep(keep), None) => write!(line, "{keep}"),
+        (Verdict::Keep(_), Some(refused)) if draft.purpose == Some(Purpose::Grow) => {
+            write!(line, "{}, but {refused}", Trigger::RequestBelowUse)
+        }
         (Verdict::Keep(_), Some(refused)) => line.write_str(&refused),
+        (Verdict::Cooldown { growth, .. }, None) => {
+            let step = growth.words(draft.from, draft.resource);
+            write!(line, "may need {step} more: {}", growth.trigger)
+        }
         (
             Verdict::Grow(change) | Verdict::Cooldown { growth: change, .. } | Verdict::Shrink(change),
             refused,

@@ -88,7 +88,7 @@ pub(crate) enum Refusal {
     LimitRange,
     /// The node has no room.
     NoRoom,
-    /// What is left is kept for pods that are served before it, and may grow in a moment.
+    /// What is left is kept for pods that wait for their cooldown.
     RoomKept,
     /// What the node could give is not known.
     RoomUnknown,
@@ -154,6 +154,11 @@ impl Refusal {
         "outside_schedule",
         "memory_shrinks_stopped",
     ];
+
+    /// Whether it ends by itself and soon: the time between two growths, or a resize that is under way.
+    pub(crate) fn is_wait(&self) -> bool {
+        matches!(self, Refusal::Cooldown(_) | Refusal::InFlight)
+    }
 
     /// The word in JSON and metrics.
     pub(crate) fn as_str(&self) -> &'static str {
@@ -263,7 +268,7 @@ impl Refusal {
             Refusal::LimitRange => "a LimitRange of the namespace does not allow it",
             Refusal::NoRoom => "the node has no room",
             Refusal::RoomKept => {
-                "what is left is kept for pods that are served before it and may grow again in a moment"
+                "what is left is kept for pods that grew a moment ago and may need more within 30 s"
             }
             Refusal::RoomUnknown => "what the node has free is not known",
             Refusal::DecreasesPaused(until) => {

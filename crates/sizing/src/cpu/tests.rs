@@ -21,6 +21,7 @@ fn input<'a>(class: &'a Policy, size: Size, usage: &'a ContainerCpu) -> CpuInput
         down_hold: class.down_hold,
         size,
         bounds: class.cpu.bounds(size, size, Some(16_000)),
+        request_kept: false,
         usage,
         window: Some(24 * HOUR),
         since_growth: None,
@@ -169,6 +170,11 @@ fn a_request_that_may_not_be_raised_does_not_keep_the_limit_from_shrinking() {
         assert_eq!(calls_for_growth(&input(&bronze, size(100, 4000), &usage)), None);
         assert_eq!(shrunk(decide(&input(&bronze, size(100, 4000), &usage))), size(100, 3200));
     }
+    let bronze = class("bronze");
+    let kept = CpuInput { request_kept: true, ..input(&bronze, size(100, 4000), &usage) };
+    assert!(wants_request(&kept), "so that it can be said");
+    assert_eq!(calls_for_growth(&kept), None);
+    assert_eq!(shrunk(decide(&kept)), size(100, 3200));
 }
 
 #[test]
@@ -268,20 +274,19 @@ fn until_throttling_under_a_new_limit_is_measured_it_may_need_one_more_step_and_
         );
         decide(&input)
     };
-    let Verdict::Cooldown { growth, left } = decided(Some(2.0), size(200, 500), &usage, 60) else { panic!() };
-    assert_eq!(
-        (growth.to, growth.trigger),
-        (size(300, 750), Trigger::NotMeasuredYet),
-        "a whole step of 50 %"
-    );
-    assert_eq!(left, Duration::from_secs(58));
+    for (cooldown, seconds) in [(60, 58), (5, 3), (0, 3)] {
+        let verdict = decided(Some(2.0), size(200, 500), &usage, cooldown);
+        let Verdict::Cooldown { growth, left } = verdict else { panic!("{cooldown} s: {verdict:?}") };
+        let step = (size(300, 750), Trigger::NotMeasuredYet);
+        assert_eq!((growth.to, growth.trigger), step, "a whole step of 50 %");
+        assert_eq!(left, Duration::from_secs(seconds));
+    }
     for (why, verdict) in [
         ("it never grew", decided(None, size(200, 500), &usage, 60)),
-        ("it should be measured by now", decided(Some(5.0), size(200, 500), &usage, 60)),
+        ("it should be measured by now", decided(Some(5.0), size(200, 500), &usage, 2)),
         ("it is", decided(Some(2.0), size(200, 500), &steady(0.2, 0.5), 60)),
         ("without a limit nothing is throttled", decided(Some(2.0), size(400, None), &usage, 60)),
-        ("its cooldown is over", decided(Some(2.0), size(200, 500), &usage, 2)),
-        ("there is none", decided(Some(0.0), size(200, 500), &usage, 0)),
+        ("and where its cooldown is longer", decided(Some(60.0), size(200, 500), &usage, 60)),
     ] {
         assert!(matches!(verdict, Verdict::Keep(_) | Verdict::Shrink(_)), "{why}: {verdict:?}");
     }

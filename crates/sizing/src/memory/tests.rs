@@ -19,6 +19,7 @@ fn input<'a>(class: &'a Policy, size: Size, usage: &'a ContainerMemory) -> Memor
         min_window: class.memory_window,
         size,
         bounds: class.memory.bounds(size, size, Some(64 << 30)),
+        request_kept: false,
         usage,
         events: MemoryEvents::default(),
         window: Some(48 * HOUR),
@@ -162,6 +163,17 @@ fn without_a_limit_only_the_request_follows_and_no_limit_is_added() {
     let gold = class("gold");
     let grown = change(decide(&input(&gold, size(100, None), &steady(120))));
     assert_eq!((grown.to, grown.trigger), (size(152, None), Trigger::RequestBelowUse));
+}
+
+#[test]
+fn a_request_that_may_not_be_raised_does_not_keep_the_limit_from_shrinking() {
+    let (bronze, usage) = (shrinking("bronze"), steady(200));
+    let mut input = input(&bronze, size(100, 1000), &usage);
+    assert_eq!(calls_for_growth(&input), Some(Trigger::RequestBelowUse));
+    input.request_kept = true;
+    assert!(wants_request(&input));
+    assert_eq!(calls_for_growth(&input), None);
+    assert_eq!(change(decide(&input)).to, size(100, 800), "at most 20 % at once");
 }
 
 #[test]

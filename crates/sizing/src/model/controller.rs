@@ -58,6 +58,7 @@ impl<P: Borrow<Policy>> Controller<P> {
             down_hold: class.down_hold,
             size: container.size(),
             bounds: self.bounds,
+            request_kept: false,
             usage: &usage,
             window: Some(now),
             since_growth: since(self.last_growth),

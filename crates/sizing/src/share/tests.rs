@@ -117,6 +117,10 @@ fn what_waits_is_kept_from_the_classes_below_and_not_from_those_of_its_own_that_
     claims[API].waits = true;
     assert_eq!(tiered(500, 10, 0.0, &claims), [500, 0, 0, 0]);
     assert_eq!(tiered(600, 10, KEPT_FOR_LOWER, &claims), [500, 0, 90, 10], "no tenth of what is only kept");
+    // a tenth of what its class takes now, in whole steps
+    claims[DB] = Claim { amount: 100, ..claims[DB] };
+    assert_eq!(tiered(500, 10, KEPT_FOR_LOWER, &claims), [390, 100, 0, 10]);
+    claims[DB].amount = 0;
     // of one class, less urgent
     claims[WEB] = Claim { rank: 0, urgency: 0.1, ..claims[WEB] };
     assert_eq!(tiered(500, 10, 0.0, &claims), [0, 0, 500, 0]);
@@ -205,14 +209,15 @@ proptest! {
     /// Nobody of a lower class is given what one that waits could use.
     #[test]
     fn what_those_who_wait_get_less_than_they_claim_no_lower_class_gets(claims in claims(), room in 0u64..5_000) {
-        let lowest_ready = claims.iter().filter(|claim| claim.grows_now()).map(|claim| claim.rank).min();
         let granted = tiered(room, 10, KEPT_FOR_LOWER, &claims);
+        let sum = |of: &dyn Fn(&Claim) -> bool| -> u64 {
+            claims.iter().zip(&granted).filter(|(claim, _)| of(claim)).map(|(_, part)| part).sum()
+        };
         for (claim, part) in claims.iter().zip(&granted).filter(|(claim, _)| claim.waits) {
-            // above all of those that may grow now: it leaves no tenth
-            if lowest_ready.is_none_or(|rank| rank > claim.rank) {
-                let below: u64 = claims.iter().zip(&granted).filter(|(other, _)| other.rank > claim.rank).map(|(_, part)| part).sum();
-                prop_assert_eq!(claim.take(*part, below, 10), 0, "{:?} has {}, those below {}", claim, part, below);
-            }
+            let below = sum(&|other| other.rank > claim.rank);
+            // a tenth of what is taken now, and no more
+            let tenths = sum(&|other| other.rank == claim.rank && !other.waits).div_ceil(9);
+            prop_assert_eq!(claim.take(*part, below.saturating_sub(tenths), 10), 0, "{:?} has {}, those below {}", claim, part, below);
         }
     }
 

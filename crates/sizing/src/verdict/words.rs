@@ -80,7 +80,7 @@ impl fmt::Display for Trigger {
             Trigger::NearLimit(of) => write!(f, "memory at {:.0} % of the limit for 2 s", of * 100.0),
             Trigger::Trend(seconds) => write!(f, "memory reaches the limit in {seconds:.0} s"),
             Trigger::MemoryPressure(percent) => write!(f, "memory pressure {percent:.0} %"),
-            Trigger::NotMeasuredYet => f.write_str("not measured yet since it grew: at most a step"),
+            Trigger::NotMeasuredYet => f.write_str("it grew, and is not measured yet since"),
             Trigger::Idle => f.write_str("nothing called for growth for the hold of the class"),
         }
     }

@@ -275,7 +275,7 @@ fn what_a_gold_pod_is_about_to_ask_for_is_kept_from_bronze_and_both_say_so() {
         lines,
         [
             "gold cpu: would be +500m (500->1000) (throttled in 50 % of the periods), but it grew too recently: may grow again in 6 s",
-            "bronze cpu: would be +100m (200->300) (throttled in 50 % of the periods), but what is left is kept for pods that are served before it and may grow again in a moment",
+            "bronze cpu: would be +100m (200->300) (throttled in 50 % of the periods), but what is left is kept for pods that grew a moment ago and may need more within 30 s",
         ]
     );
     let served = plan(500, gold_waits("gold", 10));
@@ -321,45 +321,115 @@ fn right_after_a_growth_a_step_is_kept_until_it_is_measured_whether_it_is_needed
         granted(&node.verdict("other"), &other)
     };
     assert_eq!(bronze(None, 1), 0);
-    assert_eq!(bronze(None, 5), 250, "it should be known by now");
+    assert_eq!([9, 10].map(|since| bronze(None, since)), [0, 250], "after its cooldown it has had its turn");
     assert_eq!(bronze(Some(0.0), 3), 250, "it is enough");
     assert_eq!(bronze(Some(0.3), 3), 200, "it needs 300m");
 }
 
 #[test]
-fn while_a_resize_is_in_flight_what_more_its_pod_calls_for_is_kept_and_nothing_is_booked_twice() {
-    let room = |headroom: u64, spec: u64, [from, to]: [u64; 2]| {
+fn it_is_kept_beside_the_resize_in_flight_that_began_the_cooldown_and_nothing_is_booked_twice() {
+    let given = |headroom: u64, spec: u64, since_growth: Option<u64>| {
         let mut gold = burner("gold", "gold", spec);
+        gold.seen_mut("gold").cpu.since_growth = since_growth.map(Duration::from_secs);
         gold.in_flight = true;
-        gold.in_flight(Resource::Cpu, size(from, from), size(to, to));
+        gold.in_flight(Resource::Cpu, size(400, 400), size(800, 800));
         let other = burner("other", "bronze", 500);
         let node = TestNode::new(20_000, 16 * GI).with_headroom(headroom, [gold, other.clone()]);
         let plan = node.plan(Division::Tiered);
         assert_eq!(plan["gold"].outcome, Outcome::Refused(Refusal::InFlight));
         granted(&plan["other"], &other)
     };
-    assert_eq!(room(100, 400, [400, 800]), 100, "the headroom is what is left beside both sizes");
-    assert_eq!(room(100, 800, [400, 800]), 0, "it is accepted, and the pod is still throttled");
-    assert_eq!(room(800 + 250, 800, [400, 800]), 250);
+    // The headroom is what is left beside the larger of both sizes.
+    assert_eq!(given(100, 800, Some(1)), 0, "it is accepted, and the pod is still throttled");
+    assert_eq!(given(100, 400, Some(1)), 100, "accepted, and not seen yet: one step more is what is booked");
+    assert_eq!(given(800 + 250, 800, Some(1)), 250);
+    assert_eq!(given(100, 800, Some(10)), 100, "a kubelet that does not act keeps nothing from others");
+    assert_eq!(given(100, 400, None), 100, "nor does a way back that is not accepted");
+}
 
-    // Memory that is free, after what the resize in flight may take.
-    let of_bronze = |free: u64| {
-        let memory = |name: &str, class: &str| {
-            TestPod::new(name, Some(class))
-                .container(name, size(100, 200), size(100 * MI, 200 * MI))
-                .uses(50, 190 * MI)
-        };
-        let mut gold = memory("gold", "gold");
-        gold.in_flight = true;
-        gold.in_flight(Resource::Memory, size(100 * MI, 200 * MI), size(300 * MI, 400 * MI));
-        let mut node = TestNode::new(8000, 16 * GI).with([gold, memory("bronze", "bronze")]);
-        node.capacity.as_mut().unwrap().available_bytes = Some(Bytes(16 * GI / 100 * 5 + 200 * MI + free));
-        let Outcome::Wanted(wanted) = node.outcome("bronze") else { return 0 };
-        (wanted.sizes["bronze"].memory.limit.unwrap() - 200 * MI) / MI
+#[test]
+fn memory_is_kept_only_for_what_is_about_to_reach_its_limit() {
+    let pod = |name: &str, class: &str| {
+        let mut pod = TestPod::new(name, Some(class));
+        let Some(Ok(policy)) = &mut pod.class else { unreachable!("it has a class") };
+        policy.cpu.allow_decrease = false;
+        let pod = pod.container(name, size(100, 200), size(200 * MI, 200 * MI));
+        pod.uses(50, 190 * MI)
     };
-    assert_eq!(of_bronze(0), 0);
-    assert_eq!(of_bronze(GI), of_bronze(200 * MI));
-    assert!(of_bronze(40 * MI) > 0, "what is in flight is not kept beside that");
+    let given = |change: fn(&mut TestPod)| {
+        let mut gold = pod("gold", "gold");
+        gold.seen_mut("gold").memory.since_growth = Some(Duration::from_secs(2));
+        change(&mut gold);
+        let mut node = TestNode::new(8000, 16 * GI).with([gold, pod("bronze", "bronze")]);
+        node.capacity.as_mut().unwrap().available_bytes = Some(Bytes(16 * GI / 100 * 5 + 60 * MI));
+        node.outcome("bronze")
+    };
+    assert_eq!(given(|_| ()), Outcome::Waiting(Refusal::RoomKept));
+    let changes: [fn(&mut TestPod); 3] = [
+        |gold| gold.seen_mut("gold").memory.since_growth = Some(Duration::from_secs(6)),
+        // It was killed before it grew: that is known until the growth is verified.
+        |gold| {
+            *gold = gold.clone().uses(50, 120 * MI);
+            gold.seen_mut("gold").events.oom_kill = Some(1);
+        },
+        |gold| {
+            *gold = gold.clone().uses(50, 120 * MI);
+            gold.reports[0].memory.pressure = Some(50.0);
+        },
+    ];
+    let [now, killed, waits] = changes.map(given);
+    assert_eq!(now, Outcome::Waiting(Refusal::NoRoom), "gold takes it");
+    for given in [killed, waits] {
+        assert_eq!(wanted(given).sizes["bronze"].memory.limit, Some(224 * MI), "all that it needs");
+    }
+}
+
+#[test]
+fn a_wait_hides_no_refusal_and_what_is_not_measured_yet_is_none() {
+    let pod = TestPod::new("web", Some("gold")).container("app", size(500, 500), size(200 * MI, 200 * MI));
+    let mut pod = pod.burning(0.5, 1.0, 30.0, 60);
+    pod.seen_mut("app").cpu.since_growth = Some(Duration::from_secs(4));
+    let node = TestNode::new(8000, 16 * GI).with([pod.clone()]);
+    assert_eq!(node.outcome("web"), Outcome::Waiting(Refusal::Cooldown(NOW + Duration::from_secs(6))));
+    let memory = &mut pod.reports[0].memory;
+    memory.unreclaimable2 = Some(Bytes(195 * MI));
+    memory.unreclaimable = memory.unreclaimable2;
+    let mut node = TestNode::new(8000, 16 * GI).with([pod.clone()]);
+    node.capacity.as_mut().unwrap().available_bytes = Some(Bytes(0));
+    assert_eq!(node.outcome("web"), Outcome::Waiting(Refusal::NoRoom));
+
+    let mut pod = gold_waits("web", 2).uses(250, 16 * MI);
+    (pod.reports[0].cpu.throttled2, pod.reports[0].cpu.throttled3) = (None, None);
+    for age in [0, 5] {
+        pod.report_age = Some(Duration::from_secs(age));
+        let verdict = TestNode::new(8000, 16 * GI).with([pod.clone()]).verdict("web");
+        assert_eq!((verdict.outcome, &verdict.sizing[0].refused), (Outcome::Fits, &None));
+        let said = "web cpu: may need +500m (500->1000) more: it grew, and is not measured yet since";
+        assert_eq!(verdict.sizing[0].line, said);
+    }
+}
+
+#[test]
+fn what_is_kept_is_named_only_where_it_would_help_and_recommendations_are_for_longer() {
+    let outcome = |kept: u64, division: Division| {
+        let mut gold = gold_waits("gold", 4);
+        gold.reports[0].cpu.throttled2 = Some(0.0);
+        gold.reports[0].cpu.throttled3 = Some(0.0);
+        // It needs so much more.
+        gold.reports[0].cpu.p95 = Some(cores((500 + kept) * 6 / 10));
+        let node =
+            TestNode::new(20_000, 16 * GI).with_headroom(kept, [gold, burner("other", "bronze", 1000)]);
+        node.plan(division).remove("other").unwrap().outcome
+    };
+    assert_eq!(outcome(100, Division::Tiered), Outcome::Waiting(Refusal::RoomKept));
+    assert_eq!(outcome(40, Division::Tiered), Outcome::Waiting(Refusal::NoRoom), "less than 5 % of its size");
+
+    let mut only = burner("only", "bronze", 1000);
+    let Some(Ok(policy)) = &mut only.class else { panic!("it has a class") };
+    policy.mode = Mode::Recommend;
+    let node = TestNode::new(20_000, 16 * GI).with_headroom(500, [gold_waits("gold", 4), only]);
+    let Outcome::Recommended(wanted) = node.outcome("only") else { panic!("{:?}", node.outcome("only")) };
+    assert_eq!(wanted.sizes["only"].cpu, size(1500, 1500));
 }
 
 #[test]

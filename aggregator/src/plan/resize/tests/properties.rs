@@ -125,7 +125,7 @@ fn resized(mut pod: TestPod, sizes: &BTreeMap<String, Sizes>) -> TestPod {
 /// Whether the API server would refuse this: by the rules of its plugin LimitRanger.
 fn breaks(range: Range, Size { request, limit }: Size) -> bool {
     let ratio = request.zip(limit).map(|(request, limit)| limit as f64 / request as f64);
-    range.min.is_some_and(|min| request.is_some_and(|request| request < min))
+    range.min.is_some_and(|min| [request, limit].into_iter().flatten().any(|value| value < min))
         || range.max.is_some_and(|max| request.max(limit).is_some_and(|largest| largest > max))
         || range.max_ratio.is_some_and(|most| ratio.is_some_and(|ratio| ratio > most))
 }
@@ -173,7 +173,7 @@ proptest! {
             let (before, after): (Vec<_>, Vec<_>) = (old.values().copied().collect(), new.values().copied().collect());
             prop_assert!(!qos_changes(&before, &after), "{before:?} {after:?}");
             let (now, then) = (sums(&old), sums(&new));
-            prop_assert!(breaks(ranges.pod.cpu, now) || !breaks(ranges.pod.cpu, then), "{now:?} {then:?} {ranges:?}");
+            prop_assert!(now == then || !breaks(ranges.pod.cpu, then), "{now:?} {then:?} {ranges:?}");
             let Some(Ok(policy)) = &pod.class else { unreachable!("it has a class") };
             for (name, to) in &wanted.sizes {
                 let from = old[name];
@@ -185,7 +185,7 @@ proptest! {
                     prop_assert!(!waits || (to.request <= from.request && to.limit <= from.limit), "{from:?} -> {to:?} after {grew:?}");
                 }
                 let of_container = ranges.container.cpu;
-                prop_assert!(breaks(of_container, from.cpu) || !breaks(of_container, to.cpu), "{from:?} {to:?} {ranges:?}");
+                prop_assert!(from.cpu == to.cpu || !breaks(of_container, to.cpu), "{from:?} {to:?} {ranges:?}");
                 for (from, to, of_class, all, step, range) in [
                     (from.cpu, to.cpu, &policy.cpu, allocatable, 10, ranges.container.cpu),
                     (from.memory, to.memory, &policy.memory, gib * GI, 4 * MI, ranges.container.memory),
@@ -316,6 +316,10 @@ proptest! {
             node.limit_ranges = ranges;
             node.outcome("pod-0")
         };
+        // What begins outside a range is applied only where one step leads within, and recommended where all of them do.
+        let sizes = spec(&pod);
+        let begins_within = !breaks(ranges.pod.cpu, sums(&sizes))
+            && sizes.values().all(|sizes| !breaks(ranges.container.cpu, sizes.cpu));
         let (mut applied, mut steps) = (pod.clone(), 0);
         while let Outcome::Wanted(wanted) = outcome(&applied, Mode::Apply) {
             prop_assume!(wanted.purpose == Purpose::Shrink);
@@ -326,7 +330,9 @@ proptest! {
             Outcome::Recommended(wanted) => resized(pod, &wanted.sizes),
             _ => pod,
         };
-        prop_assert_eq!(spec(&recommended), spec(&applied), "after {} steps", steps);
+        if begins_within {
+            prop_assert_eq!(spec(&recommended), spec(&applied), "after {} steps", steps);
+        }
         let next = outcome(&recommended, Mode::Recommend);
         prop_assert!(!matches!(next, Outcome::Recommended(_)), "{next:?}");
     }

@@ -129,6 +129,68 @@ fn ranges(cpu: Range) -> Ranges {
     Ranges { cpu, memory: Range::default() }
 }
 
+/// The LimitRange came after the pod.
+#[test]
+fn what_is_outside_a_limit_range_changes_only_to_what_is_within() {
+    let outcome = |pod: TestPod, range: Range| {
+        let mut node = node(pod);
+        node.limit_ranges.container = ranges(range);
+        node.outcome("web")
+    };
+    let waits = Outcome::Waiting(Refusal::LimitRange);
+    let most = Range { max: Some(1000), ..Range::default() };
+    let idle = |limit: u64| {
+        TestPod::new("web", Some("bronze")).container("app", size(500, limit), size(MI, None)).uses(10, MI)
+    };
+    assert_eq!(outcome(idle(4000), most), waits, "3200m are above it, too");
+    assert_eq!(wanted(outcome(idle(1200), most)).sizes["app"].cpu, size(400, 960));
+
+    let small = || {
+        let pod = TestPod::new("web", Some("gold")).container("app", size(100, 200), size(64 * MI, None));
+        pod.burning(0.5, 1.0, 30.0, 60)
+    };
+    let least = |min| Range { min: Some(min), ..Range::default() };
+    assert_eq!(outcome(small(), least(1000)), waits, "twice the size is below it, too");
+    assert_eq!(wanted(outcome(small(), least(200))).sizes["app"].cpu, size(200, 400));
+
+    let of_pod = |max: u64| {
+        let pod = ["a", "b"].into_iter().fold(TestPod::new("web", Some("bronze")), |pod, name| {
+            pod.container(name, size(1000, 1000), size(64 * MI, 64 * MI)).uses(10, MI)
+        });
+        let mut node = node(pod);
+        node.limit_ranges.pod = ranges(Range { max: Some(max), ..Range::default() });
+        node.outcome("web")
+    };
+    assert_eq!(of_pod(1500), waits, "two of 800m are above it");
+    assert_eq!(wanted(of_pod(1600)).sizes["b"].cpu, size(800, 800), "both together are within");
+}
+
+#[test]
+fn a_request_that_may_not_be_raised_does_not_keep_the_limit_from_shrinking_and_that_is_said() {
+    let verdict = |limit: u64, change: fn(&mut TestPod)| {
+        let pod = TestPod::new("web", Some("bronze")).container("app", size(100, limit), size(MI, None));
+        let mut pod = pod.uses(200, MI);
+        change(&mut pod);
+        node(pod).verdict("web")
+    };
+    assert_eq!(wanted(verdict(4000, |_| ()).outcome).sizes["app"].cpu, size(150, 4000));
+    type Change = fn(&mut TestPod);
+    let kept: [(Change, Refusal); 2] = [
+        (|pod| pod.seen_mut("app").cpu.autoscaler = Some("web-hpa"), Refusal::Autoscaled("web-hpa".into())),
+        (|pod| pod.facts.queue_managed = true, Refusal::QueueManaged),
+    ];
+    for (change, reason) in kept {
+        let large = verdict(4000, change);
+        assert_eq!((large.sizing[0].pressure, &large.sizing[0].refused), (None, &Some(reason.clone())));
+        assert_eq!(wanted(large.outcome).sizes["app"].cpu, size(100, 3200));
+        // There is nothing to shrink, and no hold begins anew.
+        let fits = verdict(340, change);
+        assert_eq!(fits.sizing[0].pressure, None);
+        let said = format!("app cpu: the request is less than what is used, but {}", reason.words(NOW));
+        assert_eq!((fits.sizing[0].line.as_str(), fits.outcome), (said.as_str(), Outcome::Waiting(reason)));
+    }
+}
+
 #[test]
 fn a_limit_range_bounds_containers_their_ratio_and_pods() {
     let mut of_container = node(throttled());
