@@ -163,6 +163,8 @@ struct LimitRangeItem {
     min: Option<RangeAmounts>,
     max: Option<RangeAmounts>,
     max_limit_request_ratio: Option<RangeAmounts>,
+    default: Option<RangeAmounts>,
+    default_request: Option<RangeAmounts>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -207,6 +209,8 @@ impl LimitRangeItem {
                 min: amount(self.min).map(|min| at_least(resource, min)),
                 max: amount(self.max).map(|max| at_most(resource, max)),
                 max_ratio: amount(self.max_limit_request_ratio).map(Quantity::as_f64),
+                default_request: amount(self.default_request).is_some(),
+                default_limit: amount(self.default).is_some(),
             }
         };
         Ranges { cpu: range(Resource::Cpu), memory: range(Resource::Memory) }

@@ -112,7 +112,7 @@ pub(crate) struct Ranges {
     pub(crate) memory: Range,
 }
 
-/// What a request must not be below, what a limit must not be above, and how far the two may be apart.
+/// What a request must not be below, what a limit must not be above, how far the two may be apart, and what is set where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Range {
@@ -120,6 +120,10 @@ pub(crate) struct Range {
     pub(crate) max: Option<u64>,
     /// Limit over request at most.
     pub(crate) max_ratio: Option<f64>,
+    /// The API server sets a request where there is none: when a pod is created, and with each resize.
+    pub(crate) default_request: bool,
+    /// The same of limits.
+    pub(crate) default_limit: bool,
 }
 
 impl QuotaValues {
@@ -147,13 +151,16 @@ impl Ranges {
 }
 
 impl Range {
-    /// Whether the API server admits these values: those of a container, or the sums of a pod. What is not set is not held against it.
+    /// Whether the API server admits these values: those of a container, or the sums of a pod. Where it bounds what is not set, it
+    /// does not.
     pub(crate) fn admits(self, Size { request, limit }: Size) -> bool {
-        let is_within =
-            |value: u64| self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max);
-        let is_near = |(ratio, (request, limit)): (f64, (u64, u64))| limit as f64 <= request as f64 * ratio;
-        [request, limit].into_iter().flatten().all(is_within)
-            && self.max_ratio.zip(request.zip(limit)).is_none_or(is_near)
+        let both = || [request, limit].into_iter().flatten();
+        let is_near = |ratio: f64| {
+            request.zip(limit).is_some_and(|(request, limit)| limit as f64 <= request as f64 * ratio)
+        };
+        self.min.is_none_or(|min| request.is_some() && both().all(|value| value >= min))
+            && self.max.is_none_or(|max| limit.is_some() && both().all(|value| value <= max))
+            && self.max_ratio.is_none_or(is_near)
     }
 
     fn and(self, other: Range) -> Range {
@@ -162,6 +169,8 @@ impl Range {
             min: self.min.max(other.min),
             max: least(self.max, other.max),
             max_ratio: self.max_ratio.into_iter().chain(other.max_ratio).reduce(f64::min),
+            default_request: self.default_request || other.default_request,
+            default_limit: self.default_limit || other.default_limit,
         }
     }
 }

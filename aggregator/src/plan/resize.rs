@@ -12,7 +12,7 @@
 //! | [`refusal`] | why something is not resized |
 //! | [`eligible`] | which pods, containers and resources may be resized |
 //! | [`amount`], [`bounds`], [`birth`] | what each should have |
-//! | [`draft`], [`rules`] | one change while it is planned, and what must hold of it |
+//! | [`draft`], [`rules`], [`limit_ranges`] | one change while it is planned, and what must hold of it |
 //! | [`urgency`] | who is served first |
 //! | [`headroom`], [`division`] | what there is, and who gets it |
 //! | [`explain`] | the arithmetic, for people |
@@ -30,6 +30,7 @@ mod eligible;
 mod explain;
 pub(crate) mod guard;
 pub(crate) mod headroom;
+mod limit_ranges;
 pub(crate) mod of_state;
 mod refusal;
 mod rules;
@@ -54,6 +55,7 @@ use view::{NodeView, PodView};
 
 use crate::resize::{CpuGrowth, Purpose, Wanted, sizes_of};
 use crate::settings::Division;
+use crate::state::LimitRanges;
 
 /// What was decided for one pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,7 +135,9 @@ pub(crate) fn plan_node(
         };
         floor = [floor[0].max(least(policy, Resource::Cpu)), floor[1].max(least(policy, Resource::Memory))];
         let mut of_pod = amount::drafts(node, number, pod, policy, now);
-        if let Some(reason) = eligible::obstacle(pod).or_else(|| node_obstacle.clone()) {
+        let default_obstacle = || limit_ranges::default_obstacle(pod, &node.limit_ranges_of(pod).container);
+        let obstacle = eligible::obstacle(pod).or_else(|| node_obstacle.clone()).or_else(default_obstacle);
+        if let Some(reason) = obstacle {
             // What waits for its cooldown waits beside the resize that began it, too.
             let stays = |draft: &Draft| draft.waits.is_some() && reason == Refusal::InFlight;
             let refused_too = of_pod.iter_mut().filter(|draft| draft.changes() && !stays(draft));
@@ -154,14 +158,22 @@ pub(crate) fn plan_node(
         let (of_pod, others) = std::mem::take(&mut rest).split_at_mut(count);
         rest = others;
         if pod.class.is_some() {
-            verdicts.push((pod.facts.pod.clone(), verdict(of_pod, pod, refused.remove(&number), now)));
+            let ranges = node.limit_ranges_of(pod);
+            verdicts
+                .push((pod.facts.pod.clone(), verdict(of_pod, pod, &ranges, refused.remove(&number), now)));
         }
     }
     verdicts
 }
 
 /// What follows for a pod from what became of its drafts.
-fn verdict(drafts: &[Draft], pod: &PodView<'_>, refused: Option<Refusal>, now: Moment) -> PodVerdict {
+fn verdict(
+    drafts: &[Draft],
+    pod: &PodView<'_>,
+    ranges: &LimitRanges,
+    refused: Option<Refusal>,
+    now: Moment,
+) -> PodVerdict {
     let class = pod.policy().map_or("", |policy| policy.class.as_str());
     let sizing: Vec<ContainerVerdict> = drafts
         .iter()
@@ -172,25 +184,35 @@ fn verdict(drafts: &[Draft], pod: &PodView<'_>, refused: Option<Refusal>, now: M
                 resource: draft.resource,
                 verdict: draft.verdict,
                 pressure: draft.pressure,
-                refused: draft.refusal.clone(),
+                refused: draft.refused().cloned(),
                 line: explain::line(draft, container, class, now),
             }
         })
         .collect();
     let outcome = match (refused, pod.policy()) {
         (Some(reason), _) => Outcome::Refused(reason),
-        (None, Some(policy)) => outcome(drafts, &sizing, pod, policy),
+        (None, Some(policy)) => outcome(drafts, &sizing, pod, policy, ranges),
         (None, None) => Outcome::Refused(Refusal::NoClass),
     };
     PodVerdict { sizing, outcome }
 }
 
-fn outcome(drafts: &[Draft], sizing: &[ContainerVerdict], pod: &PodView<'_>, policy: &Policy) -> Outcome {
+fn outcome(
+    drafts: &[Draft],
+    sizing: &[ContainerVerdict],
+    pod: &PodView<'_>,
+    policy: &Policy,
+    ranges: &LimitRanges,
+) -> Outcome {
     // Memory that runs out grows alone: what is refused for CPU refuses all of a resize.
     let runs_out = |draft: &Draft| {
         draft.resource == Resource::Memory && draft.grows() && draft.pressure.is_some_and(is_danger)
     };
-    let only_memory = drafts.iter().any(runs_out);
+    let alone = |draft: &Draft| match draft.resource {
+        Resource::Memory if draft.is_part_of(Purpose::Grow) => draft.to,
+        _ => draft.from,
+    };
+    let only_memory = drafts.iter().any(runs_out) && limit_ranges::is_admitted(drafts, pod, ranges, alone);
     for purpose in PURPOSES {
         let is_part = |draft: &Draft| {
             let is_first = !only_memory || draft.resource == Resource::Memory;
@@ -220,9 +242,10 @@ fn outcome(drafts: &[Draft], sizing: &[ContainerVerdict], pod: &PodView<'_>, pol
             };
         }
     }
-    let is_wanted = |draft: &&Draft| draft.purpose.is_some() || draft.pressure.is_some();
+    let is_wanted =
+        |draft: &&Draft| draft.purpose.is_some() || draft.pressure.is_some() || draft.missed.is_some();
     // That something waits hides nothing that is refused.
-    let mut unmet = drafts.iter().filter(is_wanted).filter_map(|draft| draft.refusal.as_ref());
+    let mut unmet = drafts.iter().filter(is_wanted).filter_map(Draft::refused);
     let unmet = unmet.clone().find(|refusal| !refusal.is_wait()).or_else(|| unmet.next()).cloned();
     let unseen = || {
         let all = !drafts.is_empty() && drafts.iter().all(|draft| draft.refusal == Some(Refusal::NoReport));

@@ -9,6 +9,9 @@ pub(super) fn cure(refusal: &str) -> Option<&'static str> {
         "ignored" => "remove the label plimsoll.dev/ignore from the pod or its namespace",
         "best_effort" => "set a request or a limit in the template: a resize may not add the first one",
         "pod_level_resources" => "set resources of the containers instead of spec.resources",
+        "limit_range_default" => {
+            "set it in the template: pods that are created after the LimitRange have it already"
+        }
         "pending_resize" => {
             "let the other resize finish, or put the size in the spec back: `kubectl describe pod` names it"
         }
@@ -25,7 +28,7 @@ pub(super) fn cure(refusal: &str) -> Option<&'static str> {
         "no_room" => {
             "it is tried again when pods leave the node; `kubectl describe node` says what they request"
         }
-        "room_kept" => "it is tried again within 30 s, once the other pods have grown or need no more",
+        "room_kept" => "it is tried again every few seconds, and gets what the others do not need",
         _ => return None,
     })
 }

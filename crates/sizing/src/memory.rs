@@ -107,6 +107,11 @@ fn calls(input: &MemoryInput) -> Vec<Trigger> {
     calls
 }
 
+/// Whether what cannot be reclaimed is about to reach the limit, whatever else calls for growth.
+pub fn nears_limit(input: &MemoryInput) -> bool {
+    calls(input).iter().any(|call| matches!(call, Trigger::NearLimit(_) | Trigger::Trend(_)))
+}
+
 /// Whether its request is less than what it uses, and its class would raise it. That calls for growth, unless the request is kept.
 pub fn wants_request(input: &MemoryInput) -> bool {
     let request = input.size.request.filter(|_| input.size.request != input.size.limit);

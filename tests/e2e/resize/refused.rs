@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::{RUNS, UNTIL_RESIZED, drop_namespace, sized};
 use crate::TestResult;
 use crate::harness::Harness;
-use crate::pods::{BURN, NODES, cpu, restarts, spec};
+use crate::pods::{BURN, NODES, SLEEP, cpu, pod, restarts, spec};
 
 /// Until a throttled pod of a class was resized, or would have been.
 const RESIZED: Duration = Duration::from_secs(150);
@@ -73,8 +73,9 @@ pub(crate) async fn quality_of_service_and_resize_policies_are_kept(harness: &Ha
 
 /// A HorizontalPodAutoscaler that divides by the request keeps it; a quota and a LimitRange hold.
 pub(crate) async fn autoscalers_quotas_and_limit_ranges_hold(harness: &Harness) -> TestResult {
-    let (scaled, limited, ranged) = ("refused-hpa", "refused-quota", "refused-range");
-    for namespace in [scaled, limited, ranged] {
+    let (scaled, limited, ranged, later) =
+        ("refused-hpa", "refused-quota", "refused-range", "refused-later-range");
+    for namespace in [scaled, limited, ranged, later] {
         harness.namespace(namespace).await?;
     }
     let mut template = json!({"metadata": {"labels": {"app": "web", keys::SLA: "gold"}}});
@@ -109,6 +110,15 @@ pub(crate) async fn autoscalers_quotas_and_limit_ranges_hold(harness: &Harness) 
     let burner = |name: &str, node| sized("gold", name, node, UNTIL_RESIZED, REQUESTS, LIMITS);
     harness.run(limited, vec![burner("one", NODES[1]), burner("two", NODES[1])]).await?;
     harness.run(ranged, vec![burner("ranged", NODES[2])]).await?;
+    // With any resize the API server would set the limit of a LimitRange that is newer than the pod.
+    harness.run(later, vec![pod("unlimited", NODES[2], SLEEP, REQUESTS, ["", ""])]).await?;
+    harness
+        .create(json!({
+            "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "defaults", "namespace": later},
+            "spec": {"limits": [{"type": "Container", "default": {"cpu": "30m", "memory": "12Mi"}}]},
+        }))
+        .await?;
+    harness.kubectl(&["label", "pod", "unlimited", "-n", later, &format!("{}=gold", keys::SLA)]).await?;
     let web = async || -> anyhow::Result<Pod> {
         harness.pods(scaled, "app=web").await?.into_iter().next().context("no replica")
     };
@@ -128,11 +138,15 @@ pub(crate) async fn autoscalers_quotas_and_limit_ranges_hold(harness: &Harness) 
     let refused =
         refused.iter().filter(|attempt| attempt.namespace == limited && attempt.code == 403).count();
     ensure!(refused <= 2, "{refused} requests were refused by the quota");
-    for namespace in [scaled, limited, ranged] {
+    let unlimited = harness.pod(later, "unlimited").await?;
+    let (request, limit) = (cpu(&unlimited, "requests"), cpu(&unlimited, "limits"));
+    ensure!((request, limit) == (20.0, 0.0), "it was resized to {request}m, limit {limit}m");
+    refusal(harness, later, "unlimited", "limit_range_default").await?;
+    for namespace in [scaled, limited, ranged, later] {
         drop_namespace(harness, namespace).await?;
     }
     Ok(format!(
-        "request kept at 20m under the HPA, {requests:?} of a quota of 55m, 60m of a LimitRange; {refused} refused by the quota"
+        "request kept at 20m under the HPA, {requests:?} of a quota of 55m, 60m of a LimitRange; {refused} refused by the quota; no limit set by a later LimitRange"
     ))
 }
 

@@ -93,13 +93,21 @@ fn scopes_are_kept_as_far_as_they_tell_pods_apart() {
 fn a_limit_range_bounds_containers_and_pods_and_several_items_hold_together() {
     let facts = range(&json!([
         {"type": "Container", "min": {"cpu": "50m", "memory": "16Mi"}, "max": {"cpu": "2"}, "default": {"cpu": "1"}},
-        {"type": "Container", "max": {"cpu": "1500m", "memory": "1Gi"}, "maxLimitRequestRatio": {"cpu": "2.5"}},
+        {"type": "Container", "max": {"cpu": "1500m", "memory": "1Gi"}, "maxLimitRequestRatio": {"cpu": "2.5"}, "defaultRequest": {"memory": "8Mi"}},
         {"type": "Pod", "max": {"memory": "4Gi"}},
         {"type": "PersistentVolumeClaim", "max": {"storage": "1Ti"}},
     ]))
     .unwrap();
-    let cpu = Range { min: Some(50), max: Some(1500), max_ratio: Some(2.5) };
-    assert_eq!((facts.container.cpu, facts.container.memory.max), (cpu, Some(1 << 30)));
+    let cpu = Range {
+        min: Some(50),
+        max: Some(1500),
+        max_ratio: Some(2.5),
+        default_request: false,
+        default_limit: true,
+    };
+    let (mib, gib) = (1 << 20, 1 << 30);
+    let memory = Range { min: Some(16 * mib), max: Some(gib), default_request: true, ..Range::default() };
+    assert_eq!((facts.container.cpu, facts.container.memory), (cpu, memory));
     assert_eq!((facts.pod.cpu, facts.pod.memory.max), (Range::default(), Some(4 << 30)));
 }
 

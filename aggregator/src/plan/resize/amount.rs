@@ -16,8 +16,8 @@ use super::bounds::bounds;
 use super::draft::Draft;
 use super::eligible::{GROWTH_SEEN_WITHIN, LATE_AFTER, container_obstacle};
 use super::refusal::Refusal;
-use super::rules;
 use super::view::{ContainerView, NodeView, PodView, millicores};
+use super::{limit_ranges, rules};
 use crate::resize::Purpose;
 use crate::state::LimitRanges;
 
@@ -41,11 +41,11 @@ pub(super) fn drafts(
     for (place, container) in pod.containers.iter().enumerate() {
         drafts.extend(Resource::ALL.map(|resource| planned.draft(place, resource, container.size(resource))));
     }
-    rules::keep_pod_range(&mut drafts, &ranges.pod, &PURPOSES);
+    limit_ranges::trim_to_pod_range(&mut drafts, &ranges.pod, &PURPOSES);
     if policy.mode == Mode::Recommend {
         planned.follow_decreases(&mut drafts);
     }
-    rules::keep_within(&mut drafts, &ranges);
+    limit_ranges::keep_within(&mut drafts, pod, &ranges);
     drafts
 }
 
@@ -71,7 +71,7 @@ impl Planned<'_> {
         let bounds = bounds(of_class, original, size, allocatable(node, resource), owner, range);
         let kept = rules::raise_obstacle(resource, container, pod);
         let decided = decide(container, resource, size, policy, bounds, kept.is_some());
-        let Decided { verdict, pressure, wants_request } = decided;
+        let Decided { verdict, pressure, wants_request, is_kept } = decided;
         let mut draft = Draft::new(self.number, place, resource, size, verdict);
         draft.pressure = pressure;
         draft.max_ratio = range.max_ratio;
@@ -109,14 +109,12 @@ impl Planned<'_> {
             draft.refuse(Refusal::Drift(text.to_owned()));
         }
         rules::apply(&mut draft, container, pod);
-        if let Some(reason) = kept.filter(|_| wants_request) {
-            draft.miss_request(reason);
-        }
-        if let Verdict::Cooldown { growth, left } = verdict
+        draft.missed = kept.filter(|_| wants_request);
+        if let Verdict::Cooldown { left, .. } = verdict
             && draft.changes()
         {
             let until = self.now + left;
-            if left <= KEPT_FOR && is_kept(resource, &growth.trigger) {
+            if left <= KEPT_FOR && is_kept {
                 draft.waits = Some(until);
             } else {
                 draft.refuse(Refusal::Cooldown(until));
@@ -146,19 +144,18 @@ impl Planned<'_> {
                 ),
             });
             let mut next: Vec<Draft> = next.collect();
-            rules::keep_pod_range(&mut next, &self.ranges.pod, &[Purpose::Shrink]);
+            limit_ranges::trim_to_pod_range(&mut next, &self.ranges.pod, &[Purpose::Shrink]);
+            // What begins outside is recommended where it ends within.
+            let now = |draft: &Draft| if draft.shrinks() { draft.to } else { draft.from };
+            if limit_ranges::is_admitted(drafts, self.pod, &self.ranges, now) {
+                limit_ranges::keep_within(&mut next, self.pod, &self.ranges);
+            }
             follows = false;
             for (draft, next) in drafts.iter_mut().zip(next) {
                 follows |= draft.follow(next);
             }
         }
     }
-}
-
-/// Whether a share is kept for a growth that waits. Memory only where what cannot be reclaimed is about to reach the limit: another container
-/// might be killed for want of it, and events from before the last growth are known until that is verified.
-fn is_kept(resource: Resource, trigger: &Trigger) -> bool {
-    resource == Resource::Cpu || matches!(trigger, Trigger::NearLimit(_) | Trigger::Trend(_))
 }
 
 /// Whether a change is for a load that was seen too long ago. A birth is for none.
@@ -173,11 +170,18 @@ struct Decided {
     pressure: Option<Trigger>,
     /// See [`cpu::wants_request`].
     wants_request: bool,
+    /// Whether a share is kept for a growth that waits. Memory only where what cannot be reclaimed is about to reach the limit: another container
+    /// might be killed for want of it, and events from before the last growth are known until that is verified.
+    is_kept: bool,
 }
 
 impl Decided {
-    const UNKNOWN: Decided =
-        Decided { verdict: Verdict::Keep(Keep::NoData), pressure: None, wants_request: false };
+    const UNKNOWN: Decided = Decided {
+        verdict: Verdict::Keep(Keep::NoData),
+        pressure: None,
+        wants_request: false,
+        is_kept: false,
+    };
 }
 
 fn decide(
@@ -217,6 +221,7 @@ fn decide(
                 verdict: cpu::decide(&input),
                 pressure: cpu::calls_for_growth(&input),
                 wants_request: cpu::wants_request(&input),
+                is_kept: true,
             }
         }
         Resource::Memory => {
@@ -239,6 +244,7 @@ fn decide(
                 verdict: memory::decide(&input),
                 pressure: memory::calls_for_growth(&input),
                 wants_request: memory::wants_request(&input),
+                is_kept: memory::nears_limit(&input),
             }
         }
     }

@@ -18,8 +18,8 @@ use plimsoll_sizing::{cpu, memory};
 
 use super::draft::{Draft, Share};
 use super::headroom::{self, Headroom};
+use super::limit_ranges;
 use super::refusal::Refusal;
-use super::rules;
 use super::view::NodeView;
 use crate::resize::Purpose;
 use crate::settings::Division;
@@ -62,9 +62,10 @@ pub(super) fn divide(drafts: &mut [Draft], node: &NodeView<'_>, headroom: Headro
     }
     drafts.iter_mut().for_each(Draft::end_wait);
     for of_pod in drafts.chunk_by_mut(|a, b| a.pod == b.pod) {
-        let ranges = node.limit_ranges_of(&node.pods[of_pod[0].pod]);
-        rules::keep_pod_range(of_pod, &ranges.pod, &[Purpose::Grow, Purpose::Birth]);
-        rules::keep_within(of_pod, &ranges);
+        let pod = &node.pods[of_pod[0].pod];
+        let ranges = node.limit_ranges_of(pod);
+        limit_ranges::trim_to_pod_range(of_pod, &ranges.pod, &[Purpose::Grow, Purpose::Birth]);
+        limit_ranges::keep_within(of_pod, pod, &ranges);
     }
 }
 
@@ -123,10 +124,12 @@ fn keep_quotas<'a>(drafts: &mut [Draft], order: &[usize], node: &NodeView<'a>, l
                 |from: Option<u64>, to: Option<u64>| to.unwrap_or(0).saturating_sub(from.unwrap_or(0));
             [grown(from.request, to.request), grown(from.limit, to.limit)]
         };
+        let least = draft.least(from.request.max(from.limit));
         let is_kept = |(room, wanted): (Option<QuotaLeft>, u64)| {
-            room.filter(|room| wanted > room.amount).map(|room| room.kept > 0)
+            let room = room.filter(|room| wanted > room.amount)?;
+            Some(room.kept > 0 && room.amount.saturating_add(room.kept) >= least.min(wanted))
         };
-        // Those that bind.
+        // Of those that bind.
         let mut kept = rooms.into_iter().zip(grown(draft.to)).filter_map(is_kept).peekable();
         let reason = match kept.peek().is_some() && kept.all(|some| some) {
             true => Refusal::RoomKept,
@@ -197,7 +200,8 @@ fn share_pool(
                 weight: policy.weight,
                 urgency: draft.urgency.score,
                 amount: *amount,
-                least: draft.least(value),
+                // what is to come within a LimitRange does so at once, or not at all
+                least: if is_outside(drafts, draft.pod, node) { *amount } else { draft.least(value) },
             })
         })
         .collect();
@@ -233,6 +237,14 @@ fn share_pool(
         }
     }
     Some(left)
+}
+
+/// Whether the pod is outside of a LimitRange of its namespace.
+fn is_outside(drafts: &[Draft], pod: usize, node: &NodeView<'_>) -> bool {
+    let start = drafts.partition_point(|draft| draft.pod < pod);
+    let count = drafts[start..].partition_point(|draft| draft.pod == pod);
+    let (of_pod, view) = (&drafts[start..start + count], &node.pods[pod]);
+    !limit_ranges::is_admitted(of_pod, view, &node.limit_ranges_of(view), |draft| draft.from)
 }
 
 /// What of a pool a growth takes: what is booked already is not booked again.

@@ -28,6 +28,8 @@ pub(super) struct Draft {
     pub(super) waits: Option<Moment>,
     /// The last rule that took something.
     pub(super) refusal: Option<Refusal>,
+    /// Why its request is not raised, though it is less than what is used. Nothing else of it waits for that.
+    pub(super) missed: Option<Refusal>,
     /// What calls for growth now, whether or not it may grow.
     pub(super) pressure: Option<Trigger>,
     /// Of a birth: how many siblings it is sized by.
@@ -73,6 +75,7 @@ impl Draft {
             purpose,
             waits: None,
             refusal: None,
+            missed: None,
             pressure: None,
             siblings: 0,
             steps: 0,
@@ -141,6 +144,11 @@ impl Draft {
         }
     }
 
+    /// Why it gets less than it needs.
+    pub(super) fn refused(&self) -> Option<&Refusal> {
+        self.refusal.as_ref().or(self.missed.as_ref())
+    }
+
     /// Nothing changes, for this reason.
     pub(super) fn refuse(&mut self, reason: Refusal) {
         self.to = self.from;
@@ -158,12 +166,6 @@ impl Draft {
         self.to.request = self.from.request;
         self.refusal = Some(reason);
         self.keep_limit_above_request();
-    }
-
-    /// Its request would be raised, and may not be, for this reason. Nothing else of it waits for that: the limit may shrink meanwhile.
-    pub(super) fn miss_request(&mut self, reason: Refusal) {
-        self.purpose.get_or_insert(Purpose::Grow);
-        self.refusal.get_or_insert(reason);
     }
 
     /// A limit that would fall to the request or below it stays a step above it: else the QoS class might change.

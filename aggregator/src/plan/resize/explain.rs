@@ -4,7 +4,7 @@
 use std::fmt::{self, Write};
 
 use plimsoll_contract::{Bytes, Moment, Resource};
-use plimsoll_sizing::verdict::{Change, Trigger, Verdict};
+use plimsoll_sizing::verdict::{Change, Keep, Trigger, Verdict};
 
 use super::draft::{Draft, Share};
 use crate::resize::Purpose;
@@ -27,10 +27,10 @@ fn write_kept(line: &mut String, draft: &Draft, container: &str, now: Moment) ->
     write!(line, "{container} {}: ", draft.resource.as_str())?;
     let refused = draft.refusal.as_ref().map(|reason| reason.words(now));
     match (draft.verdict, refused) {
-        (Verdict::Keep(keep), None) => write!(line, "{keep}"),
-        (Verdict::Keep(_), Some(refused)) if draft.purpose == Some(Purpose::Grow) => {
-            write!(line, "{}, but {refused}", Trigger::RequestBelowUse)
-        }
+        (Verdict::Keep(keep), None) => match draft.missed.as_ref().filter(|_| keep != Keep::AtMaximum) {
+            Some(missed) => write!(line, "{}, but {}", Trigger::RequestBelowUse, missed.words(now)),
+            None => write!(line, "{keep}"),
+        },
         (Verdict::Keep(_), Some(refused)) => line.write_str(&refused),
         (Verdict::Cooldown { growth, .. }, None) => {
             let step = growth.words(draft.from, draft.resource);

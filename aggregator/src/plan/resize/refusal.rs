@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     CriticalPod(String),
     /// It has `spec.resources`.
     PodLevelResources,
+    /// A LimitRange that came after it has a default for what it does not set; which.
+    LimitRangeDefault(String),
     /// A resize of it is not done yet.
     InFlight,
     /// The kubelet has not finished a resize that is none of ours; its words.
@@ -112,7 +114,7 @@ impl From<PolicyProblem<'_>> for Refusal {
 
 impl Refusal {
     /// The words of [`Refusal::as_str`].
-    pub(crate) const WORDS: [&str; 40] = [
+    pub(crate) const WORDS: [&str; 41] = [
         "no_class",
         "unknown_class",
         "broken_class",
@@ -126,6 +128,7 @@ impl Refusal {
         "static_pod",
         "critical_pod",
         "pod_level_resources",
+        "limit_range_default",
         "in_flight",
         "pending_resize",
         "yielding",
@@ -176,6 +179,7 @@ impl Refusal {
             Refusal::StaticPod => "static_pod",
             Refusal::CriticalPod(_) => "critical_pod",
             Refusal::PodLevelResources => "pod_level_resources",
+            Refusal::LimitRangeDefault(_) => "limit_range_default",
             Refusal::InFlight => "in_flight",
             Refusal::PendingResize(_) => "pending_resize",
             Refusal::Yielding { .. } => "yielding",
@@ -227,6 +231,10 @@ impl Refusal {
                 return format!("its priority class is {class}: {why}").into();
             }
             Refusal::PodLevelResources => "it has pod-level resources (spec.resources)",
+            Refusal::LimitRangeDefault(what) => {
+                let why = "a LimitRange of the namespace has a default for that";
+                return format!("the API server would set the {what} with any resize: {why}").into();
+            }
             Refusal::InFlight => "a resize of it is in flight",
             Refusal::PendingResize(said) => {
                 let end = if said.is_empty() { String::new() } else { format!(" ({said})") };

@@ -326,8 +326,10 @@ fn what_a_quota_counts_does_not_dirty_its_namespace_and_what_it_allows_does() {
 #[test]
 fn limit_ranges_of_a_namespace_hold_together() {
     let mut state = state(&[]);
-    let range =
-        |min, max, ratio| Ranges { cpu: Range { min, max, max_ratio: ratio }, memory: Range::default() };
+    let range = |min, max, ratio| Ranges {
+        cpu: Range { min, max, max_ratio: ratio, ..Range::default() },
+        memory: Range::default(),
+    };
     let facts = |namespace: &str, name: &str, container| LimitRangeFacts {
         key: key(namespace, name),
         container,
@@ -341,7 +343,7 @@ fn limit_ranges_of_a_namespace_hold_together() {
     let shop = state.limit_range("shop");
     assert_eq!(
         shop.container.of(Resource::Cpu),
-        Range { min: Some(50), max: Some(4000), max_ratio: Some(4.0) }
+        Range { min: Some(50), max: Some(4000), max_ratio: Some(4.0), ..Range::default() }
     );
     assert_eq!((shop.container.of(Resource::Memory), shop.pod), (Range::default(), Ranges::default()));
     assert_eq!(state.limit_range("nowhere"), Default::default());

@@ -365,6 +365,8 @@ fn memory_is_kept_only_for_what_is_about_to_reach_its_limit() {
         node.outcome("bronze")
     };
     assert_eq!(given(|_| ()), Outcome::Waiting(Refusal::RoomKept));
+    // It hit its new limit already.
+    assert_eq!(given(|gold| gold.seen_mut("gold").events.max = Some(1)), Outcome::Waiting(Refusal::RoomKept));
     let changes: [fn(&mut TestPod); 3] = [
         |gold| gold.seen_mut("gold").memory.since_growth = Some(Duration::from_secs(6)),
         // It was killed before it grew: that is known until the growth is verified.
@@ -423,6 +425,7 @@ fn what_is_kept_is_named_only_where_it_would_help_and_recommendations_are_for_lo
     };
     assert_eq!(outcome(100, Division::Tiered), Outcome::Waiting(Refusal::RoomKept));
     assert_eq!(outcome(40, Division::Tiered), Outcome::Waiting(Refusal::NoRoom), "less than 5 % of its size");
+    assert_eq!(outcome(100, Division::Weighted), Outcome::Waiting(Refusal::RoomKept));
 
     let mut only = burner("only", "bronze", 1000);
     let Some(Ok(policy)) = &mut only.class else { panic!("it has a class") };
@@ -454,4 +457,23 @@ fn a_quota_is_kept_too_and_what_waits_is_not_counted_in_the_resize_of_another_co
     node.limit_ranges.pod = Ranges { cpu, memory: Range::default() };
     let sizes = node.wanted("web").sizes;
     assert_eq!((sizes["app"].cpu, sizes.len()), (size(1000, 1000), 1));
+}
+
+#[test]
+fn what_is_to_come_within_a_limit_range_takes_no_part_of_the_way() {
+    let plan = |headroom: u64| {
+        let pods = [burner("gold", "gold", 100), burner("bronze", "bronze", 200)];
+        let mut node = TestNode::new(8000, 16 * GI).with_headroom(headroom, pods);
+        // It is newer than the gold pod.
+        node.limit_ranges.container.cpu = Range { min: Some(200), ..Range::default() };
+        node.plan(Division::Tiered)
+    };
+    let given = |plan: &BTreeMap<String, PodVerdict>| {
+        ["gold", "bronze"]
+            .map(|name| granted(&plan[name], &burner(name, "gold", if name == "gold" { 100 } else { 200 })))
+    };
+    assert_eq!(given(&plan(200)), [100, 100]);
+    let short = plan(60);
+    assert_eq!(given(&short), [0, 60]);
+    assert_eq!(short["gold"].outcome, Outcome::Waiting(Refusal::NoRoom));
 }

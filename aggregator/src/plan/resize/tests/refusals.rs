@@ -1,6 +1,7 @@
 //! Every reason why something is not resized.
 
 use super::*;
+use crate::facts::{Range, Ranges};
 
 /// A pod in need, changed in one way.
 fn pod(change: impl FnOnce(&mut TestPod)) -> TestPod {
@@ -73,6 +74,34 @@ fn a_pod_that_has_finished_ends_or_does_not_run_yet_is_not_resized() {
     assert_eq!(word(|pod| pod.facts.node = None), "not_running");
     let node = node().with([pod(|pod| pod.facts.containers[0].running = false)]);
     assert_eq!(node.outcome("web"), Outcome::Refused(Refusal::NotRunning));
+}
+
+/// As Kubernetes 1.37 does: the defaults of a LimitRange that came after the pod are set on all of its containers.
+#[test]
+fn a_pod_on_which_a_resize_would_set_the_defaults_of_a_limit_range_is_not_resized() {
+    let outcome = |[default_request, default_limit]: [bool; 2], sidecar: [Size; 2], kind: ContainerKind| {
+        let mut pod = pod(|_| ());
+        pod = pod.container("proxy", sidecar[0], sidecar[1]);
+        pod.facts.containers[1].kind = kind;
+        let mut node = node().with([pod]);
+        let range = Range { default_request, default_limit, ..Range::default() };
+        node.limit_ranges.container = Ranges { cpu: Range::default(), memory: range };
+        node.outcome("web")
+    };
+    let refused = |value: &str| {
+        Outcome::Refused(Refusal::LimitRangeDefault(format!("memory {value} of container proxy")))
+    };
+    let (cpu, app) = (size(10, 20), ContainerKind::App);
+    let [none, limit, request] = [Size::default(), size(None, 64 * MI), size(64 * MI, None)];
+    for kind in [ContainerKind::App, ContainerKind::Sidecar, ContainerKind::Init] {
+        assert_eq!(outcome([false, true], [cpu, request], kind), refused("limit"));
+    }
+    assert_eq!(outcome([true, true], [cpu, none], app), refused("limit"));
+    assert_eq!(outcome([true, false], [cpu, none], app), refused("request"));
+    for (defaults, memory) in [([true, false], request), ([true, true], limit), ([false, false], none)] {
+        assert_eq!(wanted(outcome(defaults, [cpu, memory], app)).purpose, Purpose::Grow);
+    }
+    assert_eq!(wanted(outcome([true, true], [cpu, none], ContainerKind::Ephemeral)).purpose, Purpose::Grow);
 }
 
 #[test]

@@ -163,6 +163,43 @@ fn what_is_outside_a_limit_range_changes_only_to_what_is_within() {
     };
     assert_eq!(of_pod(1500), waits, "two of 800m are above it");
     assert_eq!(wanted(of_pod(1600)).sizes["b"].cpu, size(800, 800), "both together are within");
+
+    // As Kubernetes 1.37 answers: what does not change is held against the range, too.
+    let beside = |outside: ContainerKind| {
+        let mut pod = throttled().container("other", size(500, 4000), size(MI, None)).uses(3000, MI);
+        pod.facts.containers[1].kind = outside;
+        let mut node = node(pod);
+        node.limit_ranges.container = ranges(Range { max: Some(3000), ..Range::default() });
+        node.outcome("web")
+    };
+    assert_eq!([ContainerKind::App, ContainerKind::Init].map(beside), [waits.clone(), waits]);
+    assert_eq!(wanted(beside(ContainerKind::Ephemeral)).sizes["app"].cpu, size(1000, 2000));
+}
+
+#[test]
+fn containers_come_within_a_limit_range_of_pods_together() {
+    let outcome = |cpu: Range| {
+        let pod = ["a", "b"].into_iter().fold(TestPod::new("web", Some("gold")), |pod, name| {
+            let pod = pod.container(name, size(100, 1000), size(64 * MI, 64 * MI));
+            pod.uses(10, MI)
+        });
+        let mut node = node(pod);
+        node.limit_ranges.pod = ranges(cpu);
+        let Some(Ok(policy)) = &mut node.pods[0].class else { unreachable!("it has a class") };
+        policy.cpu.min_allowed = Bound::Amount(100);
+        node.outcome("web")
+    };
+    let ratio = Range { max_ratio: Some(8.0), ..Range::default() };
+    assert_eq!(wanted(outcome(ratio)).sizes["b"].cpu, size(100, 800), "1800m to 200m would be outside");
+    let unset = Range { max: Some(8000), ..Range::default() };
+    assert_eq!(wanted(outcome(unset)).sizes["b"].cpu, size(100, 800));
+    let requests_only = TestPod::new("web", Some("gold"))
+        .container("app", size(100, None), size(64 * MI, None))
+        .burning(0.0, 1.0, 0.0, 60);
+    let mut node = node(requests_only);
+    assert_eq!(node.wanted("web").sizes["app"].cpu, size(170, None));
+    node.limit_ranges.pod = ranges(unset);
+    assert_eq!(node.outcome("web"), Outcome::Waiting(Refusal::LimitRange), "it demands a limit");
 }
 
 #[test]
@@ -183,11 +220,22 @@ fn a_request_that_may_not_be_raised_does_not_keep_the_limit_from_shrinking_and_t
         let large = verdict(4000, change);
         assert_eq!((large.sizing[0].pressure, &large.sizing[0].refused), (None, &Some(reason.clone())));
         assert_eq!(wanted(large.outcome).sizes["app"].cpu, size(100, 3200));
+        let shrink =
+            "app limit -800m (4000->3200): nothing called for growth for the hold of the class, bronze";
+        assert_eq!(large.sizing[0].line, shrink, "the request is not what ends it");
         // There is nothing to shrink, and no hold begins anew.
         let fits = verdict(340, change);
         assert_eq!(fits.sizing[0].pressure, None);
         let said = format!("app cpu: the request is less than what is used, but {}", reason.words(NOW));
-        assert_eq!((fits.sizing[0].line.as_str(), fits.outcome), (said.as_str(), Outcome::Waiting(reason)));
+        let waits = Outcome::Waiting(reason);
+        assert_eq!((fits.sizing[0].line.as_str(), &fits.outcome), (said.as_str(), &waits));
+        // Right after a growth, too.
+        let grown = TestPod::new("web", Some("gold")).container("app", size(100, 500), size(MI, None));
+        let mut grown = grown.uses(200, MI);
+        change(&mut grown);
+        grown.seen_mut("app").cpu.since_growth = Some(Duration::from_secs(1));
+        (grown.reports[0].cpu.throttled2, grown.reports[0].cpu.throttled3) = (None, None);
+        assert_eq!(node(grown).outcome("web"), waits);
     }
 }
 
