@@ -135,7 +135,10 @@ pub(crate) fn plan_node(
         };
         floor = [floor[0].max(least(policy, Resource::Cpu)), floor[1].max(least(policy, Resource::Memory))];
         let mut of_pod = amount::drafts(node, number, pod, policy, now);
-        let default_obstacle = || limit_ranges::default_obstacle(pod, &node.limit_ranges_of(pod).container);
+        let is_applied = policy.mode == Mode::Apply;
+        let default_obstacle = || {
+            limit_ranges::default_obstacle(pod, &node.limit_ranges_of(pod).container).filter(|_| is_applied)
+        };
         let obstacle = eligible::obstacle(pod).or_else(|| node_obstacle.clone()).or_else(default_obstacle);
         if let Some(reason) = obstacle {
             // What waits for its cooldown waits beside the resize that began it, too.

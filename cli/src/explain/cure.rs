@@ -24,7 +24,9 @@ pub(super) fn cure(refusal: &str) -> Option<&'static str> {
         "autoscaled" => "let the HorizontalPodAutoscaler use another metric than this resource",
         "queue_managed" => "ask for more in the Job, so that Kueue can admit it",
         "quota" => "raise the ResourceQuota, or lower the requests of other pods in the namespace",
-        "limit_range" => "change the LimitRange, or bound the pod with the annotation plimsoll.dev/bounds",
+        "limit_range" => {
+            "change the LimitRange, or the template: all containers of the pod must be within, also those that do not change"
+        }
         "no_room" => {
             "it is tried again when pods leave the node; `kubectl describe node` says what they request"
         }

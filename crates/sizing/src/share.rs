@@ -66,21 +66,25 @@ pub fn tiered(room: u64, step: u64, kept: f64, claims: &[Claim]) -> Vec<u64> {
     for class in order.chunk_by(|a, b| claims[*a].rank == claims[*b].rank) {
         let lower = claims.iter().filter(|claim| claim.rank > claims[class[0]].rank);
         let claimed = lower.fold(0u64, |sum, claim| sum.saturating_add(claim.amount));
-        let mut serve = |members: &[usize], room: u64| {
-            let mut own = room;
+        // the first may take from what is kept too, if less would be of no use to it: those below would get all of it
+        let mut serve = |members: &[usize], room: u64, all: u64| {
+            let mut taken = 0;
             for &i in members {
-                granted[i] = claims[i].take(0, own, step);
-                own -= granted[i];
+                granted[i] = claims[i].take(0, room.saturating_sub(taken), step);
+                if taken == 0 && granted[i] == 0 {
+                    granted[i] = claims[i].take(0, all, step);
+                }
+                taken += granted[i];
             }
-            room - own
+            taken
         };
         let (now, waiting) = class.split_at(class.partition_point(|i| !claims[*i].waits));
         let keep = ((left as f64 * kept) as u64).min(claimed);
-        let taken = serve(now, left - keep);
+        let taken = serve(now, left - keep, left);
         left -= taken;
         // in proportion to what was taken
-        let keep = keep.min((taken as f64 * kept / (1.0 - kept)) as u64) / step * step;
-        left -= serve(waiting, left - keep);
+        let keep = keep.min(left).min((taken as f64 * kept / (1.0 - kept)) as u64) / step * step;
+        left -= serve(waiting, left - keep, left - keep);
     }
     for i in order {
         let part = claims[i].take(granted[i], left, step);

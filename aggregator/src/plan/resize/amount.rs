@@ -145,10 +145,12 @@ impl Planned<'_> {
             });
             let mut next: Vec<Draft> = next.collect();
             limit_ranges::trim_to_pod_range(&mut next, &self.ranges.pod, &[Purpose::Shrink]);
-            // What begins outside is recommended where it ends within.
-            let now = |draft: &Draft| if draft.shrinks() { draft.to } else { draft.from };
-            if limit_ranges::is_admitted(drafts, self.pod, &self.ranges, now) {
-                limit_ranges::keep_within(&mut next, self.pod, &self.ranges);
+            // What is outside is followed until it comes within, and from there on stays within.
+            let (pod, ranges) = (self.pod, &self.ranges);
+            for resource in Resource::ALL {
+                if limit_ranges::sums_fit(drafts, pod, &ranges.pod, resource, |d| d.after(Purpose::Shrink)) {
+                    limit_ranges::keep_one_within(&mut next, pod, ranges, resource, Purpose::Shrink);
+                }
             }
             follows = false;
             for (draft, next) in drafts.iter_mut().zip(next) {

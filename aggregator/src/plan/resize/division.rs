@@ -193,6 +193,8 @@ fn share_pool(
                 Pool::Requests(_) => draft.from.request,
                 Pool::FreeMemory => draft.from.limit,
             };
+            let range = node.limit_ranges_of(&node.pods[draft.pod]).container.of(draft.resource);
+            let to_min = range.min.map_or(0, |min| min.saturating_sub(value.unwrap_or(min)));
             Some(Claim {
                 waits: draft.waits.is_some(),
                 place: *number,
@@ -200,8 +202,8 @@ fn share_pool(
                 weight: policy.weight,
                 urgency: draft.urgency.score,
                 amount: *amount,
-                // what is to come within a LimitRange does so at once, or not at all
-                least: if is_outside(drafts, draft.pod, node) { *amount } else { draft.least(value) },
+                // what is below a LimitRange comes within at once, or not at all
+                least: draft.least(value).max(to_min),
             })
         })
         .collect();
@@ -237,14 +239,6 @@ fn share_pool(
         }
     }
     Some(left)
-}
-
-/// Whether the pod is outside of a LimitRange of its namespace.
-fn is_outside(drafts: &[Draft], pod: usize, node: &NodeView<'_>) -> bool {
-    let start = drafts.partition_point(|draft| draft.pod < pod);
-    let count = drafts[start..].partition_point(|draft| draft.pod == pod);
-    let (of_pod, view) = (&drafts[start..start + count], &node.pods[pod]);
-    !limit_ranges::is_admitted(of_pod, view, &node.limit_ranges_of(view), |draft| draft.from)
 }
 
 /// What of a pool a growth takes: what is booked already is not booked again.

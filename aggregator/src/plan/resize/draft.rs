@@ -89,6 +89,11 @@ impl Draft {
         self.purpose == Some(purpose) && self.changes() && self.waits.is_none()
     }
 
+    /// The size after a resize for this purpose.
+    pub(super) fn after(&self, purpose: Purpose) -> Size {
+        if self.is_part_of(purpose) { self.to } else { self.from }
+    }
+
     /// Whether it is to grow, and something is left of that.
     pub(super) fn grows(&self) -> bool {
         matches!(self.purpose, Some(Purpose::Grow | Purpose::Birth)) && self.changes()

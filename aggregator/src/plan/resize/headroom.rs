@@ -93,28 +93,34 @@ pub(crate) fn headroom(node: &NodeView<'_>, floor: [u64; 2]) -> Headroom {
     headroom
 }
 
-/// What one pod books: containers and sidecars together, or what an init container needs beside the sidecars that started before it, if
-/// that is more; never less than its pod-level request. Its runtime's overhead comes on top.
+/// What one pod books: what its containers ask for at once; never less than its pod-level request. Its runtime's overhead comes on top.
 fn requests(facts: &PodFacts, reserved: &Reserved<'_>, resource: Resource) -> u64 {
-    let (mut together, mut sidecars, mut initial) = (0_u64, 0_u64, 0_u64);
-    for container in &facts.containers {
-        let booked = request(facts, container, reserved, resource);
-        match container.kind {
-            ContainerKind::App => together = together.saturating_add(booked),
-            ContainerKind::Sidecar => {
-                together = together.saturating_add(booked);
-                sidecars = sidecars.saturating_add(booked);
-            }
-            ContainerKind::Init => initial = initial.max(sidecars.saturating_add(booked)),
-            ContainerKind::Ephemeral => {}
-        }
-    }
+    let all = facts.containers.iter().map(|one| (one.kind, request(facts, one, reserved, resource)));
+    let at_once = at_once(all);
     let of_pod = facts.pod_resources.as_ref().and_then(|resources| size(resources, resource).request);
     let overhead = match resource {
         Resource::Cpu => facts.overhead.0.map(millicores),
         Resource::Memory => facts.overhead.1.map(|Bytes(bytes)| bytes),
     };
-    together.max(initial).max(of_pod.unwrap_or(0)).saturating_add(overhead.unwrap_or(0))
+    at_once.max(of_pod.unwrap_or(0)).saturating_add(overhead.unwrap_or(0))
+}
+
+/// What the containers of a pod, in the order of the spec, ask for at once: containers and sidecars together, or what an init container needs
+/// beside the sidecars that started before it, if that is more.
+pub(super) fn at_once(containers: impl Iterator<Item = (ContainerKind, u64)>) -> u64 {
+    let (mut together, mut sidecars, mut initial) = (0_u64, 0_u64, 0_u64);
+    for (kind, amount) in containers {
+        match kind {
+            ContainerKind::App => together = together.saturating_add(amount),
+            ContainerKind::Sidecar => {
+                together = together.saturating_add(amount);
+                sidecars = sidecars.saturating_add(amount);
+            }
+            ContainerKind::Init => initial = initial.max(sidecars.saturating_add(amount)),
+            ContainerKind::Ephemeral => {}
+        }
+    }
+    together.max(initial)
 }
 
 /// The largest of the requests of a container that are known. One that is in none of them is no request. What its node has said to be infeasible

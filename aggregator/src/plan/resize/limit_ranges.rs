@@ -3,10 +3,12 @@
 
 use plimsoll_contract::Resource;
 use plimsoll_contract::roster::ContainerKind;
+use plimsoll_sizing::policy::Mode;
 use plimsoll_sizing::size::Size;
 
 use super::PURPOSES;
 use super::draft::Draft;
+use super::headroom::at_once;
 use super::refusal::Refusal;
 use super::view::{PodView, size};
 use crate::facts::{Range, Ranges};
@@ -63,7 +65,8 @@ pub(super) fn trim_to_pod_range(drafts: &mut [Draft], ranges: &Ranges, purposes:
     }
 }
 
-/// What the API server would refuse is not asked for. `drafts` are all of one pod.
+/// What the API server would refuse is not asked for. `drafts` are all of one pod. What is only recommended is held against ranges where it changes
+/// something: the API server is asked about the rest.
 pub(super) fn keep_within(drafts: &mut [Draft], pod: &PodView<'_>, ranges: &LimitRanges) {
     if *ranges == LimitRanges::default() {
         return;
@@ -74,36 +77,102 @@ pub(super) fn keep_within(drafts: &mut [Draft], pod: &PodView<'_>, ranges: &Limi
         }
     }
     for purpose in PURPOSES {
-        let after = |draft: &Draft| if draft.is_part_of(purpose) { draft.to } else { draft.from };
-        // Together they may come within where each alone would not: one after the other is left out.
-        while let Some(last) = drafts.iter().rposition(|draft| draft.is_part_of(purpose)) {
-            if is_admitted(drafts, pod, ranges, after) {
-                break;
-            }
-            drafts[last].refuse(Refusal::LimitRange);
+        Resource::ALL.iter().for_each(|resource| keep_one_within(drafts, pod, ranges, *resource, purpose));
+        let is_applied = pod.policy().is_some_and(|policy| policy.mode == Mode::Apply);
+        if is_applied && !is_admitted(drafts, pod, ranges, |draft| draft.after(purpose)) {
+            let parts = drafts.iter_mut().filter(|draft| draft.is_part_of(purpose));
+            parts.for_each(|draft| draft.refuse(Refusal::LimitRange));
         }
     }
 }
 
-/// Whether the API server admits the pod with these sizes; init containers have those of its spec.
+/// Keeps one resource from leaving its ranges in a resize for this purpose.
+pub(super) fn keep_one_within(
+    drafts: &mut [Draft],
+    pod: &PodView<'_>,
+    ranges: &LimitRanges,
+    resource: Resource,
+    purpose: Purpose,
+) {
+    let parts = |drafts: &[Draft]| -> Vec<usize> {
+        let is_part = |i: &usize| drafts[*i].resource == resource && drafts[*i].is_part_of(purpose);
+        (0..drafts.len()).filter(is_part).collect()
+    };
+    let range = ranges.container.of(resource);
+    for part in parts(drafts) {
+        if range.admits(drafts[part].from) && !range.admits(drafts[part].to) {
+            drafts[part].refuse(Refusal::LimitRange);
+        }
+    }
+    let fits = |drafts: &[Draft]| sums_fit(drafts, pod, &ranges.pod, resource, |draft| draft.after(purpose));
+    if fits(drafts) {
+        return;
+    }
+    let parts = parts(drafts);
+    let wanted: Vec<Size> = parts.iter().map(|part| drafts[*part].to).collect();
+    parts.iter().for_each(|part| drafts[*part].to = drafts[*part].from);
+    let begins_within = fits(drafts);
+    for (part, to) in parts.iter().zip(&wanted) {
+        drafts[*part].to = *to;
+        if begins_within && !fits(drafts) {
+            drafts[*part].refuse(Refusal::LimitRange);
+        }
+    }
+    // Together they may come within where each alone would not: one after the other is left out.
+    for part in parts.into_iter().rev() {
+        if fits(drafts) {
+            return;
+        }
+        drafts[part].refuse(Refusal::LimitRange);
+    }
+}
+
+/// Whether the API server admits the pod with these sizes. Containers without a draft have those of the spec.
 pub(super) fn is_admitted(
     drafts: &[Draft],
     pod: &PodView<'_>,
     ranges: &LimitRanges,
-    size_of: impl Fn(&Draft) -> Size,
+    size_of: impl Fn(&Draft) -> Size + Copy,
 ) -> bool {
     *ranges == LimitRanges::default()
         || Resource::ALL.into_iter().all(|resource| {
-            let at_once = drafts.iter().filter(|draft| draft.resource == resource).map(&size_of);
-            let before = pod.facts.containers.iter().filter(|one| one.kind == ContainerKind::Init);
-            let before = before.map(|container| size(&container.spec, resource));
-            let sum = |of: fn(&Size) -> Option<u64>| {
-                let together = at_once.clone().filter_map(|size| of(&size)).reduce(u64::saturating_add);
-                before.clone().filter_map(|size| of(&size)).chain(together).max()
-            };
-            let sums = Size { request: sum(|size| size.request), limit: sum(|size| size.limit) };
             let range = ranges.container.of(resource);
-            at_once.clone().chain(before.clone()).all(|size| range.admits(size))
-                && ranges.pod.of(resource).admits(sums)
+            sizes(drafts, pod, resource, size_of).all(|(_, size)| range.admits(size))
+                && sums_fit(drafts, pod, &ranges.pod, resource, size_of)
         })
+}
+
+/// Whether the range of pods admits the sums of these sizes.
+pub(super) fn sums_fit(
+    drafts: &[Draft],
+    pod: &PodView<'_>,
+    ranges: &Ranges,
+    resource: Resource,
+    size_of: impl Fn(&Draft) -> Size + Copy,
+) -> bool {
+    let range = ranges.of(resource);
+    let sum = |of: fn(Size) -> Option<u64>| {
+        let all = || sizes(drafts, pod, resource, size_of).map(|(kind, size)| (kind, of(size)));
+        let is_set = all().any(|(_, value)| value.is_some());
+        is_set.then(|| at_once(all().map(|(kind, value)| (kind, value.unwrap_or(0)))))
+    };
+    range == Range::default()
+        || range.admits(Size { request: sum(|size| size.request), limit: sum(|size| size.limit) })
+}
+
+/// The sizes of all containers, in the order of the spec.
+fn sizes<'a>(
+    drafts: &'a [Draft],
+    pod: &'a PodView<'_>,
+    resource: Resource,
+    size_of: impl Fn(&Draft) -> Size + 'a,
+) -> impl Iterator<Item = (ContainerKind, Size)> + 'a {
+    let containers = pod.facts.containers.iter().filter(|one| one.kind != ContainerKind::Ephemeral);
+    containers.map(move |container| {
+        let is_its = |draft: &&Draft| {
+            draft.resource == resource && pod.containers[draft.container].facts.name == container.name
+        };
+        let draft = drafts.iter().find(is_its);
+        (container.kind, draft.map_or_else(|| size(&container.spec, resource), &size_of))
+    })
 }

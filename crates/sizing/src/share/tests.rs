@@ -119,7 +119,7 @@ fn what_waits_is_kept_from_the_classes_below_and_not_from_those_of_its_own_that_
     assert_eq!(tiered(600, 10, KEPT_FOR_LOWER, &claims), [500, 0, 90, 10], "no tenth of what is only kept");
     // a tenth of what its class takes now, in whole steps
     claims[DB] = Claim { amount: 100, ..claims[DB] };
-    assert_eq!(tiered(500, 10, KEPT_FOR_LOWER, &claims), [390, 100, 0, 10]);
+    assert_eq!(tiered(500, 10, KEPT_FOR_LOWER, &claims), [390, 100, 10, 0]);
     claims[DB].amount = 0;
     // of one class, less urgent
     claims[WEB] = Claim { rank: 0, urgency: 0.1, ..claims[WEB] };

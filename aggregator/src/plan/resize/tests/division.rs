@@ -473,7 +473,15 @@ fn what_is_to_come_within_a_limit_range_takes_no_part_of_the_way() {
             .map(|name| granted(&plan[name], &burner(name, "gold", if name == "gold" { 100 } else { 200 })))
     };
     assert_eq!(given(&plan(200)), [100, 100]);
+    assert_eq!(given(&plan(105)), [100, 0], "a tenth less would be of no use");
     let short = plan(60);
     assert_eq!(given(&short), [0, 60]);
     assert_eq!(short["gold"].outcome, Outcome::Waiting(Refusal::NoRoom));
+
+    let alone = |headroom: u64| {
+        let mut node = TestNode::new(8000, 16 * GI).with_headroom(headroom, [burner("web", "gold", 150)]);
+        node.limit_ranges.container.cpu = Range { min: Some(200), ..Range::default() };
+        granted(&node.verdict("web"), &burner("web", "gold", 150))
+    };
+    assert_eq!([40, 100].map(alone), [0, 100], "part of what it wants is within");
 }

@@ -49,6 +49,29 @@ fn a_decrease_is_recommended_to_where_it_ends_and_the_line_says_of_how_many_step
 }
 
 #[test]
+fn what_begins_outside_a_limit_range_is_recommended_to_where_it_ends_within() {
+    let mut pod = recommends("silver", size(4000, 4000), 100);
+    policy(&mut pod).cpu.min_allowed = Bound::Amount(10);
+    let mut of_container = node(pod);
+    of_container.limit_ranges.container.cpu = Range { max: Some(1000), ..Range::default() };
+    assert_eq!(recommended(&of_container).sizes["app"].cpu, size(200, 200));
+    // Only memory begins outside: the CPU stays within all the way.
+    let mut pod = TestPod::new("web", Some("silver")).container("app", size(500, None), size(GI, GI));
+    pod = pod.uses(10, 100 * MI);
+    let policy = policy(&mut pod);
+    (policy.mode, policy.cpu.min_allowed) = (Mode::Recommend, Bound::Amount(10));
+    (policy.memory.allow_decrease, policy.memory.min_allowed) = (true, Bound::Amount(MI));
+    let mut of_pod = node(pod);
+    let (cpu, memory) = (Some(300), Some(512 * MI));
+    of_pod.limit_ranges.pod = Ranges {
+        cpu: Range { min: cpu, ..Range::default() },
+        memory: Range { max: memory, ..Range::default() },
+    };
+    let expected = Sizes { cpu: size(320, None), memory: size(128 * MI, 128 * MI) };
+    assert_eq!(recommended(&of_pod).sizes["app"], expected);
+}
+
+#[test]
 fn request_and_limit_each_come_to_their_own_target() {
     let mut pod = recommends("bronze", size(2000, 4000), 90);
     assert_eq!(recommended(&node(pod.clone())).sizes["app"].cpu, size(100, 150), "90 / 0.9 and 90 / 0.6");

@@ -102,6 +102,13 @@ fn a_pod_on_which_a_resize_would_set_the_defaults_of_a_limit_range_is_not_resize
         assert_eq!(wanted(outcome(defaults, [cpu, memory], app)).purpose, Purpose::Grow);
     }
     assert_eq!(wanted(outcome([true, true], [cpu, none], ContainerKind::Ephemeral)).purpose, Purpose::Grow);
+    // What is only recommended is for the template.
+    let mut only = pod(|_| ()).container("proxy", cpu, none);
+    let Some(Ok(policy)) = &mut only.class else { unreachable!("it has a class") };
+    policy.mode = plimsoll_sizing::policy::Mode::Recommend;
+    let mut node = node().with([only]);
+    node.limit_ranges.container.memory = Range { default_limit: true, ..Range::default() };
+    assert!(matches!(node.outcome("web"), Outcome::Recommended(_)));
 }
 
 #[test]

@@ -177,6 +177,49 @@ fn what_is_outside_a_limit_range_changes_only_to_what_is_within() {
 }
 
 #[test]
+fn one_container_or_resource_at_the_bound_of_a_limit_range_of_pods_does_not_keep_the_others() {
+    let idle = |containers: &[(&'static str, Size, Size)], min: u64| {
+        let mut pod = TestPod::new("web", Some("bronze"));
+        for (name, cpu, memory) in containers {
+            pod = pod.container(name, *cpu, *memory).uses(10, 32 * MI);
+        }
+        let Some(Ok(policy)) = &mut pod.class else { unreachable!("it has a class") };
+        policy.memory.allow_decrease = true;
+        let mut node = node(pod);
+        node.limit_ranges.pod = ranges(Range { min: Some(min), ..Range::default() });
+        wanted(node.outcome("web")).sizes
+    };
+    let shrinks = idle(&[("app", size(110, None), size(GI, GI))], 100);
+    assert_eq!((shrinks["app"].cpu, shrinks["app"].memory), (size(110, None), size(820 * MI, 820 * MI)));
+    let (large, small) =
+        (("a", size(500, None), size(32 * MI, None)), ("b", size(100, None), size(32 * MI, None)));
+    for order in [[large, small], [small, large]] {
+        let shrinks = idle(&order, 550);
+        assert_eq!(shrinks.get("b").map(|sizes| sizes.cpu), Some(size(80, None)), "{shrinks:?}");
+        assert!(!shrinks.contains_key("a"), "{shrinks:?}");
+    }
+}
+
+/// The API server counts what runs at once, as the scheduler does.
+#[test]
+fn a_limit_range_of_pods_counts_an_init_container_beside_the_sidecars_before_it() {
+    let outcome = |max: u64| {
+        let pod =
+            TestPod::new("web", Some("gold")).container("proxy", size(300, 300), size(64 * MI, 64 * MI));
+        let pod = pod.burning(0.5, 1.0, 30.0, 60);
+        let pod = pod.container("setup", size(800, 800), size(64 * MI, 64 * MI));
+        let mut pod = pod.container("app", size(200, 200), size(64 * MI, 64 * MI)).uses(100, 16 * MI);
+        pod.facts.containers[0].kind = ContainerKind::Sidecar;
+        pod.facts.containers[1].kind = ContainerKind::Init;
+        let mut node = node(pod);
+        node.limit_ranges.pod = ranges(Range { max: Some(max), ..Range::default() });
+        node.outcome("web")
+    };
+    assert_eq!(wanted(outcome(1400)).sizes["proxy"].cpu, size(600, 600));
+    assert_eq!(outcome(1390), Outcome::Waiting(Refusal::LimitRange));
+}
+
+#[test]
 fn containers_come_within_a_limit_range_of_pods_together() {
     let outcome = |cpu: Range| {
         let pod = ["a", "b"].into_iter().fold(TestPod::new("web", Some("gold")), |pod, name| {
