@@ -53,7 +53,7 @@ impl Claim {
 }
 
 /// Serves classes by rank, and within one the most urgent first, those that wait last; the last one served gets the rest. Each class leaves
-/// `kept` ([`KEPT_FOR_LOWER`]) of what it finds to those below, if they claim it; of what those get that wait it leaves nothing yet: else those
+/// `kept` ([`KEPT_FOR_LOWER`]) of what it finds to those below, if they claim it and it can use the rest; of what those get that wait it leaves nothing yet: else those
 /// below would get it part by part. What they cannot use goes back, in the same order.
 ///
 /// Returns what is granted, in the order of the claims.
@@ -66,13 +66,14 @@ pub fn tiered(room: u64, step: u64, kept: f64, claims: &[Claim]) -> Vec<u64> {
     for class in order.chunk_by(|a, b| claims[*a].rank == claims[*b].rank) {
         let lower = claims.iter().filter(|claim| claim.rank > claims[class[0]].rank);
         let claimed = lower.fold(0u64, |sum, claim| sum.saturating_add(claim.amount));
-        // the first may take from what is kept too, if less would be of no use to it: those below would get all of it
+        // the first that is served may take what it needs from what is kept too, if less is of no use to it: else those below get all of that
         let mut serve = |members: &[usize], room: u64, all: u64| {
             let mut taken = 0;
             for &i in members {
                 granted[i] = claims[i].take(0, room.saturating_sub(taken), step);
                 if taken == 0 && granted[i] == 0 {
-                    granted[i] = claims[i].take(0, all, step);
+                    let least = claims[i].useful().next_multiple_of(step);
+                    granted[i] = claims[i].take(0, all.min(least), step);
                 }
                 taken += granted[i];
             }

@@ -126,6 +126,13 @@ impl Planned<'_> {
     /// Takes decreases, each planned as one step, to where they end. Nothing is resized, so every further step would be planned from the
     /// same measurements. Growth stays one step: what a container uses once it has more is not known.
     fn follow_decreases(&self, drafts: &mut [Draft]) {
+        // What is outside a LimitRange is followed until it comes within; what is within stays so.
+        let (pod, ranges) = (self.pod, &self.ranges);
+        for resource in Resource::ALL {
+            if limit_ranges::sums_fit(drafts, pod, &ranges.pod, resource, |draft| draft.from) {
+                limit_ranges::keep_one_within(drafts, pod, ranges, resource, Purpose::Shrink);
+            }
+        }
         drafts.iter_mut().for_each(|draft| draft.steps = u32::from(draft.shrinks()));
         let mut follows = drafts.iter().any(Draft::shrinks);
         for _ in 1..MOST_STEPS {
@@ -145,8 +152,6 @@ impl Planned<'_> {
             });
             let mut next: Vec<Draft> = next.collect();
             limit_ranges::trim_to_pod_range(&mut next, &self.ranges.pod, &[Purpose::Shrink]);
-            // What is outside is followed until it comes within, and from there on stays within.
-            let (pod, ranges) = (self.pod, &self.ranges);
             for resource in Resource::ALL {
                 if limit_ranges::sums_fit(drafts, pod, &ranges.pod, resource, |d| d.after(Purpose::Shrink)) {
                     limit_ranges::keep_one_within(&mut next, pod, ranges, resource, Purpose::Shrink);

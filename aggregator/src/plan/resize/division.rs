@@ -21,6 +21,7 @@ use super::headroom::{self, Headroom};
 use super::limit_ranges;
 use super::refusal::Refusal;
 use super::view::NodeView;
+use crate::facts::Range;
 use crate::resize::Purpose;
 use crate::settings::Division;
 use crate::state::QuotaRoom;
@@ -176,6 +177,7 @@ fn share_pool(
 ) -> Option<u64> {
     let claimants: Vec<(usize, u64)> = chosen
         .iter()
+        .filter(|number| is_within_range(&drafts[**number], node))
         .map(|number| (*number, demand(&drafts[*number], node, pool)))
         .filter(|(_, amount)| *amount > 0)
         .collect();
@@ -193,8 +195,6 @@ fn share_pool(
                 Pool::Requests(_) => draft.from.request,
                 Pool::FreeMemory => draft.from.limit,
             };
-            let range = node.limit_ranges_of(&node.pods[draft.pod]).container.of(draft.resource);
-            let to_min = range.min.map_or(0, |min| min.saturating_sub(value.unwrap_or(min)));
             Some(Claim {
                 waits: draft.waits.is_some(),
                 place: *number,
@@ -202,8 +202,7 @@ fn share_pool(
                 weight: policy.weight,
                 urgency: draft.urgency.score,
                 amount: *amount,
-                // what is below a LimitRange comes within at once, or not at all
-                least: draft.least(value).max(to_min),
+                least: draft.least(value).max(least_to_be_within(drafts, draft, node, value, *amount)),
             })
         })
         .collect();
@@ -239,6 +238,37 @@ fn share_pool(
         }
     }
     Some(left)
+}
+
+/// Whether a growth ends within the LimitRange of containers. Where a quota took the rest of the way, it is not made.
+fn is_within_range(draft: &Draft, node: &NodeView<'_>) -> bool {
+    let ranges = node.limit_ranges_of(&node.pods[draft.pod]);
+    ranges.container.of(draft.resource).admits(draft.to)
+}
+
+/// The part of a growth that a LimitRange demands of a pod that is outside of it: it comes within at once, or not at all.
+fn least_to_be_within(
+    drafts: &[Draft],
+    draft: &Draft,
+    node: &NodeView<'_>,
+    value: Option<u64>,
+    amount: u64,
+) -> u64 {
+    let pod = &node.pods[draft.pod];
+    let (ranges, from) = (node.limit_ranges_of(pod), |draft: &Draft| draft.from);
+    let start = drafts.partition_point(|other| other.pod < draft.pod);
+    let count = drafts[start..].partition_point(|other| other.pod == draft.pod);
+    let of_pod = &drafts[start..start + count];
+    if limit_ranges::is_admitted(of_pod, pod, &ranges, from) {
+        return 0;
+    }
+    let range = ranges.container.of(draft.resource);
+    let is_only_small = Range { min: None, ..range }.admits(draft.from)
+        && limit_ranges::sums_fit(of_pod, pod, &ranges.pod, draft.resource, from);
+    match is_only_small {
+        true => range.min.map_or(0, |min| min.saturating_sub(value.unwrap_or(min))),
+        false => amount,
+    }
 }
 
 /// What of a pool a growth takes: what is booked already is not booked again.

@@ -112,6 +112,17 @@ fn what_is_of_no_use_is_not_granted_and_goes_to_the_others() {
 }
 
 #[test]
+fn a_tenth_that_makes_a_growth_useless_is_not_left_and_more_room_never_gives_the_first_less() {
+    let mut claims = golden();
+    claims.retain(|claim| [API, BATCH].contains(&claim.place));
+    (claims[0].amount, claims[0].least, claims[1].amount) = (1000, 500, 500);
+    let share = |room| tiered(room, 10, KEPT_FOR_LOWER, &claims);
+    assert_eq!([490, 500, 540, 560].map(share), [[0, 490], [500, 0], [500, 40], [500, 60]]);
+    let grants: Vec<u64> = (0..1200).map(|room| share(room)[0]).collect();
+    assert!(grants.is_sorted(), "{grants:?}");
+}
+
+#[test]
 fn what_waits_is_kept_from_the_classes_below_and_not_from_those_of_its_own_that_may_grow() {
     let mut claims = golden();
     claims[API].waits = true;

@@ -484,4 +484,21 @@ fn what_is_to_come_within_a_limit_range_takes_no_part_of_the_way() {
         granted(&node.verdict("web"), &burner("web", "gold", 150))
     };
     assert_eq!([40, 100].map(alone), [0, 100], "part of what it wants is within");
+
+    // Of a pod: two burners, of which the gold one comes within its range only with all that it wants.
+    let pods = || [burner("gold", "gold", 200), burner("bronze", "bronze", 400)];
+    let mut of_pod = TestNode::new(8000, 16 * GI).with_headroom(100, pods());
+    of_pod.limit_ranges.pod.cpu = Range { min: Some(400), ..Range::default() };
+    let plan = of_pod.plan(Division::Tiered);
+    assert_eq!(pods().map(|pod| granted(&plan[&*pod.facts.pod.name], &pod)), [0, 100]);
+    // A quota leaves less than the way to the range.
+    let mut gold = burner("gold", "gold", 100);
+    let requests = Some(QuotaRoom { quota: "team", left: Some(60) });
+    gold.quotas = PodQuotas { cpu: ValueQuotas { requests, limits: None }, ..PodQuotas::default() };
+    let bronze = burner("bronze", "bronze", 200);
+    let mut limited = TestNode::new(8000, 16 * GI).with_headroom(60, [gold, bronze.clone()]);
+    limited.limit_ranges.container.cpu = Range { min: Some(200), ..Range::default() };
+    let plan = limited.plan(Division::Tiered);
+    assert_eq!(plan["gold"].outcome, Outcome::Waiting(Refusal::LimitRange));
+    assert_eq!(granted(&plan["bronze"], &bronze), 60);
 }

@@ -72,6 +72,31 @@ fn what_begins_outside_a_limit_range_is_recommended_to_where_it_ends_within() {
 }
 
 #[test]
+fn at_a_limit_range_of_pods_the_same_containers_are_recommended_to_shrink_as_would_be_applied() {
+    let outcome = |mode: Mode| {
+        let mut pod = TestPod::new("web", Some("bronze"));
+        for (name, request) in [("a", 525), ("b", 105)] {
+            pod = pod.container(name, size(request, None), size(64 * MI, None)).uses(0, 16 * MI);
+        }
+        let policy = policy(&mut pod);
+        (policy.mode, policy.memory.allow_decrease) = (mode, false);
+        let mut node = node(pod);
+        node.limit_ranges.pod.cpu = Range { min: Some(560), ..Range::default() };
+        node.outcome("web")
+    };
+    assert_eq!(
+        wanted(outcome(Mode::Apply)).sizes["b"].cpu,
+        size(90, None),
+        "a is at the bound: 420m and 105m are less than 560m"
+    );
+    let Outcome::Recommended(recommended) = outcome(Mode::Recommend) else { panic!() };
+    assert_eq!(
+        recommended.sizes.iter().map(|(name, sizes)| (name.as_str(), sizes.cpu)).collect::<Vec<_>>(),
+        [("b", size(40, None))]
+    );
+}
+
+#[test]
 fn request_and_limit_each_come_to_their_own_target() {
     let mut pod = recommends("bronze", size(2000, 4000), 90);
     assert_eq!(recommended(&node(pod.clone())).sizes["app"].cpu, size(100, 150), "90 / 0.9 and 90 / 0.6");

@@ -216,6 +216,7 @@ fn a_limit_range_of_pods_counts_an_init_container_beside_the_sidecars_before_it(
         node.outcome("web")
     };
     assert_eq!(wanted(outcome(1400)).sizes["proxy"].cpu, size(600, 600));
+    // all of it or nothing: it is trimmed to what containers and sidecars are together, and that is less
     assert_eq!(outcome(1390), Outcome::Waiting(Refusal::LimitRange));
 }
 
