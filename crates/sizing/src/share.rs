@@ -53,8 +53,8 @@ impl Claim {
 }
 
 /// Serves classes by rank, and within one the most urgent first, those that wait last; the last one served gets the rest. Each class leaves
-/// `kept` ([`KEPT_FOR_LOWER`]) of what it finds to those below, if they claim it and it can use the rest; of what those get that wait it leaves nothing yet: else those
-/// below would get it part by part. What they cannot use goes back, in the same order.
+/// `kept` ([`KEPT_FOR_LOWER`]) of what it finds to those below, if they claim it and the class can use the rest; of what its waiting claims get
+/// it leaves nothing yet: else those below would get that part by part. What they cannot use goes back, in the same order.
 ///
 /// Returns what is granted, in the order of the claims.
 pub fn tiered(room: u64, step: u64, kept: f64, claims: &[Claim]) -> Vec<u64> {

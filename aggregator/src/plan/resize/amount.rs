@@ -127,12 +127,7 @@ impl Planned<'_> {
     /// same measurements. Growth stays one step: what a container uses once it has more is not known.
     fn follow_decreases(&self, drafts: &mut [Draft]) {
         // What is outside a LimitRange is followed until it comes within; what is within stays so.
-        let (pod, ranges) = (self.pod, &self.ranges);
-        for resource in Resource::ALL {
-            if limit_ranges::sums_fit(drafts, pod, &ranges.pod, resource, |draft| draft.from) {
-                limit_ranges::keep_one_within(drafts, pod, ranges, resource, Purpose::Shrink);
-            }
-        }
+        limit_ranges::stay_within(drafts, self.pod, &self.ranges, Purpose::Shrink);
         drafts.iter_mut().for_each(|draft| draft.steps = u32::from(draft.shrinks()));
         let mut follows = drafts.iter().any(Draft::shrinks);
         for _ in 1..MOST_STEPS {
@@ -152,11 +147,7 @@ impl Planned<'_> {
             });
             let mut next: Vec<Draft> = next.collect();
             limit_ranges::trim_to_pod_range(&mut next, &self.ranges.pod, &[Purpose::Shrink]);
-            for resource in Resource::ALL {
-                if limit_ranges::sums_fit(drafts, pod, &ranges.pod, resource, |d| d.after(Purpose::Shrink)) {
-                    limit_ranges::keep_one_within(&mut next, pod, ranges, resource, Purpose::Shrink);
-                }
-            }
+            limit_ranges::stay_within(&mut next, self.pod, &self.ranges, Purpose::Shrink);
             follows = false;
             for (draft, next) in drafts.iter_mut().zip(next) {
                 follows |= draft.follow(next);

@@ -86,8 +86,17 @@ pub(super) fn keep_within(drafts: &mut [Draft], pod: &PodView<'_>, ranges: &Limi
     }
 }
 
-/// Keeps one resource from leaving its ranges in a resize for this purpose.
-pub(super) fn keep_one_within(
+/// Keeps a resize for this purpose from leaving ranges. What is outside of one may change as if there were none.
+pub(super) fn stay_within(drafts: &mut [Draft], pod: &PodView<'_>, ranges: &LimitRanges, purpose: Purpose) {
+    for resource in Resource::ALL {
+        if sums_fit(drafts, pod, &ranges.pod, resource, |draft| draft.from) {
+            keep_one_within(drafts, pod, ranges, resource, purpose);
+        }
+    }
+}
+
+/// Keeps one resource within its ranges in a resize for this purpose, as far as it begins there, and takes it there together or not at all.
+fn keep_one_within(
     drafts: &mut [Draft],
     pod: &PodView<'_>,
     ranges: &LimitRanges,

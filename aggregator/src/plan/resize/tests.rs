@@ -22,6 +22,7 @@ mod birth;
 mod division;
 mod down;
 mod headroom;
+mod kept;
 mod of_state;
 mod properties;
 mod recommended;
